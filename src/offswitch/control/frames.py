@@ -1,0 +1,126 @@
+"""Frames on the control sockets: four bytes of length, big-endian, then one JSON object.
+
+Descriptors travel beside the first byte of a frame. A frame is at most `MAX_FRAME` bytes;
+a longer one, a garbled one or one that breaks off is an error that names itself, and the
+connection is closed: nothing of it is obeyed. `Decoder` serves a loop that must not
+block; `send` and `receive` serve a caller that may wait until its socket's time-out.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from offswitch.errors import Unreachable, Usage
+
+__all__ = ["MAX_FDS", "MAX_FRAME", "Decoder", "encode", "receive", "send"]
+
+MAX_FRAME = 1 << 20
+MAX_FDS = 8
+_HEAD = struct.Struct(">I")
+
+Message = dict[str, Any]
+
+
+def encode(message: Message) -> bytes:
+    """Give the frame of `message`; a lone surrogate or a too long message raises `Usage`."""
+    try:
+        body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    except (UnicodeEncodeError, TypeError, ValueError) as error:
+        raise Usage(f"this cannot be sent: {error}") from None
+    if len(body) > MAX_FRAME:
+        raise Usage(f"a message of {len(body)} bytes", f"the limit is {MAX_FRAME}")
+    return _HEAD.pack(len(body)) + body
+
+
+class Decoder:
+    """Turns bytes, as they come, into messages. Raises `Usage` once and for good on garbage."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        """Start with nothing received."""
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take in `data` and give the messages that are complete now."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= _HEAD.size:
+            (length,) = _HEAD.unpack_from(self._buffer)
+            if length > MAX_FRAME:
+                raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
+            if len(self._buffer) < _HEAD.size + length:
+                break
+            body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])
+            del self._buffer[: _HEAD.size + length]
+            messages.append(_parse(body))
+        return messages
+
+    @property
+    def broken(self) -> bool:
+        """Whether a frame has begun and not ended: at the end of a stream, it was cut off."""
+        return bool(self._buffer)
+
+
+def _parse(body: bytes) -> Message:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Usage("a frame that is not JSON") from None
+    if not isinstance(message, dict):
+        raise Usage("a frame that is not an object")
+    return message
+
+
+def send(sock: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
+    """Send one frame, with descriptors if there are any; waits until the socket's time-out."""
+    data = encode(message)
+    if fds:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        sent = sock.sendmsg([data], ancillary)
+        data = data[sent:]
+    if data:
+        sock.sendall(data)
+
+
+def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
+    """Receive one frame and its descriptors; None at a clean end of the stream.
+
+    Raises `Unreachable` if the stream breaks off, and whatever the socket's time-out raises.
+    """
+    fds: list[int] = []
+    head = _exactly(sock, _HEAD.size, fds)
+    if not head:
+        return None
+    (length,) = _HEAD.unpack(head)
+    if length > MAX_FRAME:
+        raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
+    body = _exactly(sock, length, fds)
+    if len(body) < length:
+        raise Unreachable("the answer broke off", "see whether the warden still runs: offswitch status")
+    return _parse(body), fds
+
+
+def _exactly(sock: socket.socket, size: int, fds: list[int]) -> bytes:
+    parts: list[bytes] = []
+    missing = size
+    while missing:
+        data, ancillary, _flags, _address = sock.recvmsg(missing, socket.CMSG_SPACE(MAX_FDS * 4))
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                whole = payload[: len(payload) - len(payload) % 4]
+                fds.extend(array.array("i", whole))
+        if not data:
+            if parts:
+                for fd in fds:
+                    os.close(fd)
+                raise Unreachable("the answer broke off", "try again, or: offswitch status")
+            return b""
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)

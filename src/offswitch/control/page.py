@@ -1,0 +1,92 @@
+"""The page: a small file on tmpfs that the warden writes and everyone else maps read-only.
+
+    offset  0  magic                       8 bytes
+            8  size of the file            u64
+           16  boot id                    16 bytes
+           32  epoch of the warden         u64   raised by each warden that takes the page over
+           40  lease deadline              u64   CLOCK_BOOTTIME, nanoseconds; 0: none
+           48  epoch of the keeper         u64   raised when a new keeper has everything
+           56  slots handed out            u64
+           64  words                       u64 each, one a target's cell, never reused in a boot
+
+A word is `RUN`, or `RUN` plus the level of the latch; 0 is a slot that nobody has and
+means stop, as does a page that is stale, short, or cannot be read. All words are aligned
+and eight bytes long, so that a reader needs no lock. Native byte order: the page never
+leaves the machine.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+
+__all__ = [
+    "FIRST_WORD",
+    "HANDED_OUT",
+    "KEEPER_EPOCH",
+    "LEASE",
+    "MAGIC",
+    "PAGE_SIZE",
+    "RUN",
+    "SLOTS",
+    "WARDEN_EPOCH",
+    "PageReader",
+    "word_of_level",
+]
+
+MAGIC = b"OFFSWPG1"
+PAGE_SIZE = 1 << 20
+WARDEN_EPOCH = 4
+"""Index, in words, of the warden's epoch; likewise those below."""
+LEASE = 5
+KEEPER_EPOCH = 6
+HANDED_OUT = 7
+FIRST_WORD = 8
+SLOTS = PAGE_SIZE // 8 - FIRST_WORD
+RUN = 1
+"""The word of a target that may act."""
+
+
+def word_of_level(level: int | None) -> int:
+    """Give the word for a latch level (1 to 5), or `RUN` for None."""
+    return RUN if level is None else RUN + level
+
+
+class PageReader:
+    """A read-only view of the page. Whatever is wrong with it reads as *stop*."""
+
+    __slots__ = ("_map", "_words")
+
+    def __init__(self, path: str) -> None:
+        """Map the page at `path`; raises OSError or ValueError if it is none of ours."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(fd).st_size
+            if size < PAGE_SIZE:
+                raise ValueError(f"{path}: a page of {size} bytes is too short")
+            self._map = mmap.mmap(fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+        finally:
+            os.close(fd)
+        if self._map[:8] != MAGIC:
+            raise ValueError(f"{path}: not a page")
+        self._words = memoryview(self._map).cast("Q")
+
+    @property
+    def words(self) -> memoryview:
+        """The whole page as u64 words, header included."""
+        return self._words
+
+    def word(self, slot: int) -> int:
+        """Read the word of a slot; 0 (stop) for a slot that does not exist."""
+        return self._words[FIRST_WORD + slot] if 0 <= slot < SLOTS else 0
+
+    def lease_left_ns(self) -> int:
+        """How long the lease still holds, in nanoseconds; 0 or less: stale."""
+        deadline: int = self._words[LEASE]
+        return deadline - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def close(self) -> None:
+        """Let go of the mapping."""
+        self._words.release()
+        self._map.close()

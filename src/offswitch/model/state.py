@@ -1,0 +1,94 @@
+"""The states of a target, and the only ways between them.
+
+Three verbs move a target: *stop* sets the latch, *reset* clears it and starts nothing,
+*start* runs it and is refused while latched. Everything else is the world's doing: the
+target exits, standstill is observed, a frozen one moves. `step` is total and pure; the
+tests walk through every state, level and event (RST-3).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+from offswitch.model.level import Level
+
+__all__ = ["Event", "State", "step"]
+
+
+class State(StrEnum):
+    """What `status` says of a target."""
+
+    RUNNING = "running"
+    RESTRICTED = "restricted"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    FROZEN = "frozen"
+    STOPPED = "stopped"
+    IDLE = "idle"
+    EXITED = "exited"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+class Event(StrEnum):
+    """What can happen to a target."""
+
+    STOP = "stop"
+    RESET = "reset"
+    START = "start"
+    EXIT = "exit"
+    STANDSTILL = "standstill"
+    MOVED = "moved"
+    LOST = "lost"
+    FOUND = "found"
+
+
+def _stopped_at(level: Level, now: State) -> State:
+    match level:
+        case Level.RESTRICT:
+            return State.RESTRICTED
+        case Level.DRAIN:
+            return State.DRAINING
+        case Level.FREEZE | Level.KILL | Level.POWEROFF:
+            return now if now is State.STOPPED else State.STOPPING
+        case _:
+            assert_never(level)
+
+
+def step(now: State, event: Event, level: Level | None, *, alive: bool) -> State:
+    """Give the state after `event`.
+
+    `level` is the latch's level for this target *after* the event (None: not latched);
+    `alive` says whether anything of it was still seen. A start while latched, or while
+    something runs, changes nothing.
+    """
+    match event:
+        case Event.STOP:
+            if level is None:
+                return now
+            if not alive and now is not State.STOPPING:
+                return State.STOPPED
+            return _stopped_at(level, now)
+        case Event.RESET:
+            if level is not None:
+                return _stopped_at(level, now) if alive else State.STOPPED
+            return State.RUNNING if alive else State.IDLE
+        case Event.START:
+            return now if level is not None or alive else State.RUNNING
+        case Event.EXIT:
+            return State.STOPPED if level is not None else State.EXITED
+        case Event.STANDSTILL:
+            if level is None:
+                return now
+            return State.FROZEN if level is Level.FREEZE and alive else State.STOPPED
+        case Event.MOVED:
+            return now if level is None else State.STOPPING
+        case Event.LOST:
+            return State.UNKNOWN
+        case Event.FOUND:
+            if level is None:
+                return State.RUNNING if alive else State.EXITED
+            return _stopped_at(level, now) if alive else State.STOPPED
+        case _:
+            assert_never(event)

@@ -1,0 +1,87 @@
+"""Starting our own processes, and reaping all that end.
+
+Each of ours is `python -I -m offswitch.…` in a session of its own (SR-1: isolated, so
+that nothing planted in a working directory is ever imported), with its errors in
+`warden.log`. There is one reaper for everything: SIGCHLD wakes the loop, which asks for
+every child that ended and tells whoever waits for that pid. On the lower rung orphans of
+the targets arrive here too, and are reaped like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from offswitch.warden.loop import Loop
+
+__all__ = ["Children", "launch"]
+
+
+def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str) -> int:
+    """Start `python -I -m MODULE ARGS` with `fds` kept at their numbers; return its pid."""
+    argv = [sys.executable, "-I", "-m", module, *args]
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)]
+        actions += [(os.POSIX_SPAWN_DUP2, out, 2)]
+        # A descriptor duplicated onto itself by posix_spawn loses its close-on-exec flag.
+        actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
+        env = {key: os.environ[key] for key in ("LANG", "LC_ALL", "PATH") if key in os.environ}
+        return os.posix_spawn(
+            sys.executable,
+            argv,
+            env,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
+        )
+    finally:
+        os.close(null)
+        os.close(out)
+
+
+class Children:
+    """The one reaper."""
+
+    __slots__ = ("_read", "_unclaimed", "_waiting", "_write")
+
+    def __init__(self, loop: Loop) -> None:
+        """Hear SIGCHLD through `loop`."""
+        self._waiting: dict[int, Callable[[int], None]] = {}
+        self._unclaimed: dict[int, int] = {}
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        loop.watch(self._read, self._reap)
+
+    def expect(self, pid: int, callback: Callable[[int], None]) -> None:
+        """Call `callback(status)` (a wait status) when `pid` has ended, or at once if it has."""
+        if pid in self._unclaimed:
+            callback(self._unclaimed.pop(pid))
+            return
+        self._waiting[pid] = callback
+
+    def _reap(self, _events: int) -> None:
+        try:
+            while os.read(self._read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            callback = self._waiting.pop(pid, None)
+            if callback is not None:
+                callback(status)
+            else:
+                self._unclaimed[pid] = status
+                while len(self._unclaimed) > 1024:  # strangers' orphans: nobody will ask
+                    del self._unclaimed[next(iter(self._unclaimed))]

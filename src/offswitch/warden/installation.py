@@ -1,0 +1,85 @@
+"""The installation's folders and its name, made by whoever comes first.
+
+The name is 128 random bits in `$OFFSWITCH_HOME/installation`; every order and entry bears
+it. The run folder is open for passing through (0711) and closed for looking around; the
+sockets' folder is for the owner and the group; the page lies where every guard can map it.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+
+from offswitch.control.place import Place
+from offswitch.errors import Corrupt, Refused, Storage
+
+__all__ = ["installation_id", "prepare", "run_group"]
+
+_GROUP = "offswitch"
+
+
+def installation_id(home: str) -> str:
+    """Give the installation's id, making it if there is none; 32 hex digits."""
+    path = f"{home}/installation"
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise Storage(f"{path}: {error.strerror}", "see that OFFSWITCH_HOME is writable") from None
+    else:
+        with os.fdopen(fd, "wb") as file:
+            file.write(os.urandom(16).hex().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    with open(path, "rb") as file:
+        text = file.read(64).decode("ascii", "replace").strip()
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise Corrupt(f"{path} holds no installation id", "restore it from the ledger's origin line")
+    return text
+
+
+def run_group(run: str) -> int:
+    """Give the group that may stop: the run folder's own, else `offswitch`, else the owner's."""
+    try:
+        info = os.stat(run)
+    except FileNotFoundError:
+        pass
+    else:
+        if info.st_gid != os.getegid():
+            return info.st_gid
+    try:
+        gid = grp.getgrnam(_GROUP).gr_gid
+    except KeyError:
+        return os.getegid()
+    return gid if os.geteuid() == 0 or gid in os.getgroups() else os.getegid()
+
+
+def _folder(path: str, mode: int, gid: int = -1) -> None:
+    """Make a folder of ours, or see that one that is there is ours; set its mode and group."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        info = os.lstat(path)
+        if not os.path.isdir(path) or os.path.islink(path) or info.st_uid != os.geteuid():
+            raise Refused(
+                f"{path} is there already and is not ours",
+                "remove it, or name another folder by OFFSWITCH_RUN / OFFSWITCH_HOME",
+            ) from None
+    os.chown(path, -1, gid)
+    os.chmod(path, mode)
+
+
+def prepare(place: Place) -> int:
+    """Make all folders of `place` with their modes; return the group that may stop."""
+    _folder(place.home, 0o711)
+    gid = run_group(place.run)
+    _folder(place.run, 0o711, gid)
+    _folder(place.control, 0o750 if gid != os.getegid() else 0o700, gid)
+    if place.memory != place.run:
+        _folder(place.memory, 0o711, gid)
+    _folder(place.specs, 0o700)
+    _folder(place.logs, 0o711)
+    return gid

@@ -1,0 +1,114 @@
+"""The warden's loop: descriptors and timers in one thread, nothing else.
+
+One pass takes what is ready, then what is due. A callback that raises is recorded and
+never ends the loop: a warden that dies of a bad message stops nobody. The lease is
+renewed by a timer of this very loop, so a fresh lease proves that orders are served
+(SR-21).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import time
+from collections.abc import Callable
+
+__all__ = ["Loop", "Timer"]
+
+EPOLLIN = select.EPOLLIN
+
+
+class Timer:
+    """One thing that is due at a time; `cancel` makes it do nothing."""
+
+    __slots__ = ("action", "cancelled")
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        """Hold what is to be done."""
+        self.action = action
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Never do it."""
+        self.cancelled = True
+
+
+class Loop:
+    """Waits for descriptors and timers; calls back, one at a time."""
+
+    __slots__ = ("_count", "_epoll", "_on_error", "_ready", "_running", "_timers")
+
+    def __init__(self, on_error: Callable[[BaseException], None]) -> None:
+        """`on_error` hears of every exception that a callback let out."""
+        self._epoll = select.epoll()
+        self._ready: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._count = itertools.count()
+        self._on_error = on_error
+        self._running = False
+
+    def watch(self, fd: int, callback: Callable[[int], None], events: int = EPOLLIN) -> None:
+        """Call `callback(events)` when `fd` is ready; replaces an earlier watch of it."""
+        if fd in self._ready:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._ready[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        """Watch `fd` no longer; harmless if it was not watched."""
+        if self._ready.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                pass  # closed already: the kernel forgot it by itself
+
+    def later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Do `action` once, `seconds` from now (CLOCK_MONOTONIC)."""
+        timer = Timer(action)
+        due = time.monotonic_ns() + int(seconds * 1e9)
+        heapq.heappush(self._timers, (due, next(self._count), timer))
+        return timer
+
+    def every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do `action` again and again, the first time now; one that raises goes on all the same."""
+
+        def again() -> None:
+            self.later(seconds, again)
+            action()
+
+        again()
+
+    def stop(self) -> None:
+        """Leave `run` after this pass."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._running = True
+        while self._running:
+            self.turn(self._patience())
+
+    def _patience(self) -> float:
+        if not self._timers:
+            return -1
+        return max(0.0, (self._timers[0][0] - time.monotonic_ns()) / 1e9)
+
+    def turn(self, patience_s: float) -> None:
+        """Do one pass, waiting at most `patience_s` seconds (-1: until something happens)."""
+        for fd, events in self._epoll.poll(patience_s):
+            callback = self._ready.get(fd)
+            if callback is not None:
+                self._guarded(lambda call=callback, what=events: call(what))
+        now = time.monotonic_ns()
+        while self._timers and self._timers[0][0] <= now:
+            _due, _order, timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                self._guarded(timer.action)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the supervised edge: recorded, and the loop goes on
+            self._on_error(error)
