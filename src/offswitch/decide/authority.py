@@ -1,0 +1,264 @@
+"""Who may confirm a reset, checked by the warden itself (SR-5). Standard library only.
+
+`$OFFSWITCH_HOME/authority` holds one word. `local`: one person, under the rule of SR-2
+(`secret.may_reset`). `people`: proofs of people whom the warden knows, over the digest of
+this very reset; two different ones where a kill or poweroff is to be cleared, one for
+restrict, drain and freeze. A proof is an SSH signature (namespace `offswitch-reset`) over
+the digest's 64 hex digits, or `code NAME 123456` with a one-time code.
+
+Which way it fails: a missing file is `local` in a fresh installation; a garbled one, or
+one that somebody else could have written, is `people` with nobody in it, so nothing is
+reset until root has looked. The second person switches to `people` for good. Going back is
+an act of root on a stopped installation: `at_start` compares with the mode that was in
+force last, reports the change for the ledger, and does not take it while a stop is live.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from offswitch.decide.people import People, read_people, write_person
+from offswitch.decide.sshsig import parse_signature
+from offswitch.decide.totp import CodeBook
+from offswitch.errors import Refused, Storage
+from offswitch.model.level import Level
+
+__all__ = [
+    "NAMESPACE",
+    "VALID_US",
+    "Authority",
+    "Case",
+    "Mode",
+    "Ruling",
+    "Start",
+    "add_person",
+    "again",
+    "at_start",
+    "judge",
+    "needed",
+    "read_authority",
+]
+
+NAMESPACE = "offswitch-reset"
+VALID_US = 15 * 60 * 1_000_000
+"""How long a reset that was opened may be confirmed."""
+_AHEAD_US = 60_000_000
+_MAX_PROOFS = 4
+_CODE = re.compile(r"code ([a-z][a-z0-9._-]{0,31}) ([0-9]{6})")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_HOW = "printf %s {digest} | ssh-keygen -Y sign -n offswitch-reset -f KEY"
+
+
+class Mode(StrEnum):
+    """How resets are authorised."""
+
+    LOCAL = "local"
+    PEOPLE = "people"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The mode in force and the people known."""
+
+    mode: Mode
+    people: People = People(())
+    problem: str = ""
+    """What is wrong with the authority file, for people; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One reset to be judged."""
+
+    digest: str
+    """The reset's own digest, 64 hex digits: what people sign."""
+    level: Level
+    """The highest level among the stops that it clears."""
+    opened_us: int
+    """The reset's time, UTC in microseconds."""
+    done: bool = False
+    """Whether a reset of this digest was carried out before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the proofs amount to."""
+
+    allowed: bool
+    people: tuple[str, ...]
+    """Names of those who proved themselves, sorted."""
+    needs: tuple[str, ...]
+    """What is missing, for people; empty when allowed."""
+    refused: tuple[str, ...] = ()
+    """Why proofs were not counted: for the ledger and the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a warden finds at its start."""
+
+    authority: Authority
+    note: str = ""
+    """A change of the mode since last time, for the ledger; empty: none."""
+
+
+def needed(level: Level) -> int:
+    """How many people a reset takes: two where it clears a kill or poweroff."""
+    return 2 if level >= Level.KILL else 1
+
+
+def _read_word(path: str, owner_uid: int) -> str | None:
+    """Read a one-word file; None if missing; `Refused` if somebody else could have written it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
+    with open(fd, "rb") as file:  # noqa: PTH123 - stop path: no pathlib
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != owner_uid or facts.st_mode & 0o022:
+            raise Refused(f"{path}: somebody else than the warden's user can write it")
+        return file.read(64).decode("ascii", "replace").strip()
+
+
+def _write_word(path: str, word: str) -> None:
+    fresh = path + ".new"
+    try:
+        if os.path.lexists(fresh):
+            os.unlink(fresh)  # noqa: PTH108
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(fresh, flags, 0o644)
+        with open(fd, "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write(word + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)  # noqa: PTH105
+    except OSError as error:
+        raise Storage(f"{path} cannot be written: {error.strerror}") from None
+
+
+def read_authority(home: str, owner_uid: int) -> Authority:
+    """Read the mode and the people; never raises: what is garbled lets nobody reset."""
+    try:
+        word = _read_word(f"{home}/authority", owner_uid)
+        mode = Mode.LOCAL if word is None else Mode(word)
+    except Refused as error:
+        return Authority(Mode.PEOPLE, People(()), error.message)
+    except ValueError:
+        problem = f"{home}/authority holds neither local nor people: nobody may reset"
+        return Authority(Mode.PEOPLE, People(()), problem)
+    if mode is Mode.LOCAL:
+        return Authority(mode)
+    return Authority(mode, read_people(home, owner_uid))
+
+
+def at_start(home: str, owner_uid: int, *, latched: bool) -> Start:
+    """Read the authority as a warden that starts; compare with the mode in force last time.
+
+    `latched` says whether any stop is live. A change from `people` to `local` is then not
+    taken: what two people guard is not opened by editing a file in the middle of it.
+    """
+    now = read_authority(home, owner_uid)
+    seen = f"{home}/authority.seen"
+    try:
+        before = _read_word(seen, owner_uid)
+    except Refused:
+        before = Mode.PEOPLE.value
+    if now.mode is Mode.LOCAL and before not in {None, Mode.LOCAL.value} and latched:
+        kept = Authority(Mode.PEOPLE, read_people(home, owner_uid))
+        note = "authority was set to local while latched: it stays people until all is reset"
+        return Start(kept, note)
+    if before == now.mode.value:
+        return Start(now)
+    note = f"authority changed from {before or 'local'} to {now.mode.value}"
+    if before is None and now.mode is Mode.LOCAL:
+        note = ""
+    if not now.problem:
+        try:
+            _write_word(seen, now.mode.value)
+        except Storage as error:
+            # A full disk keeps no warden from starting; the change is then noted again.
+            return Start(now, f"{note or 'authority'} ({error.message})")
+    return Start(now, note)
+
+
+def again(current: Authority, home: str, owner_uid: int) -> Authority:
+    """Read the authority anew in a running warden: `people` stays, whatever the file says now."""
+    now = read_authority(home, owner_uid)
+    if current.mode is Mode.PEOPLE and now.mode is Mode.LOCAL:
+        return Authority(Mode.PEOPLE, read_people(home, owner_uid), current.problem)
+    return now
+
+
+def add_person(
+    home: str, name: str, *, uid: int | None, keys: list[str], totp: str | None = None
+) -> Mode:
+    """Add a person as the warden's user; the second one switches to `people` for good."""
+    write_person(home, name, uid=uid, keys=keys, totp=totp)
+    owner = os.geteuid()
+    now = read_authority(home, owner)
+    if now.mode is Mode.LOCAL and len(read_people(home, owner).persons) > 1:
+        _write_word(f"{home}/authority", Mode.PEOPLE.value)
+        return Mode.PEOPLE
+    return now.mode
+
+
+def judge(
+    authority: Authority,
+    case: Case,
+    proofs: Sequence[str],
+    book: CodeBook,
+    now_us: int,
+    already: Collection[str] = (),
+) -> Ruling:
+    """Weigh the proofs of a reset in `people` mode; each person counts once.
+
+    A code is burnt by being weighed, and two people rarely prove themselves in one call:
+    `already` names those whom earlier rulings on this very digest had counted.
+    """
+    wanted = needed(case.level)
+    if not _DIGEST.fullmatch(case.digest) or case.done:
+        return Ruling(False, (), ("open a new reset",), ("this reset was carried out already",))
+    if not -_AHEAD_US <= now_us - case.opened_us <= VALID_US:
+        return Ruling(False, (), ("open a new reset",), ("this reset has expired",))
+    if authority.problem:
+        return Ruling(False, (), (authority.problem,), (authority.problem,))
+    names = {name for name in already if authority.people.of_name(name) is not None}
+    refused: list[str] = []
+    for proof in proofs[:_MAX_PROOFS]:
+        try:
+            names.add(_prover(authority.people, case.digest, proof, book, now_us))
+        except Refused as error:
+            refused.append(error.message)
+    missing = wanted - len(names)
+    needs: tuple[str, ...] = ()
+    if missing > 0:
+        who = "one more person" if missing == 1 else "two people"
+        needs = (f"the proof of {who}: {_HOW.format(digest=case.digest)}",)
+    return Ruling(missing <= 0, tuple(sorted(names)), needs, tuple(refused))
+
+
+def _prover(people: People, digest: str, proof: str, book: CodeBook, now_us: int) -> str:
+    """Name the person who made `proof` over `digest`; `Refused` says why nobody did."""
+    code = _CODE.fullmatch(proof.strip())
+    if code is not None:
+        person = people.of_name(code[1])
+        if person is None or person.totp is None:
+            raise Refused(f"no one-time code is known for {code[1]}")
+        book.redeem(person.name, person.totp, code[2], now_us)
+        return person.name
+    signature = parse_signature(proof)
+    signer = people.of_key(signature.key)
+    if signer is None:
+        raise Refused("a signature by a key that is nobody's here")
+    # `echo` adds a newline and `printf %s` does not; both say the same digest.
+    signed = (digest.encode(), digest.encode() + b"\n")
+    if not any(signature.verifies(message, NAMESPACE) for message in signed):
+        raise Refused(f"{signer.name}'s signature is not over this reset")
+    return signer.name
