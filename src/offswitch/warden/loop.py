@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import select
+import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 __all__ = ["Loop", "Timer"]
 
 EPOLLIN = select.EPOLLIN
+T = TypeVar("T")
 
 
 class Timer:
@@ -79,6 +83,26 @@ class Loop:
             action()
 
         again()
+
+    def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Do `work` in a thread and hand what it gives to `then`, back in this loop."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        result: list[T] = []
+
+        def labour() -> None:
+            try:
+                result.append(work())
+            finally:
+                os.close(writer)
+
+        def done(_events: int) -> None:
+            self.forget(reader)
+            os.close(reader)
+            if result:
+                then(result[0])
+
+        self.watch(reader, done, EPOLLIN | select.EPOLLHUP)
+        threading.Thread(target=labour, daemon=True).start()
 
     def stop(self) -> None:
         """Leave `run` after this pass."""

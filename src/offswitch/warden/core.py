@@ -1,0 +1,72 @@
+"""What the parts of a warden share: one object, wired in `daemon`, read by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from offswitch.actuators.contract import Actuator
+from offswitch.clock import Clock
+from offswitch.control.place import Place
+from offswitch.decide.authority import Authority
+from offswitch.model.latch import Latch
+from offswitch.model.level import Level
+from offswitch.warden.cell import Cell
+from offswitch.warden.children import Children
+from offswitch.warden.keeper_link import KeeperLink
+from offswitch.warden.latch_store import LatchStore
+from offswitch.warden.loop import Loop
+from offswitch.warden.observer_link import ObserverLink
+from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.ran_as import RanAs
+from offswitch.warden.recording import Recording
+from offswitch.warden.rights import Rights
+from offswitch.warden.rung import Rung
+from offswitch.warden.table import Table, Tracked
+
+__all__ = ["Core"]
+
+
+@dataclass(slots=True)
+class Core:
+    """The warden's parts."""
+
+    place: Place
+    installation: str
+    clock: Clock
+    loop: Loop
+    children: Children
+    page: PageWriter
+    store: LatchStore
+    latch: Latch
+    table: Table
+    rights: Rights
+    recording: Recording
+    ran_as: RanAs
+    authority: Authority
+    rung: Rung
+    freeze_steps: list[tuple[str, Actuator]]
+    """Layer and actuator, in the order in which a freeze trips them."""
+    kill_steps: list[tuple[str, Actuator]]
+    """Likewise for a kill: network denied, cell killed, sockets destroyed, user swept (SR-8)."""
+    network_release: Callable[[Cell], None]
+    """Undo the network's denial for a cell that may go on."""
+    keeper: KeeperLink | None = None
+    observer: ObserverLink | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    """Banners for `status`, by a key of their own."""
+    barred: set[str] = field(default_factory=set)
+    """Digests that an open reset names: no press may join them."""
+    reports: dict[str, Any] = field(default_factory=dict)
+    """What watch said last: signals, untracked, and when (`mono_us`)."""
+
+    def level(self, row: Tracked) -> Level | None:
+        """Give the level at which a target is latched."""
+        return self.latch.level(row.target)
+
+    def steps(self, level: Level) -> list[tuple[str, Actuator]]:
+        """Give what a stop of that level trips, in order."""
+        if level < Level.FREEZE:
+            return []
+        return self.freeze_steps if level is Level.FREEZE else self.kill_steps

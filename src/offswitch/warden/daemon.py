@@ -1,0 +1,430 @@
+"""The warden, wired: what it loads before it listens, what it starts, when it ends.
+
+    lock ─► trust (SR-1) ─► folders ─► page ─► latch ∪ keeper's orders ─► cells ─► enforce
+         ─► observer · keeper · recorder ─► keeper acknowledges ─► lease ─► sockets ─► spool
+
+One warden for each run folder, held by a lock. Everything that was latched is latched
+again before the first message is read, and every cell of the warden before is found and
+watched. From then on it decides nothing: it obeys any stop, and a reset only when it is
+properly authorised. It is single-threaded; the latch's disk has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import sys
+import traceback
+
+from offswitch import __version__
+from offswitch.actuators.network import Deny
+from offswitch.actuators.process import Freeze, Kill
+from offswitch.actuators.sockets import Destroy
+from offswitch.actuators.sweep import Sweep
+from offswitch.clock import SystemClock
+from offswitch.control.place import Place
+from offswitch.decide.authority import at_start
+from offswitch.errors import Busy, Corrupt, OffswitchError, Refused
+from offswitch.model.level import Level
+from offswitch.model.order import Stop
+from offswitch.model.scope import parse_scope
+from offswitch.model.state import Event, State, step
+from offswitch.model.target import Target
+from offswitch.warden import cell, keeper_link, spool
+from offswitch.warden.children import Children
+from offswitch.warden.core import Core
+from offswitch.warden.installation import installation_id, prepare
+from offswitch.warden.keeper_link import KeeperLink
+from offswitch.warden.latch_store import LatchStore
+from offswitch.warden.loop import Loop
+from offswitch.warden.observer_link import ObserverLink
+from offswitch.warden.ops import Operations
+from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.ran_as import RanAs
+from offswitch.warden.recording import Recording
+from offswitch.warden.resetting import Resetter
+from offswitch.warden.rights import Rights
+from offswitch.warden.rung import this_rung
+from offswitch.warden.server import Server, listen
+from offswitch.warden.starting import Starter
+from offswitch.warden.stopping import Stopper
+from offswitch.warden.table import Table, Tracked
+from offswitch.warden.trust import ours, writable_by_others
+
+__all__ = ["LEASE_NS", "Warden"]
+
+LEASE_NS = 3_000_000_000
+"""How long a lease lasts; it is renewed after every sixth of that (SR-21)."""
+_PRIVATE_END_S = 10.0
+_KEEPER_PATIENCE_S = 2.0
+_PR_SET_CHILD_SUBREAPER = 36
+_PRIORITY = 20
+
+
+def take_lock(place: Place) -> int:
+    """Hold the run folder's lock, or raise `Busy`: another warden is there."""
+    fd = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Busy(f"another warden serves {place.run}", "ask it: offswitch status") from None
+    os.truncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+class Warden:
+    """One warden process."""
+
+    def __init__(self, place: Place, *, private: bool, record: bool = True) -> None:
+        """`private`: end when nothing is left to do; `record`: False for a benchmark only."""
+        self._place = place
+        self._private = private
+        self._record = record
+        self._ending = False
+        self._loop = Loop(self._defect)
+        self._clock = SystemClock()
+        self._spool_fd = -1
+        self._lock = -1
+        self._servers: list[Server] = []
+
+    # --- coming up ----------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Come up, serve until ended, and leave the latch as it is."""
+        self._harden()
+        gid = prepare(self._place)
+        self._lock = take_lock(self._place)
+        self._trusted()
+        core = self._core = self._load(gid)
+        self._stopper = Stopper(core)
+        self._starter = Starter(core)
+        self._starter.on_idle = self._maybe_end
+        self._resetter = Resetter(core, self._stopper, self._starter)
+        self._operations = Operations(core, self._stopper, self._starter, self._resetter)
+        self._find_cells()
+        if self._record:
+            core.recording.start()
+        core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
+        self._start_observer()
+        self._enforce_all()
+        self._start_keeper()
+        self._await_keeper()
+        self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
+        self._listen(gid)
+        self._loop.watch(core.store.fileno(), self._durability)
+        signal.signal(signal.SIGTERM, lambda *_: self._loop.stop())
+        signal.signal(signal.SIGINT, lambda *_: self._loop.stop())
+        self._maybe_end()
+        self._loop.run()
+        self._leave()
+
+    def _harden(self) -> None:
+        """Take what the machine grants: descriptors, priority, the OOM killer's mercy."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            # Not inherited: a target must never outrank the warden.
+            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
+        except OSError:
+            pass
+        try:
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write("-1000")
+        except OSError:
+            pass
+        os.umask(0o022)
+        os.chdir("/")
+
+    def _trusted(self) -> None:
+        """Refuse to serve as root from where somebody else can write (SR-1)."""
+        place = self._place
+        self._degraded = writable_by_others([*ours(), place.home, place.config], os.geteuid())
+        if self._degraded and os.geteuid() == 0:
+            listed = "; ".join(self._degraded[:3])
+            raise Refused(
+                f"not served as root from where others can write: {listed}",
+                "give these to root, writable by root alone, or install Offswitch elsewhere",
+            )
+
+    def _load(self, gid: int) -> Core:
+        place = self._place
+        installation = installation_id(place.home)
+        children = Children(self._loop)
+        recording = Recording(place, installation, self._clock, self._loop, children)
+        page = PageWriter.take(place)
+        store = LatchStore(place)
+        loaded = store.load()
+        latch = loaded.latch
+        deny = Deny()
+        core = Core(
+            place=place,
+            installation=installation,
+            clock=self._clock,
+            loop=self._loop,
+            children=children,
+            page=page,
+            store=store,
+            latch=latch,
+            table=Table(place, gid),
+            rights=Rights(gid, place.cgroup),
+            recording=recording,
+            ran_as=RanAs(place.home),
+            authority=at_start(place.home, os.geteuid(), latched=len(latch) > 0).authority,
+            rung=this_rung(place),
+            freeze_steps=[("network", deny), ("process", Freeze())],
+            kill_steps=[
+                ("network", deny),
+                ("process", Kill()),
+                ("network", Destroy()),
+                ("sweep", Sweep()),
+            ],
+            network_release=deny.release,
+        )
+        if loaded.damage:
+            core.notes["latch"] = f"the latch was damaged, so everything is latched: {loaded.damage}"
+            recording.note("gap", what="latch", why=loaded.damage)
+        if self._degraded:
+            core.notes["trust"] = f"degraded: {self._degraded[0]}"
+        self._join(core, keeper_link.left_orders(place))
+        return core
+
+    def _join(self, core: Core, stops: list[Stop]) -> None:
+        """Take the keeper's own orders into the latch; a cleared one stays cleared."""
+        for stop in stops:
+            if core.latch.add(stop):
+                core.store.note(stop)
+                core.recording.note(
+                    "order",
+                    {"by": stop.by, "reason": stop.reason or None},
+                    order="stop",
+                    digest=stop.digest,
+                    scope=stop.scope.text,
+                    level=stop.level.label,
+                    channel=stop.channel,
+                    given_us=stop.time_us,
+                    state="latched",
+                )
+        core.store.sync()
+
+    def _find_cells(self) -> None:
+        """Find what an earlier warden left: its cells first, then what was ever run."""
+        core = self._core
+        try:
+            kept = core.table.kept()
+        except Corrupt as error:
+            core.notes["cells"] = error.message
+            kept = []
+        for facts in kept:
+            self._find(facts)
+        for name in core.table.known():
+            if core.table.get(name) is None:
+                row = Tracked(Target(name))
+                row.state = State.STOPPED if core.level(row) is not None else State.EXITED
+                core.table.put(row)
+        core.table.keep()
+
+    def _find(self, facts: dict[str, object]) -> None:
+        core = self._core
+        labels = facts.get("labels")
+        pairs = {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
+        row = Tracked(Target(str(facts["target"]), pairs, str(facts.get("kind") or "process")))
+        own = facts.get("facts")
+        row.cell = cell.find(core.place, own) if isinstance(own, dict) else None
+        slot, leader, uid, since = (facts.get(k) for k in ("slot", "leader", "uid", "since_us"))
+        row.slot = slot if isinstance(slot, int) else None
+        row.leader = leader if isinstance(leader, int) else None
+        row.uid = uid if isinstance(uid, int) else None
+        row.since_us = since if isinstance(since, int) else 0
+        row.user, row.sharing = str(facts.get("user") or ""), bool(facts.get("sharing"))
+        row.log = str(facts["log"]) if facts.get("log") else None
+        core.table.put(row)
+        level = core.level(row)
+        row.state = step(State.UNKNOWN, Event.FOUND, level, alive=row.alive)
+        if row.cell is None:
+            return
+        row.readiness = self._starter.arm(row)
+        self._stopper.set_word(row, level)
+        self._starter.follow(row)
+
+    def _enforce_all(self) -> None:
+        """Command again whatever is latched and has a cell (RST-1)."""
+        for row in self._core.table:
+            level = self._core.level(row)
+            if level is not None and row.cell is not None and level >= Level.FREEZE:
+                self._stopper.enforce(row, "the warden was started again")
+
+    # --- its helpers --------------------------------------------------------------
+
+    def _start_observer(self) -> None:
+        core = self._core
+        core.observer = link = ObserverLink.start(core.place)
+        core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
+
+        def heard(_events: int) -> None:
+            for message in link.messages():
+                if message.get("event") == "moved":
+                    self._stopper.moved(message)
+                else:
+                    self._stopper.seen(message)
+
+        self._loop.watch(link.fileno(), heard)
+
+    def _lost_observer(self, link: ObserverLink, status: int) -> None:
+        core = self._core
+        if self._ending or core.observer is not link:
+            return
+        self._loop.forget(link.fileno())
+        link.close()
+        core.observer = None
+        core.recording.note("restart", process="observer", status=str(status))
+        self._stopper.observer_lost()
+        self._start_observer()
+        for row in core.table:
+            level = core.level(row)
+            if level is not None and level >= Level.FREEZE and row.cell is not None:
+                self._stopper.look_again(row)
+
+    def _start_keeper(self) -> None:
+        core = self._core
+        core.keeper = link = KeeperLink.start(core.place, core.page.path, core.page.epoch)
+        core.children.expect(link.pid, lambda status: self._lost_keeper(link, status))
+        self._loop.watch(link.fileno(), lambda _events: self._heard_keeper(link))
+        for row in core.table:
+            row.keeper_has_it = False
+            if row.cell is not None and row.slot is not None:
+                link.hand(
+                    row.cell.facts(),
+                    row.cell.fds(),
+                    row.target.name,
+                    dict(row.target.labels),
+                    row.slot,
+                )
+
+    def _heard_keeper(self, link: KeeperLink) -> None:
+        core = self._core
+        for message in link.messages():
+            name = message.get("ack")
+            if isinstance(name, str):
+                self._starter.acknowledged(name)
+            elif "acted" in message:
+                core.recording.note("note", what="keeper acted", detail=message["acted"])
+                self._join(core, keeper_link.left_orders(core.place))
+                self._enforce_all()
+        if all(row.keeper_has_it for row in core.table if row.cell is not None):
+            core.page.keeper_ready(core.page.epoch)
+
+    def _await_keeper(self) -> None:
+        """Wait until the new keeper has every cell, and no longer than it may take (SR-22)."""
+        core = self._core
+        deadline = self._clock.mono_us() + int(_KEEPER_PATIENCE_S * 1e6)
+
+        def missing() -> bool:
+            return any(row.cell is not None and not row.keeper_has_it for row in core.table)
+
+        while missing() and self._clock.mono_us() < deadline:
+            self._loop.turn(0.01)
+        if not missing():
+            core.page.keeper_ready(core.page.epoch)
+
+    def _lost_keeper(self, link: KeeperLink, status: int) -> None:
+        core = self._core
+        if self._ending or core.keeper is not link:
+            return
+        self._loop.forget(link.fileno())
+        link.close()
+        core.recording.note("restart", process="keeper", status=str(status))
+        self._join(core, keeper_link.left_orders(core.place))
+        self._start_keeper()
+
+    # --- its doors ----------------------------------------------------------------
+
+    def _listen(self, gid: int) -> None:
+        place = self._place
+        sock = listen(place.warden_socket, 0o660, gid)
+        server = Server(
+            self._loop,
+            sock,
+            handle=self._operations.handle,
+            hung_up=self._operations.hung_up,
+            broken=self._operations.garbage,
+        )
+        self._servers.append(server)
+        spool.prepare(place, gid)
+        self._spool_fd = spool.watch(place)
+        self._loop.watch(self._spool_fd, lambda _events: self._spooled())
+        self._spooled()
+
+    def _spooled(self) -> None:
+        """Obey what lies in the spool: a file's name is a stop (SR-11)."""
+        core = self._core
+        try:
+            os.read(self._spool_fd, 65536)
+        except BlockingIOError:
+            pass
+        for spooled in spool.pending(self._place):
+            try:
+                stop = Stop(
+                    core.installation,
+                    parse_scope(spooled.scope_text or ""),
+                    Level.KILL,
+                    spooled.by,
+                    "spool",
+                    spooled.nonce,
+                    spooled.time_us,
+                )
+            except OffswitchError:
+                core.notes["spool"] = "a file in the spool is no scope, so it stops nothing"
+                core.recording.note("refused", {"name": spooled.path}, what="spool", why="no scope")
+            else:
+                self._stopper.press([stop])
+            spool.consume(spooled)
+
+    def _durability(self, _events: int) -> None:
+        try:
+            os.read(self._core.store.fileno(), 8)
+        except BlockingIOError:
+            pass
+
+    # --- the end ------------------------------------------------------------------
+
+    def _maybe_end(self) -> None:
+        """A private warden ends 10 s after its last cell is empty, if nothing is latched."""
+        if self._private and self._idle():
+            self._loop.later(_PRIVATE_END_S, lambda: self._loop.stop() if self._idle() else None)
+
+    def _idle(self) -> bool:
+        core = self._core
+        return not len(core.latch) and all(row.cell is None for row in core.table)
+
+    def _leave(self) -> None:
+        """End: with cells left this is a loss of the warden, and the keeper takes over."""
+        self._ending = True
+        core = self._core
+        for server in self._servers:
+            server.close()
+        alive = sum(1 for row in core.table if row.cell is not None)
+        core.recording.note("restart", process="warden", what="ends", cells=alive)
+        if core.keeper is not None and not alive:
+            core.keeper.dismiss()
+        if core.observer is not None:
+            core.observer.close()
+        core.recording.finish()
+        os.close(self._lock)
+
+    def _defect(self, error: BaseException) -> None:
+        """A callback raised: say where in the log, note it, go on serving."""
+        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.flush()
+        try:
+            self._core.recording.note("note", what="defect", why=f"{type(error).__name__}: {error}")
+        except Exception:  # noqa: BLE001, S110 - a defect in recording a defect must not end the loop
+            pass

@@ -1,0 +1,338 @@
+"""What can be asked over the control socket, one method an operation.
+
+The peer is the kernel's, its rights are checked before its message is looked at. Stops
+come first and cheapest; everything else may fail without harm.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from offswitch import __version__
+from offswitch.clock import new_nonce
+from offswitch.control.peer import Peer
+from offswitch.errors import NotFound, OffswitchError, Refused, Usage
+from offswitch.model.level import parse_level
+from offswitch.model.order import Stop
+from offswitch.model.scope import parse_scope
+from offswitch.model.state import State
+from offswitch.model.target import Target, check_label, check_name
+from offswitch.warden import reporting
+from offswitch.warden.core import Core
+from offswitch.warden.resetting import Resetter
+from offswitch.warden.rung import Rung
+from offswitch.warden.server import Connection
+from offswitch.warden.starting import Request, Starter, default_name
+from offswitch.warden.stopping import Stopper
+from offswitch.warden.table import Tracked
+
+__all__ = ["Operations"]
+
+_MAX_SCOPES = 256
+_CHANNELS = frozenset({"cli", "board", "rule", "console", "demo"})
+
+
+class _Relay:
+    """A `run` at the other end of a connection: hears what becomes of its target."""
+
+    __slots__ = ("_connection", "row")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.row: Tracked | None = None
+
+    def stopped(self, order: str, level: str) -> None:
+        self._connection.reply({"event": "stopped", "order": order, "level": level})
+
+    def exited(self, code: int | None, signal: int | None, order: str | None) -> None:
+        self.row = None
+        message = {"event": "exited", "code": code, "signal": signal, "order": order}
+        self._connection.reply(message)
+
+
+class Operations:
+    """Serves the messages of one warden."""
+
+    def __init__(self, core: Core, stopper: Stopper, starter: Starter, resetter: Resetter) -> None:
+        """Work on the parts of this warden."""
+        self._core = core
+        self._stopper = stopper
+        self._starter = starter
+        self._resetter = resetter
+
+    def handle(self, connection: Connection, message: dict[str, Any]) -> None:
+        """Serve one message of a peer; raises what the peer is to be told."""
+        operation = message.get("op")
+        if not isinstance(operation, str):
+            raise Usage("a message without an operation", 'send {"op": …}')
+        method = getattr(self, f"_op_{operation.replace('-', '_')}", None)
+        if method is None:
+            raise Usage(f"unknown operation {operation[:40]!r}")
+        peer = connection.peer
+        inside = self._inside(peer)
+        try:
+            self._core.rights.check(peer, operation, in_cell=inside)
+        except Refused as error:
+            self._core.recording.note(
+                "refused",
+                {"by": f"uid:{peer.uid} pid:{peer.pid}"},
+                what=operation,
+                error=error.kind,
+                why=error.message,
+            )
+            raise
+        method(connection, message)
+
+    def _inside(self, peer: Peer) -> bool | None:
+        """Tell whether a peer lives in a cell; on the lower rung by the cells' own pids."""
+        pids: set[int] = set()
+        if self._core.rung is not Rung.ROOT:
+            for row in self._core.table:
+                if row.cell is not None:
+                    pids.update(row.cell.pids())
+        return self._core.rights.in_cell(peer, pids)
+
+    def garbage(self, peer: Peer, what: str) -> None:
+        """Note a peer that sent what is no message."""
+        self._core.recording.note(
+            "refused", {"by": f"uid:{peer.uid} pid:{peer.pid}"}, what="message", why=what
+        )
+
+    def hung_up(self, connection: Connection) -> None:
+        """A peer is gone: if it relayed a target, the target is hung up."""
+        relay = connection.context
+        if isinstance(relay, _Relay) and relay.row is not None:
+            row, relay.row = relay.row, None
+            self._starter.hang_up(row)
+
+    # --- the three verbs ----------------------------------------------------------
+
+    def _op_stop(self, connection: Connection, message: dict[str, Any]) -> None:
+        texts = message.get("scopes")
+        if not isinstance(texts, list) or not 0 < len(texts) <= _MAX_SCOPES:
+            raise Usage("a stop names between 1 and 256 scopes", "offswitch stop SCOPE")
+        core, peer = self._core, connection.peer
+        level = parse_level(str(message.get("level", "kill")))
+        channel = str(message.get("channel", "cli"))
+        by = f"uid:{peer.uid}"
+        if channel == "rule" and core.rights.owner(peer) and str(message.get("by", "")):
+            by = str(message["by"])[:200]
+        nonce = str(message.get("nonce") or new_nonce())[:64]
+        given = message.get("time_us")
+        stops = [
+            Stop(
+                core.installation,
+                parse_scope(str(text)),
+                level,
+                by,
+                channel if channel in _CHANNELS else "cli",
+                nonce,
+                given if isinstance(given, int) and 0 < given < 1 << 53 else core.clock.wall_us(),
+                str(message.get("reason") or "")[:2000].encode("utf-8", "replace").decode(),
+            )
+            for text in dict.fromkeys(texts)
+        ]
+        press = self._stopper.press(stops, connection.reply, wait=bool(message.get("wait")))
+        connection.reply(self._stopper.accepted(press))
+
+    def _op_reset(self, connection: Connection, message: dict[str, Any]) -> None:
+        self._resetter.ask(message, connection.peer, connection.reply, connection.error)
+
+    def _op_run(self, connection: Connection, message: dict[str, Any]) -> None:
+        argv = message.get("argv")
+        if not isinstance(argv, list) or not argv or not all(isinstance(a, str) for a in argv):
+            raise Usage("there is no command to run", "offswitch run -- CMD…")
+        env = message.get("env")
+        cwd = message.get("cwd")
+        if not isinstance(env, dict) or not isinstance(cwd, str):
+            raise Usage("a run needs its folder and its environment")
+        user = message.get("user")
+        self._bring_up(
+            connection,
+            message,
+            name=str(message.get("target") or default_name(argv)),
+            argv=argv,
+            cwd=cwd,
+            env={str(key): str(value) for key, value in env.items()},
+            user=str(user) if user is not None else None,
+            raw=bool(message.get("raw")),
+        )
+
+    def _op_start(self, connection: Connection, message: dict[str, Any]) -> None:
+        name = check_name(str(message.get("target", "")))
+        spec = self._core.table.load_spec(name)
+        owner = spec.get("uid")
+        if not self._core.rights.owner(connection.peer) and owner != connection.peer.uid:
+            raise Refused(f"{name} was run by another user", "ask them, or root")
+        if connection.peer.uid != owner and spec.get("user") is None:
+            raise Refused(
+                f"{name} was run by user {owner}, and starts only as that user",
+                f"run it as that user: offswitch start {name}",
+            )
+        self._bring_up(
+            connection,
+            message,
+            name=name,
+            argv=spec["argv"],
+            cwd=spec["cwd"],
+            env=spec["env"],
+            user=spec.get("user"),
+            raw=bool(spec.get("raw")),
+        )
+
+    def _bring_up(  # noqa: PLR0913 - what a target is made of
+        self,
+        connection: Connection,
+        message: dict[str, Any],
+        *,
+        name: str,
+        argv: list[str],
+        cwd: str,
+        env: dict[str, str],
+        user: str | None,
+        raw: bool,
+    ) -> None:
+        fds = connection.take_fds()
+        if len(fds) != 3:  # noqa: PLR2004 - stdin, stdout, stderr
+            for fd in fds:
+                os.close(fd)
+            raise Usage("a target needs three descriptors: stdin, stdout, stderr")
+        if connection.context is not None:
+            for fd in fds:
+                os.close(fd)
+            raise Usage("this connection relays a target already")
+        relay = _Relay(connection)
+        connection.context = relay
+
+        def born(answer: dict[str, Any], log: int | None) -> None:
+            row = self._core.table.get(name)
+            if row is not None and row.listener is relay:
+                relay.row = row
+            connection.reply(answer, log)
+            if connection.closed and row is not None and row.listener is relay:
+                self._starter.hang_up(row)
+
+        def failed(error: OffswitchError, code: int) -> None:
+            connection.context = None
+            connection.error(error, code)
+
+        self._starter.run(
+            Request(
+                name=name,
+                argv=argv,
+                cwd=cwd,
+                env=env,
+                user=user,
+                tty=bool(message.get("tty")),
+                raw=raw,
+                detached=message.get("op") == "start" or bool(message.get("detached")),
+                fds=fds,
+                peer=connection.peer,
+                listener=relay,
+                born=born,
+                failed=failed,
+                gone=lambda: connection.closed,
+            )
+        )
+
+    def _op_signal(self, connection: Connection, message: dict[str, Any]) -> None:
+        relay = connection.context
+        number = message.get("signal")
+        if not isinstance(relay, _Relay) or not isinstance(number, int) or not 0 < number < 65:  # noqa: PLR2004
+            raise Usage("a signal goes to the target that this connection relays")
+        if relay.row is not None:
+            self._starter.signal(relay.row, number)
+
+    # --- looking ------------------------------------------------------------------
+
+    def _op_ping(self, connection: Connection, _message: dict[str, Any]) -> None:
+        core = self._core
+        connection.reply(
+            {
+                "pong": True,
+                "pid": os.getpid(),
+                "epoch": core.page.epoch,
+                "installation": core.installation,
+                "rung": core.rung.value,
+                "version": __version__,
+            }
+        )
+
+    def _op_status(self, connection: Connection, message: dict[str, Any]) -> None:
+        scope = message.get("scope")
+        connection.reply(reporting.status(self._core, str(scope) if scope else None))
+
+    def _op_cells(self, connection: Connection, _message: dict[str, Any]) -> None:
+        connection.reply(reporting.cells(self._core))
+
+    def _op_targets(self, connection: Connection, _message: dict[str, Any]) -> None:
+        rows = [reporting.target(self._core, row) for row in self._core.table]
+        connection.reply({"targets": rows})
+
+    def _op_target(self, connection: Connection, message: dict[str, Any]) -> None:
+        row = self._core.table.get(check_name(str(message.get("name", ""))))
+        if row is None:
+            raise NotFound(f"no target {message.get('name')!r}", "see: offswitch target list")
+        connection.reply(reporting.everything(self._core, row))
+
+    def _op_health(self, connection: Connection, _message: dict[str, Any]) -> None:
+        connection.reply(reporting.health(self._core))
+
+    # --- from our own processes ---------------------------------------------------
+
+    def _op_report(self, connection: Connection, message: dict[str, Any]) -> None:
+        reports = self._core.reports
+        for key in ("signals", "auto", "untracked"):
+            if key in message:
+                reports[key] = message[key]
+        reports["mono_us"] = self._core.clock.mono_us()
+        connection.reply({"ok": True})
+
+    def _op_declare(self, connection: Connection, message: dict[str, Any]) -> None:
+        declared = message.get("targets")
+        if not isinstance(declared, list):
+            raise Usage("a declaration lists targets")
+        checked = [self._declared(item) for item in declared]
+        for target, item in checked:
+            row = self._core.table.get(target.name)
+            if row is None:
+                row = Tracked(target)
+                row.state = State.STOPPED if self._core.latch.covering(target) else State.IDLE
+                self._core.table.put(row)
+            row.target = target
+            row.declared = item
+            self._save_command(connection.peer, target.name, item)
+        self._core.recording.note(
+            "config",
+            {"by": f"uid:{connection.peer.uid}"},
+            what="targets declared",
+            targets=[target.name for target, _item in checked],
+        )
+        connection.reply({"ok": True, "targets": len(checked)})
+
+    def _declared(self, item: Any) -> tuple[Target, dict[str, Any]]:  # noqa: ANN401
+        """Check one declaration again: the warden trusts no other process's word."""
+        if not isinstance(item, dict):
+            raise Usage("a declared target is an object")
+        labels = item.get("labels") or {}
+        if not isinstance(labels, dict):
+            raise Usage("labels are an object of texts")
+        name = check_name(str(item.get("name", "")))
+        pairs = dict(check_label(str(key), str(value)) for key, value in labels.items())
+        return Target(name, pairs, str(item.get("kind") or "process")[:40]), item
+
+    def _save_command(self, peer: Peer, name: str, item: dict[str, Any]) -> None:
+        """Keep a declared command, so that `start` can bring the target up."""
+        command = item.get("command")
+        if not isinstance(command, list) or not command:
+            return
+        spec = {
+            "argv": [str(part) for part in command],
+            "cwd": str(item.get("cwd") or "/"),
+            "env": {str(k): str(v) for k, v in (item.get("env") or {}).items()},
+            "user": item.get("user"),
+            "uid": peer.uid,
+            "raw": False,
+        }
+        self._core.table.save_spec(name, spec)

@@ -1,0 +1,126 @@
+"""What the warden writes down: one line into the ring, one byte to wake the recorder.
+
+Writing never waits and never fails a stop (REC-3): the ring lies on tmpfs and is
+preallocated; when it is full the loss is counted and the next entry that fits says so.
+The recorder is a child that turns the ring into the ledger. If it dies it is started
+again, later each time, and the ring holds meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from offswitch.clock import Clock, boot_id
+from offswitch.control.journal import Ring
+from offswitch.control.place import Place
+from offswitch.warden.children import Children, launch
+from offswitch.warden.loop import Loop
+
+__all__ = ["Recording"]
+
+_RING_SIZE = 8 << 20
+_LONGEST_PAUSE_S = 30.0
+_REASON = 2000
+
+
+class Recording:
+    """The warden's side of the ledger."""
+
+    def __init__(
+        self, place: Place, installation: str, clock: Clock, loop: Loop, children: Children
+    ) -> None:
+        """Open the ring; `start` brings up the recorder."""
+        self._place = place
+        self._installation = installation
+        self._clock = clock
+        self._loop = loop
+        self._children = children
+        self._boot = boot_id()
+        self._ring = Ring.take(place.ring, _RING_SIZE)
+        self._wake: int | None = None
+        self._pause = 0.1
+        self._stopping = False
+        self.pid: int | None = None
+        self.last_seq = 0
+        self.on_start: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Start the recorder; when it ends it is started again."""
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            place = self._place
+            args = ["--home", place.home, "--run", place.run, "--ring", place.ring]
+            args += ["--wake", str(reader)]
+            log = f"{place.home}/warden.log"
+            self.pid = launch("offswitch.ledger.recorder", args, [reader], log)
+        finally:
+            os.close(reader)
+        self._wake = writer
+        self._children.expect(self.pid, self._ended)
+
+    def _ended(self, status: int) -> None:
+        if self._wake is not None:
+            os.close(self._wake)
+            self._wake = None
+        self.pid = None
+        if self._stopping:
+            return
+        self.note("restart", process="recorder", status=str(status))
+        self._loop.later(self._pause, self.start)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE_S)
+
+    def finish(self) -> None:
+        """Hang up on the recorder; it drains the ring and ends by itself."""
+        self._stopping = True
+        if self._wake is not None:
+            os.close(self._wake)
+            self._wake = None
+
+    def note(self, kind: str, sealed: Mapping[str, Any] | None = None, **public: Any) -> int:  # noqa: ANN401
+        """Write one entry into the ring; return its number there.
+
+        `public` stands in the tree for ever; `sealed` (who, reason, argv, log text) outside
+        of it, so that it can be erased. What is None is left out.
+        """
+        entry = {
+            "v": 1,
+            "kind": kind,
+            "time_us": self._clock.wall_us(),
+            "mono_us": self._clock.mono_us(),
+            "boot": self._boot,
+            "installation": self._installation,
+        }
+        entry.update((key, _plain(value)) for key, value in public.items() if value is not None)
+        secret = {key: value for key, value in (sealed or {}).items() if value is not None}
+        body = json.dumps({"public": entry, "sealed": secret}, ensure_ascii=True)
+        self.last_seq = self._ring.append(body.encode())
+        if self._wake is not None:
+            try:
+                os.write(self._wake, b"!")
+            except OSError:
+                pass  # full: it is awake; gone: the reaper hears of it
+        return self.last_seq
+
+    def durable(self, seq: int) -> bool:
+        """Tell whether the ledger has everything up to `seq`."""
+        return self._ring.durable_seq >= seq
+
+    def facts(self) -> dict[str, Any]:
+        """What doctor wants to know of the journal."""
+        ring = self._ring
+        return {"lost": ring.lost, "behind": max(0, self.last_seq - ring.durable_seq)}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - it makes canonical values of what callers have
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    return value if isinstance(value, int) else str(value)[:_REASON]

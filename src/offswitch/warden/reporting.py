@@ -1,0 +1,192 @@
+"""What `status` says: one object a target, and the banners that nobody may overlook.
+
+Nothing here is remembered as good: ages grow from when watch last spoke, a warden that is
+asked looks at its cells now, and what cannot be told is `unknown`, never the last known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offswitch.decide.secret import is_secret_set
+from offswitch.model.level import Level
+from offswitch.model.scope import Scope, parse_scope
+from offswitch.model.state import State
+from offswitch.warden.core import Core
+from offswitch.warden.rung import Rung
+from offswitch.warden.table import Tracked
+
+__all__ = ["cells", "everything", "health", "status", "target"]
+
+_BLIND_US = 3_000_000
+
+
+def status(core: Core, text: str | None) -> dict[str, Any]:
+    """Give the object of `status` for a scope, or for everything."""
+    scope = parse_scope(text) if text else Scope("/")
+    return {
+        "installation": core.place.run,
+        "rung": core.rung.value,
+        "targets": [target(core, row) for row in core.table.covered([scope])],
+        "untracked": list(core.reports.get("untracked", [])),
+        "notes": _notes(core),
+        "latched": [_live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)],
+    }
+
+
+def _concerns(core: Core, stop: Scope, asked: Scope) -> bool:
+    if asked.contains(stop) or stop.contains(asked):
+        return True
+    return any(stop.covers(row.target) for row in core.table.covered([asked]))
+
+
+def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latch.Live
+    stop = live.stop
+    return {
+        "digest": stop.digest,
+        "scope": stop.scope.text,
+        "level": stop.level.label,
+        "by": stop.by,
+        "channel": stop.channel,
+        "time_us": stop.time_us,
+        "reason": stop.reason,
+        "count": live.count,
+        "durable": core.store.durable(stop.digest),
+    }
+
+
+def target(core: Core, row: Tracked) -> dict[str, Any]:
+    """Give the object of one target."""
+    level = core.level(row)
+    pids = _pids(row)
+    return {
+        "target": row.target.name,
+        "installation": core.place.run,
+        "kind": row.target.kind,
+        "labels": dict(row.target.labels),
+        "rung": core.rung.value,
+        "state": _state(row, level, pids).value,
+        "latched": level is not None,
+        "blind": _blind(core, row),
+        "level": level.label if level is not None else None,
+        "confirmed": level is not None and row.confirmed,
+        "pids": len(pids) if pids is not None else 0,
+        "stops": [live.stop.digest for live in core.latch.covering(row.target)],
+        "signals": _signals(core, row),
+        "readiness": {layer: state for layer, (state, _detail) in row.readiness.items()},
+        "sharing": row.sharing,
+        "user": row.user,
+    }
+
+
+def _pids(row: Tracked) -> list[int] | None:
+    if row.cell is None:
+        return []
+    try:
+        return row.cell.pids()
+    except OSError:
+        return None
+
+
+def _state(row: Tracked, level: Level | None, pids: list[int] | None) -> State:
+    if row.cell is not None and (pids is None or row.cell.populated() is None):
+        return State.UNKNOWN
+    if row.cell is None and level is not None:
+        return State.STOPPED
+    return row.state
+
+
+def _blind(core: Core, row: Tracked) -> bool:
+    """Whether a target with automatic rules has had nobody watching for three seconds."""
+    if row.target.name not in core.reports.get("auto", ()):
+        return False
+    return core.clock.mono_us() - int(core.reports.get("mono_us", 0)) > _BLIND_US
+
+
+def _signals(core: Core, row: Tracked) -> dict[str, Any]:
+    """Ages as they are now: what watch said, plus the time since it said so."""
+    said = core.reports.get("signals", {}).get(row.target.name, {})
+    passed_ms = (core.clock.mono_us() - int(core.reports.get("mono_us", 0))) // 1000
+    silent = passed_ms * 1000 > _BLIND_US
+    signals = {}
+    for kind, signal in said.items():
+        age = signal.get("age_ms")
+        signals[kind] = {
+            "age_ms": None if age is None else age + passed_ms,
+            "stale": bool(signal.get("stale")) or silent,
+        }
+    return signals
+
+
+def _notes(core: Core) -> list[str]:
+    notes = list(core.notes.values())
+    if core.rung is not Rung.ROOT:
+        notes.append(f"degraded: rung {core.rung.value}; what escapes here: offswitch doctor")
+    if core.authority.problem:
+        notes.append(core.authority.problem)
+    shares = core.rights.uid in core.ran_as.uids
+    if shares:
+        notes.append("reset forgeable by the target: a target shares the warden's user")
+    elif len(core.ran_as.uids) and not is_secret_set(core.place.home):
+        notes.append("targets share people's users and no secret is set: only root can reset")
+    if core.store.problem:
+        notes.append(f"latched, not yet durable: {core.store.problem}")
+    journal = core.recording.facts()
+    if journal["lost"]:
+        notes.append(f"the journal lost {journal['lost']} entries: the ledger marks the gap")
+    if core.keeper is None or not core.keeper.alive():
+        notes.append("no keeper: nothing new starts until it is back")
+    if core.observer is None or not core.observer.alive():
+        notes.append("no observer: no stop can be confirmed")
+    return notes
+
+
+def cells(core: Core) -> dict[str, Any]:
+    """Give what watch needs to find every target."""
+    rows = []
+    for row in core.table:
+        level = core.level(row)
+        rows.append(
+            {
+                "target": row.target.name,
+                "labels": dict(row.target.labels),
+                "kind": row.target.kind,
+                "cell": row.cell.name if row.cell else None,
+                "path": row.cell.path if row.cell else None,
+                "pids": _pids(row) or [],
+                "uid": row.uid,
+                "log": row.log,
+                "state": row.state.value,
+                "level": level.label if level is not None else None,
+            }
+        )
+    return {"cells": rows}
+
+
+def everything(core: Core, row: Tracked) -> dict[str, Any]:
+    """Give all that is known of one target, for `target show`."""
+    answer = target(core, row)
+    answer["layers"] = [receipt.as_dict() for receipt in row.receipts]
+    answer["readiness_detail"] = {layer: detail for layer, (_s, detail) in row.readiness.items()}
+    answer["cell"] = row.cell.facts() if row.cell else None
+    answer["log"] = row.log
+    answer["since_us"] = row.since_us
+    answer["declared"] = row.declared
+    return answer
+
+
+def health(core: Core) -> dict[str, Any]:
+    """Give what doctor asks the warden itself."""
+    return {
+        "rung": core.rung.value,
+        "epoch": core.page.epoch,
+        "page": core.page.path,
+        "keeper": core.keeper is not None and core.keeper.alive(),
+        "observer": core.observer is not None and core.observer.alive(),
+        "recorder": core.recording.pid is not None,
+        "journal": core.recording.facts(),
+        "latch_problem": core.store.problem,
+        "live_stops": len(core.latch),
+        "targets": len(core.table),
+        "notes": list(core.notes.values()),
+    }

@@ -1,0 +1,360 @@
+"""A reset: deliberate, and never more than it names. It starts nothing.
+
+It needs a typed scope and a cause; somebody who may (SR-2, and two people's proofs where
+the authority is `people`, SR-5); what the cleared stops covered standing still, seen by
+the observer just now; and the evidence in the ledger. It names the stops that it clears
+when it is opened; a press that comes later is not among them, and holds. Only when the
+reset is durable does the latch let go; a crash before that leaves it set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.control.peer import Peer
+from offswitch.decide.authority import Case, Mode, again, judge
+from offswitch.decide.secret import check_secret, is_secret_set, may_reset
+from offswitch.decide.totp import CodeBook
+from offswitch.errors import (
+    Latched,
+    NotFound,
+    OffswitchError,
+    Refused,
+    Storage,
+    Unconfirmed,
+    Usage,
+)
+from offswitch.model.latch import Live
+from offswitch.model.level import Level
+from offswitch.model.order import Reset
+from offswitch.model.scope import Scope, parse_scope
+from offswitch.model.state import Event, State, step
+from offswitch.warden.core import Core
+from offswitch.warden.starting import Starter
+from offswitch.warden.stopping import Stopper
+from offswitch.warden.table import Tracked
+
+__all__ = ["Resetter"]
+
+_SEAL_S = 3.0
+_DURABLE_S = 10.0
+_LOOK_MS = 500
+_POLL_S = 0.005
+
+Reply = Callable[[dict[str, Any]], None]
+Fail = Callable[[OffswitchError], None]
+
+
+@dataclass(slots=True)
+class _Open:
+    """One reset under way."""
+
+    order: Reset
+    stops: list[Live]
+    rows: list[Tracked]
+    peer: Peer
+    reply: Reply
+    fail: Fail
+    waits_until_us: int = 0
+
+
+class Resetter:
+    """Opens, checks and carries out resets; every refusal is an entry."""
+
+    def __init__(self, core: Core, stopper: Stopper, starter: Starter) -> None:
+        """Work on the parts of this warden."""
+        self._core = core
+        self._stopper = stopper
+        self._starter = starter
+        self._pending: dict[str, Reset] = {}
+        self._proven: dict[str, set[str]] = {}
+        self._book = CodeBook()
+
+    def ask(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
+        """Take a request to reset; `reply` or `fail` is called once, maybe later."""
+
+        def refuse(error: OffswitchError) -> None:
+            self._core.recording.note(
+                "refused",
+                {"by": f"uid:{peer.uid}", "reason": str(message.get("reason", ""))[:2000]},
+                what="reset",
+                scope=str(message.get("scope", ""))[:200],
+                channel="cli",
+                error=error.kind,
+                why=error.message,
+            )
+            fail(error)
+
+        def decide(secret_ok: bool) -> None:  # noqa: FBT001 - the answer of one check
+            try:
+                self._may(peer, secret_ok=secret_ok)
+                self._open(message, peer, reply, refuse)
+            except OffswitchError as error:
+                refuse(error)
+
+        home, given = self._core.place.home, message.get("secret")
+        if isinstance(given, str) and is_secret_set(home):
+            owner = self._core.rights.uid
+            # scrypt takes 50 ms: a thread pays for it, and orders are served meanwhile.
+            self._core.loop.in_thread(lambda: check_secret(home, given, owner), decide)
+        else:
+            decide(False)  # noqa: FBT003
+
+    # --- opening ------------------------------------------------------------------
+
+    def _open(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
+        core = self._core
+        scope = parse_scope(str(message.get("scope", "")))
+        reason = str(message.get("reason", "")).strip()
+        if not reason:
+            raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
+        stops = core.latch.within(scope)
+        if not stops:
+            raise self._nothing(scope)
+        names = tuple(sorted(live.stop.digest for live in stops))
+        order = self._named(message, peer, scope, names, reason)
+        opened = _Open(order, stops, [], peer, reply, fail)
+        opened.rows = [
+            row for row in core.table if any(live.stop.scope.covers(row.target) for live in stops)
+        ]
+        needs = self._proofs_needed(order, stops, message)
+        if needs:
+            core.barred.update(order.clears)
+            self._pending[order.digest] = order
+            self._record_pending(order, needs)
+            reply(self._answer(opened, "pending", [], needs))
+            return
+        core.barred.update(order.clears)
+        opened.waits_until_us = core.clock.mono_us() + int(_SEAL_S * 1e6)
+        self._sealed(opened, core.recording.last_seq)
+
+    def _may(self, peer: Peer, *, secret_ok: bool) -> None:
+        core = self._core
+        verdict = may_reset(
+            peer.uid,
+            peer_in_cell=False,
+            uids_that_ran_targets=core.ran_as.uids,
+            warden_uid=core.rights.uid,
+            secret_set=is_secret_set(core.place.home),
+            secret_ok=secret_ok,
+        )
+        if not verdict.allowed:
+            raise Refused(verdict.why, "offswitch status says who may reset here")
+
+    def _nothing(self, scope: Scope) -> OffswitchError:
+        wider = self._wider(scope)
+        if wider:
+            stop = wider[0].stop
+            hint = f"reset that one: offswitch reset {stop.scope.text} --reason TEXT"
+            return Latched(f"{scope.text} is held by a wider stop of {stop.scope.text}", hint)
+        return NotFound(f"no stop is latched at {scope.text} or below", "see: offswitch status")
+
+    def _wider(self, scope: Scope) -> list[Live]:
+        """List the live stops that cover something of `scope` and are not within it."""
+        core = self._core
+        within = {live.stop.digest for live in core.latch.within(scope)}
+        rows = core.table.covered([scope])
+        return [
+            live
+            for live in core.latch
+            if live.stop.digest not in within
+            and (
+                live.stop.scope.contains(scope)
+                or any(live.stop.scope.covers(row.target) for row in rows)
+            )
+        ]
+
+    def _named(
+        self,
+        message: dict[str, Any],
+        peer: Peer,
+        scope: Scope,
+        names: tuple[str, ...],
+        reason: str,
+    ) -> Reset:
+        """Make the order, or take the pending one that the message confirms by its digest."""
+        wanted = message.get("digest")
+        if isinstance(wanted, str):
+            pending = self._pending.get(wanted)
+            if pending is None or not all(name in self._core.latch for name in pending.clears):
+                raise NotFound("no such reset is open", "open it again: offswitch reset SCOPE")
+            return pending
+        return Reset(
+            self._core.installation,
+            scope,
+            names,
+            f"uid:{peer.uid}",
+            "cli",
+            str(message.get("nonce", ""))[:64],
+            self._core.clock.wall_us(),
+            reason,
+        )
+
+    def _proofs_needed(
+        self, order: Reset, stops: list[Live], message: dict[str, Any]
+    ) -> list[str]:
+        """List what is still missing for this very reset; nothing where one person is enough."""
+        core = self._core
+        core.authority = again(core.authority, core.place.home, core.rights.uid)
+        if core.authority.mode is Mode.LOCAL:
+            return []
+        given = message.get("proofs") or []
+        proofs = [str(proof) for proof in given] if isinstance(given, list) else []
+        level = max((live.stop.level for live in stops), default=Level.KILL)
+        case = Case(order.digest, level, order.time_us)
+        proven = self._proven.setdefault(order.digest, set())
+        now = core.clock.wall_us()
+        ruling = judge(core.authority, case, proofs, self._book, now, proven)
+        proven.update(ruling.people)
+        if ruling.refused:
+            core.recording.note(
+                "refused",
+                {"by": order.by, "proofs": list(ruling.refused)},
+                what="proof",
+                digest=order.digest,
+                scope=order.scope.text,
+            )
+        return list(ruling.needs)
+
+    def _record_pending(self, order: Reset, needs: list[str]) -> None:
+        self._core.recording.note(
+            "reset",
+            {"by": order.by, "reason": order.reason},
+            digest=order.digest,
+            scope=order.scope.text,
+            clears=list(order.clears),
+            state="pending",
+            needs=needs,
+            channel=order.channel,
+        )
+
+    # --- what must be true first --------------------------------------------------
+
+    def _sealed(self, opened: _Open, seq: int) -> None:
+        """Wait until the ledger has everything up to now: the evidence is sealed."""
+        core = self._core
+        if core.recording.durable(seq):
+            self._still(opened)
+        elif core.clock.mono_us() > opened.waits_until_us:
+            self._give_up(
+                opened,
+                Storage(
+                    "the evidence is not in the ledger yet, so nothing is reset",
+                    "see why the recorder cannot write: offswitch doctor",
+                ),
+            )
+        else:
+            core.loop.later(_POLL_S, lambda: self._sealed(opened, seq))
+
+    def _still(self, opened: _Open) -> None:
+        """Ask whether all that a stop of freeze or more covers stands still as commanded."""
+        core = self._core
+        moving = []
+        for row in opened.rows:
+            level = core.level(row)
+            if level is None or level < Level.KILL:
+                continue
+            if row.state is not State.STOPPED or row.alive:
+                moving.append(row.target.name)
+        if moving:
+            names = ", ".join(moving[:5])
+            self._give_up(
+                opened,
+                Unconfirmed(
+                    f"standstill is not confirmed for {names}, so nothing is reset",
+                    f"see what still acts: offswitch status {moving[0]}",
+                ),
+            )
+            return
+        core.store.note(opened.order)
+        core.store.sync()
+        opened.waits_until_us = core.clock.mono_us() + int(_DURABLE_S * 1e6)
+        self._durable(opened)
+
+    def _durable(self, opened: _Open) -> None:
+        core = self._core
+        if core.store.durable(opened.order.digest):
+            self._clear(opened)
+        elif core.clock.mono_us() > opened.waits_until_us:
+            self._give_up(
+                opened,
+                Storage(
+                    f"the latch's file cannot be written ({core.store.problem}); nothing is reset",
+                    "free space for OFFSWITCH_HOME, then reset again",
+                ),
+            )
+        else:
+            core.loop.later(_POLL_S, lambda: self._durable(opened))
+
+    def _give_up(self, opened: _Open, error: OffswitchError) -> None:
+        self._core.barred.difference_update(opened.order.clears)
+        opened.fail(error)
+
+    # --- letting go ---------------------------------------------------------------
+
+    def _clear(self, opened: _Open) -> None:
+        core = self._core
+        prior = {row.target.name: row.state for row in opened.rows}
+        cleared = core.latch.clear(opened.order)
+        core.barred.difference_update(opened.order.clears)
+        self._pending.pop(opened.order.digest, None)
+        for row in opened.rows:
+            self._let_go(row)
+        wider = self._wider(opened.order.scope)
+        core.recording.note(
+            "reset",
+            {"by": opened.order.by, "reason": opened.order.reason},
+            digest=opened.order.digest,
+            scope=opened.order.scope.text,
+            clears=list(opened.order.clears),
+            channel=opened.order.channel,
+            prior={name: state.value for name, state in prior.items()},
+            state="done",
+            states={row.target.name: row.state.value for row in opened.rows},
+            wider=[live.stop.digest for live in wider] or None,
+        )
+        answer = self._answer(opened, "done", cleared, [])
+        answer["wider"] = [live.stop.digest for live in wider]
+        answer["needs"] = [
+            f"{live.stop.scope.text} is still stopped ({live.stop.level.label}): "
+            f"offswitch reset {live.stop.scope.text} --reason TEXT"
+            for live in wider
+        ]
+        answer["exit"] = 3 if wider else 0
+        opened.reply(answer)
+        self._starter.on_idle()
+
+    def _let_go(self, row: Tracked) -> None:
+        core = self._core
+        level = core.level(row)
+        alive = row.alive
+        frozen = row.cell is not None and row.cell.frozen() is True
+        row.state = step(row.state, Event.RESET, level, alive=alive)
+        if level is not None and level >= Level.FREEZE:
+            return  # a wider or another stop still holds it as it is
+        if row.cell is not None and alive:
+            if frozen:
+                self._stopper.release(row)
+            self._stopper.set_word(row, level)
+            if core.observer is not None and row.watched:
+                core.observer.unwatch(row.cell.name)
+                row.watched = False
+        elif row.cell is not None and level is None:
+            self._starter.bury(row)
+        if level is None:
+            row.receipts, row.confirmed, row.order = [], False, None
+
+    def _answer(
+        self, opened: _Open, state: str, cleared: list[str], needs: list[str]
+    ) -> dict[str, Any]:
+        return {
+            "reset": opened.order.digest,
+            "state": state,
+            "cleared": cleared,
+            "needs": needs,
+            "wider": [],
+            "order": opened.order.digest,
+            "exit": 0,
+        }

@@ -1,0 +1,80 @@
+"""Who may ask the warden for what. Pure, but for the question which cell a peer is in.
+
+The owner (root, and the warden's own user) may do everything. A member of the group may
+stop, look, and run things as itself; the group may stop, not rule (SR-3). What runs in a
+cell may ask for nothing at all. A refusal never depends on what a message claims: uid,
+groups and pid are the kernel's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from offswitch.control.peer import Peer
+from offswitch.errors import Refused
+
+__all__ = ["OWNER_ONLY", "Rights", "cgroup_of"]
+
+OWNER_ONLY = frozenset({"declare", "report", "handover"})
+"""Operations that take the owner."""
+
+
+def cgroup_of(pid: int) -> str | None:
+    """Give the v2 cgroup path of a process, such as `/offswitch/c3`; None: it is gone."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("0::"):
+                    return line[3:].rstrip("\n")
+    except OSError:
+        return None
+    return ""
+
+
+class Rights:
+    """The rules for one installation."""
+
+    __slots__ = ("cell_root", "gid", "uid")
+
+    def __init__(self, gid: int, cell_root: str) -> None:
+        """`gid` may stop; `cell_root` is the cgroup folder's name that holds all cells."""
+        self.uid = os.geteuid()
+        self.gid = gid
+        self.cell_root = cell_root
+
+    def owner(self, peer: Peer) -> bool:
+        """Tell whether `peer` is root or the warden's own user."""
+        return peer.uid in {0, self.uid}
+
+    def welcome(self, peer: Peer) -> bool:
+        """Tell whether `peer` may connect at all."""
+        return self.owner(peer) or self.gid in (peer.gid, *peer.groups)
+
+    def in_cell(self, peer: Peer, pids: set[int]) -> bool | None:
+        """Tell whether `peer` lives in a cell of ours; None: it is gone, so nobody can tell.
+
+        `pids` are the processes of cells that have no cgroup of their own (the lower rung).
+        """
+        cgroup = cgroup_of(peer.pid)
+        if cgroup is None:
+            return None
+        below = f"/{self.cell_root}/"
+        return below in cgroup + "/" and cgroup.rstrip("/") != below or peer.pid in pids
+
+    def check(self, peer: Peer, operation: str, *, in_cell: bool | None) -> None:
+        """Raise `Refused` unless `peer` may ask for `operation`.
+
+        A stop by somebody who has gone meanwhile stands: stopping needs nothing. All else
+        needs somebody who can still be looked at.
+        """
+        if not self.welcome(peer):
+            raise Refused(
+                f"user {peer.uid} is not allowed to speak to this warden",
+                "ask an administrator to add you to the group that may stop",
+            )
+        if in_cell:
+            raise Refused("this comes from inside a cell", "a target may ask the switch for nothing")
+        if in_cell is None and operation != "stop":
+            raise Refused("the caller is gone", "stay until the answer is there")
+        if operation in OWNER_ONLY and not self.owner(peer):
+            raise Refused(f"only the owner may ask for {operation!r}", "do it as root or as the owner")

@@ -1,0 +1,459 @@
+"""Running a target: its user, its cell, its keeper, and only then its first instruction.
+
+The way is the same for `run` and `start`. Who asks decides under which user it runs
+(SR-3): root gets an allotted user of the cell's own unless it names another; anyone else
+gets their own, shown as *sharing a user*. The keeper acknowledges the cell's descriptors
+before the child is let go (SR-22), and the latch is asked again after that: stop beats
+start in every race (DEC-4), since both are steps of one loop.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from offswitch.control.page import RUN
+from offswitch.control.peer import Peer
+from offswitch.errors import Busy, Latched, NotFound, OffswitchError, Refused, Usage
+from offswitch.model.state import Event, State, step
+from offswitch.model.target import Target, check_name
+from offswitch.warden import birth, cell, users
+from offswitch.warden.core import Core
+from offswitch.warden.limits import Limits, default_limits
+from offswitch.warden.rung import Rung
+from offswitch.warden.table import Listener, Tracked
+from offswitch.warden.trust import ours
+
+__all__ = ["Request", "Starter"]
+
+_ACK_S = 2.0
+
+
+@dataclass(slots=True)
+class Request:
+    """What `run` or `start` asked for, checked; holds the descriptors until they are used."""
+
+    name: str
+    argv: list[str]
+    cwd: str
+    env: dict[str, str]
+    user: str | None
+    tty: bool
+    raw: bool
+    detached: bool
+    fds: list[int]
+    peer: Peer
+    listener: Listener
+    born: Callable[[dict[str, Any], int | None], None]
+    """Called once with the answer and the log's descriptor, when its program runs."""
+    failed: Callable[[OffswitchError, int], None]
+    """Called once instead, with the error and the exit code."""
+    gone: Callable[[], bool] = field(default=lambda: False)
+    """Whether whoever asked has hung up meanwhile."""
+
+    def close(self) -> None:
+        """Close what was passed in."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+def default_name(argv: list[str]) -> str:
+    """Name a target after its program, or after the script that an interpreter runs."""
+    program = os.path.basename(argv[0])
+    if program.startswith(("python", "node", "ruby", "perl", "bash", "sh")) and len(argv) > 1:
+        script = next((arg for arg in argv[1:] if not arg.startswith("-")), "")
+        if os.path.splitext(script)[1] and os.sep not in os.path.splitext(script)[1]:
+            program = os.path.basename(script)
+    lawful = "".join(char if char.isalnum() or char in "._-" else "-" for char in program)
+    ascii_only = lawful.encode("ascii", "replace").decode().replace("?", "-").strip(".")
+    return f"run/{ascii_only or 'program'}"
+
+
+class Starter:
+    """Brings targets to life, and hears when they end."""
+
+    def __init__(self, core: Core) -> None:
+        """Work on the parts of this warden."""
+        self._core = core
+        self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
+        self._count = 0
+        self.on_idle: Callable[[], None] = lambda: None
+
+    # --- who it runs as -----------------------------------------------------------
+
+    def _account(self, request: Request) -> tuple[int, int, list[int], str, bool]:
+        """Give uid, gid, groups, the user's name, and whether the uid is the cell's own."""
+        peer, wanted = request.peer, request.user
+        if peer.uid != 0 or os.geteuid() != 0:
+            own = _name_of(peer.uid)
+            if wanted not in {None, own, str(peer.uid)}:
+                raise Refused("only root may name another user", "leave out --user, or ask root")
+            return peer.uid, peer.gid, self._without_our_group(peer.groups), own, False
+        if wanted is None:
+            uid = users.allot(self._core.place)
+            return uid, uid, [], f"allotted {uid}", True
+        try:
+            entry = pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
+        except KeyError:
+            raise NotFound(f"there is no user {wanted!r} here", "see: getent passwd") from None
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+        return entry.pw_uid, entry.pw_gid, self._without_our_group(groups), entry.pw_name, False
+
+    def _without_our_group(self, groups: Any) -> list[int]:  # noqa: ANN401
+        return [gid for gid in groups if gid != self._core.rights.gid or gid == os.getegid() != 0]
+
+    # --- the way to life ----------------------------------------------------------
+
+    def run(self, request: Request) -> None:
+        """Begin; `request.born` or `request.failed` is called when it is decided."""
+        try:
+            self._begin(request)
+        except OffswitchError as error:
+            self._fail(request, error)
+        except OSError as error:
+            self._fail(request, Busy(f"no cell could be made: {error}", "offswitch doctor"))
+
+    def _begin(self, request: Request) -> None:
+        core = self._core
+        check_name(request.name)
+        if request.name.startswith("."):
+            raise Usage(f"{request.name}: names that begin with a dot are reserved")
+        row = core.table.get(request.name)
+        if row is not None and (row.cell is not None and row.alive or row.state is State.RUNNING):
+            hint = "give this one another name: --target NAME"
+            raise Busy(f"{request.name} is running already", hint)
+        target = row.target if row is not None else Target(request.name)
+        self._refuse_latched(target)
+        if core.keeper is None or not core.keeper.alive():
+            raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
+        uid, gid, groups, user, own = self._account(request)
+        if not own:
+            core.ran_as.remember(uid)
+        if row is None:
+            row = Tracked(target, State.IDLE)
+            core.table.put(row)
+        self._count += 1
+        if row.cell is not None:
+            self._bury(row)
+        name = f"c{core.page.epoch}-{self._count}"
+        limits = _limits(row)
+        row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
+        row.slot = core.page.allot()
+        row.uid, row.user, row.sharing = uid, user, not own
+        row.receipts, row.confirmed, row.order = [], False, None
+        row.readiness = self.arm(row)
+        row.keeper_has_it = False
+        core.page.set(row.slot, RUN)
+        core.table.keep()
+        spec = birth.Spec(
+            argv=tuple(request.argv),
+            cwd=request.cwd,
+            env=request.env,
+            fds=(request.fds[0], request.fds[1], request.fds[2]),
+            uid=uid,
+            gid=gid,
+            groups=tuple(groups),
+            peer_uid=request.peer.uid,
+            tty=request.tty,
+            workspace=own,
+            closed=(core.place.home, core.place.run),
+            read_only=tuple(ours()),
+            page=core.page.path,
+            word=row.slot,
+            limits=limits,
+        )
+        self._waiting[name] = (request, row, spec)
+        core.keeper.hand(row.cell.facts(), row.cell.fds(), target.name, dict(target.labels), row.slot)
+        core.loop.later(_ACK_S, lambda: self._no_ack(name))
+
+    def _refuse_latched(self, target: Target) -> None:
+        stops = self._core.latch.covering(target)
+        if stops:
+            scopes = ", ".join(sorted({live.stop.scope.text for live in stops}))
+            hint = f"clear it first: offswitch reset {stops[0].stop.scope.text} --reason TEXT"
+            raise Latched(f"{target.name} is latched by a stop of {scopes}", hint)
+
+    def arm(self, row: Tracked) -> dict[str, tuple[str, str]]:
+        readiness = {"guard": ("ready", "cooperative")}
+        for layer, actuator in self._core.kill_steps:
+            if row.cell is None:
+                continue
+            ready = actuator.arm(row.cell)
+            known = readiness.get(layer)
+            if known is None or known[0] == "ready":
+                readiness[layer] = (ready.state.value, ready.detail)
+        return readiness
+
+    def acknowledged(self, name: str) -> None:
+        """The keeper has the cell's descriptors: now its first instruction may come."""
+        row = self._core.table.by_cell(name)
+        if row is not None:
+            row.keeper_has_it = True
+        waiting = self._waiting.pop(name, None)
+        if waiting is None:
+            return
+        request, row, spec = waiting
+        try:
+            self._refuse_latched(row.target)
+            if request.gone():
+                raise Refused("whoever asked has gone")
+            self._spawn(request, row, spec)
+        except OffswitchError as error:
+            self._undo(row)
+            self._fail(request, error)
+        except OSError as error:
+            self._undo(row)
+            self._fail(request, Busy(f"it could not be started: {error}", "offswitch doctor"))
+
+    def _no_ack(self, name: str) -> None:
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            request, row, _spec = waiting
+            self._undo(row)
+            self._fail(request, Busy("the keeper did not answer in time", "offswitch doctor"))
+
+    def _spawn(self, request: Request, row: Tracked, spec: birth.Spec) -> None:
+        core = self._core
+        if row.cell is None:
+            return
+        born = birth.spawn(row.cell, spec)
+        row.leader, row.pidfd = born.pid, born.pidfd
+        row.since_us = core.clock.wall_us()
+        row.state = step(State.IDLE, Event.START, None, alive=False)
+        row.listener = request.listener
+        request.close()
+        core.children.expect(born.pid, lambda status: self.ended(row, born.pid, status))
+        buffer = bytearray()
+
+        def report(_events: int) -> None:
+            data = os.read(born.report_fd, 65536)
+            buffer.extend(data)
+            if data:
+                return
+            core.loop.forget(born.report_fd)
+            os.close(born.report_fd)
+            self._decided(request, row, bytes(buffer))
+
+        core.loop.watch(born.report_fd, report)
+
+    def _decided(self, request: Request, row: Tracked, report: bytes) -> None:
+        """The program runs, or the child said why it could not."""
+        core = self._core
+        failure = birth.failure(report)
+        if failure is not None:
+            row.listener = None
+            self._fail(request, failure, failure.exit_code)
+            return
+        name = row.target.name
+        spec = {
+            "argv": request.argv,
+            "cwd": request.cwd,
+            "env": request.env,
+            "user": request.user,
+            "uid": request.peer.uid,
+            "raw": request.raw,
+        }
+        core.table.save_spec(name, spec)
+        core.table.keep()
+        self._watch_events(row)
+        core.recording.note(
+            "run",
+            {"argv": request.argv, "by": f"uid:{request.peer.uid}", "user": row.user},
+            target=name,
+            channel="cli",
+            prior=State.IDLE.value,
+            state=row.state.value,
+            cell=row.cell.name if row.cell else None,
+        )
+        log = self._log(row) if not request.raw else None
+        answer = {
+            "event": "born",
+            "target": name,
+            "cell": row.cell.name if row.cell else "",
+            "pid": row.leader,
+            "uid": row.uid,
+            "user": row.user,
+            "sharing": row.sharing,
+            "workspace": not row.sharing,
+            "rung": core.rung.value,
+            "notes": self._notes(row),
+        }
+        request.born(answer, log)
+        if log is not None:
+            os.close(log)
+
+    def _notes(self, row: Tracked) -> list[str]:
+        notes = []
+        if row.uid == 0:
+            notes.append("runs as root: it can escape its cell")
+        elif row.sharing:
+            notes.append(f"shares the user {row.user}: no sweep by user, and it can fake a reset")
+        if self._core.rung is not Rung.ROOT:
+            notes.append(f"degraded: rung {self._core.rung.value}")
+        return notes
+
+    def _log(self, row: Tracked) -> int:
+        path = f"{self._core.place.logs}/{row.target.name.replace('/', '%2F')}.log"
+        row.log = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(path, flags, 0o640)
+
+    def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
+        request.close()
+        self._core.recording.note(
+            "refused",
+            {"by": f"uid:{request.peer.uid}", "argv": request.argv},
+            what="start" if request.detached else "run",
+            target=request.name,
+            error=error.kind,
+            why=error.message,
+        )
+        request.failed(error, code)
+
+    # --- the end ------------------------------------------------------------------
+
+    def _watch_events(self, row: Tracked) -> None:
+        """Hear of the cell's becoming empty by its own events, where it has any."""
+        fd = row.cell.fds().get("events") if row.cell else None
+        if fd is not None:
+            self._core.loop.watch(fd, lambda _events: self._changed(row, fd), select.EPOLLPRI)
+
+    def _changed(self, row: Tracked, fd: int) -> None:
+        try:
+            os.pread(fd, 256, 0)  # kernfs reports a change once until it is read
+        except OSError:
+            self._core.loop.forget(fd)
+            return
+        self.settle(row)
+
+    def follow(self, row: Tracked) -> None:
+        """Follow a target that an earlier warden started (its exit code is not ours to know)."""
+        self._watch_events(row)
+        if row.leader is None:
+            return
+        try:
+            row.pidfd = os.pidfd_open(row.leader)
+        except OSError:
+            self.settle(row)
+            return
+        fd = row.pidfd
+
+        def gone(_events: int) -> None:
+            self._core.loop.forget(fd)
+            self.settle(row)
+
+        self._core.loop.watch(fd, gone)
+
+    def ended(self, row: Tracked, pid: int, status: int) -> None:
+        """The target's first process ended: tell its relay and the record."""
+        if row.leader != pid:
+            return
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        signum = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        latched = self._core.level(row) is not None
+        order = row.order if latched else None
+        self._core.recording.note(
+            "exit",
+            target=row.target.name,
+            code=code,
+            signal=signal.Signals(signum).name if signum else None,
+            order=order,
+            prior=row.state.value,
+        )
+        if row.pidfd is not None:
+            self._core.loop.forget(row.pidfd)
+            os.close(row.pidfd)
+            row.pidfd = None
+        row.leader = None
+        listener, row.listener = row.listener, None
+        if listener is not None:
+            listener.exited(code, signum, order)
+        self.settle(row)
+
+    def settle(self, row: Tracked) -> None:
+        """Where nothing of a target lives any more, say so; unlatched, its cell is removed."""
+        if row.cell is None or row.cell.populated() is not False:
+            return
+        level = self._core.level(row)
+        if level is not None:
+            return  # stays until it is reset: the observer watches what bears its name
+        row.state = step(row.state, Event.EXIT, None, alive=False)
+        self._bury(row)
+        self._core.table.keep()
+        self.on_idle()
+
+    def _bury(self, row: Tracked) -> None:
+        """Remove an empty cell; its word says *stop* for ever, its slot is not used again."""
+        core, old = self._core, row.cell
+        if old is None:
+            return
+        if row.slot is not None:
+            core.page.set(row.slot, 0)
+        fd = old.fds().get("events")
+        if fd is not None:
+            core.loop.forget(fd)
+        if core.keeper is not None:
+            core.keeper.drop(old.name)
+        if core.observer is not None and row.watched:
+            core.observer.unwatch(old.name)
+        row.watched = False
+        if old.remove():
+            old.close()
+        else:
+            core.loop.later(0.2, lambda: old.close() if old.remove() else None)
+        row.cell, row.slot = None, None
+
+    def bury(self, row: Tracked) -> None:
+        """Remove the empty cell of a target that was reset."""
+        self._bury(row)
+        self._core.table.keep()
+
+    def _undo(self, row: Tracked) -> None:
+        if row.cell is not None and row.leader is None:
+            row.cell.kill()
+            self._bury(row)
+        level = self._core.level(row)
+        row.state = State.STOPPED if level is not None else State.EXITED
+        self._core.table.keep()
+
+    def hang_up(self, row: Tracked) -> None:
+        """Whoever relayed the target is gone: its session hears SIGHUP, as from a terminal."""
+        row.listener = None
+        if row.leader is None:
+            return
+        for signum in (signal.SIGHUP, signal.SIGCONT):
+            self.signal(row, signum)
+
+    def signal(self, row: Tracked, signum: int) -> None:
+        """Send a signal to the session that the target began with."""
+        if row.leader is None:
+            return
+        try:
+            os.killpg(row.leader, signum)
+        except ProcessLookupError:
+            pass
+
+
+def _limits(row: Tracked) -> Limits:
+    """Take the declared limits, else the default ones."""
+    declared = (row.declared or {}).get("limits")
+    usual = default_limits()
+    if not isinstance(declared, dict):
+        return usual
+    processes, memory = declared.get("processes"), declared.get("memory")
+    return Limits(
+        processes if isinstance(processes, int) else usual.processes,
+        memory if isinstance(memory, int) else usual.memory,
+    )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,211 @@
+"""The targets that this warden knows, and where each of them lives.
+
+One row a target: its cell if it has one, its slot in the page, its state, what the layers
+could do and what was seen last. The rows that have a cell are also written to
+`cells.json` on tmpfs, so that the next warden finds every cell again, and so that a stop
+that gets no answer can still find them (SR-11). What was ever run has a 0600 file from
+which `start` can bring it up again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from offswitch.control.place import Place
+from offswitch.errors import Corrupt, NotFound
+from offswitch.model.receipt import Receipt
+from offswitch.model.scope import Scope
+from offswitch.model.state import State
+from offswitch.model.target import Target
+from offswitch.warden.cell import Cell
+
+__all__ = ["Listener", "Table", "Tracked"]
+
+
+class Listener(Protocol):
+    """Whoever relays a target (`run`): hears what becomes of it. Never blocks, never raises."""
+
+    def stopped(self, order: str, level: str) -> None:
+        """A stop hit the target."""
+        ...
+
+    def exited(self, code: int | None, signal: int | None, order: str | None) -> None:
+        """Its first process ended."""
+        ...
+
+
+class Tracked:
+    """One target as the warden sees it. Mutable; only the warden's loop touches it."""
+
+    __slots__ = (
+        "blind",
+        "cell",
+        "confirmed",
+        "declared",
+        "keeper_has_it",
+        "leader",
+        "listener",
+        "log",
+        "order",
+        "pidfd",
+        "readiness",
+        "receipts",
+        "sharing",
+        "since_us",
+        "slot",
+        "state",
+        "target",
+        "uid",
+        "user",
+        "watched",
+    )
+
+    def __init__(self, target: Target, state: State = State.EXITED) -> None:
+        """Begin with a target that has no cell."""
+        self.target = target
+        self.state = state
+        self.cell: Cell | None = None
+        self.slot: int | None = None
+        self.leader: int | None = None
+        self.pidfd: int | None = None
+        self.uid: int | None = None
+        self.user = ""
+        self.sharing = False
+        self.log: str | None = None
+        self.listener: Listener | None = None
+        self.declared: dict[str, Any] | None = None
+        self.readiness: dict[str, tuple[str, str]] = {}
+        self.receipts: list[Receipt] = []
+        self.confirmed = False
+        self.order: str | None = None
+        self.since_us = 0
+        self.keeper_has_it = False
+        self.watched = False
+        self.blind = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether something of it lives, or may live: what cannot be told counts as alive."""
+        return self.cell is not None and self.cell.populated() is not False
+
+    def facts(self) -> dict[str, Any]:
+        """What the next warden needs to find it."""
+        return {
+            "target": self.target.name,
+            "labels": dict(self.target.labels),
+            "kind": self.target.kind,
+            "path": self.cell.path if self.cell else None,
+            "facts": self.cell.facts() if self.cell else None,
+            "slot": self.slot,
+            "leader": self.leader,
+            "uid": self.uid,
+            "user": self.user,
+            "sharing": self.sharing,
+            "log": self.log,
+            "since_us": self.since_us,
+        }
+
+
+class Table:
+    """All rows, by target name."""
+
+    def __init__(self, place: Place, gid: int) -> None:
+        """Begin empty; `load` brings back what was ever run."""
+        self._place = place
+        self._gid = gid
+        self._rows: dict[str, Tracked] = {}
+        self._path = f"{place.memory}/cells.json"
+
+    def __iter__(self) -> Iterator[Tracked]:
+        """Go through all rows, by name."""
+        return iter([self._rows[name] for name in sorted(self._rows)])
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._rows)
+
+    def get(self, name: str) -> Tracked | None:
+        """Give the row of that target, or None."""
+        return self._rows.get(name)
+
+    def put(self, row: Tracked) -> None:
+        """Add or replace a row."""
+        self._rows[row.target.name] = row
+
+    def covered(self, scopes: Iterable[Scope]) -> list[Tracked]:
+        """List the rows that at least one of `scopes` covers."""
+        wanted = list(scopes)
+        return [row for row in self if any(scope.covers(row.target) for scope in wanted)]
+
+    def by_cell(self, name: str) -> Tracked | None:
+        """Give the row whose cell bears that name."""
+        for row in self._rows.values():
+            if row.cell is not None and row.cell.name == name:
+                return row
+        return None
+
+    def targets(self) -> list[Target]:
+        """List all targets."""
+        return [row.target for row in self]
+
+    # --- what survives the warden -------------------------------------------------
+
+    def keep(self) -> None:
+        """Write `cells.json` anew (tmpfs: waits for no disk)."""
+        cells = [row.facts() for row in self if row.cell is not None]
+        body = json.dumps({"cells": cells}).encode()
+        temporary = f"{self._path}.new"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            os.fchown(fd, -1, self._gid)
+            os.write(fd, body)
+        finally:
+            os.close(fd)
+        os.replace(temporary, self._path)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """Read what an earlier warden of this boot kept; garbage raises `Corrupt`."""
+        try:
+            with open(self._path, "rb") as file:
+                cells = json.load(file)["cells"]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise Corrupt(f"{self._path}: {error}") from None
+        return [cell for cell in cells if isinstance(cell, dict)]
+
+    # --- what `start` needs -------------------------------------------------------
+
+    def _spec_path(self, name: str) -> str:
+        return f"{self._place.specs}/{name.replace('/', '%2F')}.json"
+
+    def save_spec(self, name: str, spec: dict[str, Any]) -> None:
+        """Keep what `start` needs to bring `name` up again, for its owner's eyes only."""
+        path = self._spec_path(name)
+        fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            json.dump(spec, file)
+        os.replace(path + ".new", path)
+
+    def load_spec(self, name: str) -> dict[str, Any]:
+        """Read it again; `NotFound` if the target was never run here."""
+        path = self._spec_path(name)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                spec = json.load(file)
+        except FileNotFoundError:
+            hint = f"run it first: offswitch run --target {name} -- CMD"
+            raise NotFound(f"nothing is known of how to start {name}", hint) from None
+        except ValueError:
+            raise Corrupt(f"{path} is garbled", "remove it and run the target again") from None
+        if not isinstance(spec, dict):
+            raise Corrupt(f"{path} is garbled", "remove it and run the target again")
+        return spec
+
+    def known(self) -> list[str]:
+        """Name every target that was ever run here."""
+        names = [name for name in os.listdir(self._place.specs) if name.endswith(".json")]
+        return sorted(name.removesuffix(".json").replace("%2F", "/") for name in names)
