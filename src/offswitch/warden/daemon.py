@@ -20,9 +20,9 @@ import sys
 import traceback
 
 from offswitch import __version__
-from offswitch.actuators.network import Deny
+from offswitch.actuators.network import Network
 from offswitch.actuators.process import Freeze, Kill
-from offswitch.actuators.sockets import Destroy
+from offswitch.actuators.sockets import Sockets
 from offswitch.actuators.sweep import Sweep
 from offswitch.clock import SystemClock
 from offswitch.control.place import Place
@@ -51,6 +51,7 @@ from offswitch.warden.rung import this_rung
 from offswitch.warden.server import Server, listen
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
+from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 from offswitch.warden.trust import ours, writable_by_others
 
@@ -62,6 +63,7 @@ _PRIVATE_END_S = 10.0
 _KEEPER_PATIENCE_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 _PRIORITY = 20
+_AGAIN_S = 0.2
 
 
 def take_lock(place: Place) -> int:
@@ -88,6 +90,7 @@ class Warden:
         self._ending = False
         self._loop = Loop(self._defect)
         self._clock = SystemClock()
+        self._sweeper: SweeperLink | None = None
         self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
@@ -110,6 +113,7 @@ class Warden:
         if self._record:
             core.recording.start()
         core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
+        self._start_sweeper()
         self._start_observer()
         self._enforce_all()
         self._start_keeper()
@@ -164,7 +168,8 @@ class Warden:
         store = LatchStore(place)
         loaded = store.load()
         latch = loaded.latch
-        deny = Deny()
+        network = Network()
+        sweep = Sweep(self._sweep, lambda: self._sweeper is not None and self._sweeper.alive())
         core = Core(
             place=place,
             installation=installation,
@@ -180,14 +185,14 @@ class Warden:
             ran_as=RanAs(place.home),
             authority=at_start(place.home, os.geteuid(), latched=len(latch) > 0).authority,
             rung=this_rung(place),
-            freeze_steps=[("network", deny), ("process", Freeze())],
+            freeze_steps=[("network", network), ("process", Freeze())],
             kill_steps=[
-                ("network", deny),
+                ("network", network),
                 ("process", Kill()),
-                ("network", Destroy()),
-                ("sweep", Sweep()),
+                ("network", Sockets()),
+                ("sweep", sweep),
             ],
-            network_release=deny.release,
+            network_release=network.release,
         )
         if loaded.damage:
             core.notes["latch"] = f"the latch was damaged, so everything is latched: {loaded.damage}"
@@ -211,6 +216,7 @@ class Warden:
                     level=stop.level.label,
                     channel=stop.channel,
                     given_us=stop.time_us,
+                    prior="unknown",
                     state="latched",
                 )
         core.store.sync()
@@ -262,7 +268,35 @@ class Warden:
             if level is not None and row.cell is not None and level >= Level.FREEZE:
                 self._stopper.enforce(row, "the warden was started again")
 
+    def _sweep(self, uid: int) -> None:
+        if self._sweeper is not None:
+            self._sweeper.ask(uid)
+
     # --- its helpers --------------------------------------------------------------
+
+    def _start_sweeper(self) -> None:
+        """Start the sweeper where users can be swept at all: as root."""
+        if os.geteuid() != 0:
+            return
+        self._sweeper = link = SweeperLink.start(f"{self._place.home}/warden.log")
+        self._core.children.expect(link.pid, lambda status: self._lost_sweeper(link, status))
+        self._loop.watch(link.fileno(), lambda _events: self._swept(link))
+
+    def _swept(self, link: SweeperLink) -> None:
+        for uid, left in link.results():
+            if left:
+                self._core.recording.note("note", what="sweep", uid=uid, left=left)
+        if not link.alive():
+            self._loop.forget(link.fileno())
+
+    def _lost_sweeper(self, link: SweeperLink, status: int) -> None:
+        if self._ending or self._sweeper is not link:
+            return
+        self._loop.forget(link.fileno())
+        link.close()
+        self._sweeper = None
+        self._core.recording.note("restart", process="sweeper", status=str(status))
+        self._loop.later(_AGAIN_S, self._start_sweeper)
 
     def _start_observer(self) -> None:
         core = self._core
@@ -417,6 +451,8 @@ class Warden:
             core.keeper.dismiss()
         if core.observer is not None:
             core.observer.close()
+        if self._sweeper is not None:
+            self._sweeper.close()
         core.recording.finish()
         os.close(self._lock)
 

@@ -8,6 +8,7 @@ renewed by a timer of this very loop, so a fresh lease proves that orders are se
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import os
@@ -124,7 +125,7 @@ class Loop:
         for fd, events in self._epoll.poll(patience_s):
             callback = self._ready.get(fd)
             if callback is not None:
-                self._guarded(lambda call=callback, what=events: call(what))
+                self._guarded(functools.partial(callback, events))
         now = time.monotonic_ns()
         while self._timers and self._timers[0][0] <= now:
             _due, _order, timer = heapq.heappop(self._timers)

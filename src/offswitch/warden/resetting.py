@@ -70,7 +70,7 @@ class Resetter:
         self._starter = starter
         self._pending: dict[str, Reset] = {}
         self._proven: dict[str, set[str]] = {}
-        self._book = CodeBook()
+        self._book = CodeBook(f"{core.place.home}/codes")
 
     def ask(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
         """Take a request to reset; `reply` or `fail` is called once, maybe later."""
@@ -225,6 +225,7 @@ class Resetter:
             digest=order.digest,
             scope=order.scope.text,
             clears=list(order.clears),
+            prior="latched",
             state="pending",
             needs=needs,
             channel=order.channel,

@@ -9,6 +9,7 @@ start in every race (DEC-4), since both are steps of one loop.
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import select
@@ -231,7 +232,10 @@ class Starter:
         buffer = bytearray()
 
         def report(_events: int) -> None:
-            data = os.read(born.report_fd, 65536)
+            try:
+                data = os.read(born.report_fd, 65536)
+            except BlockingIOError:
+                return
             buffer.extend(data)
             if data:
                 return
@@ -244,7 +248,7 @@ class Starter:
     def _decided(self, request: Request, row: Tracked, report: bytes) -> None:
         """The program runs, or the child said why it could not."""
         core = self._core
-        failure = birth.failure(report)
+        failure = _failure(report)
         if failure is not None:
             row.listener = None
             self._fail(request, failure, failure.exit_code)
@@ -262,7 +266,7 @@ class Starter:
         core.table.keep()
         self._watch_events(row)
         core.recording.note(
-            "run",
+            "start" if request.detached else "run",
             {"argv": request.argv, "by": f"uid:{request.peer.uid}", "user": row.user},
             target=name,
             channel="cli",
@@ -355,25 +359,26 @@ class Starter:
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         signum = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        latched = self._core.level(row) is not None
-        order = row.order if latched else None
+        prior = row.state
+        order = row.order if self._core.level(row) is not None else None
+        if row.pidfd is not None:
+            self._core.loop.forget(row.pidfd)
+            os.close(row.pidfd)
+            row.pidfd = None
+        row.leader = None
+        self.settle(row)
         self._core.recording.note(
             "exit",
             target=row.target.name,
             code=code,
             signal=signal.Signals(signum).name if signum else None,
             order=order,
-            prior=row.state.value,
+            prior=prior.value,
+            state=row.state.value,
         )
-        if row.pidfd is not None:
-            self._core.loop.forget(row.pidfd)
-            os.close(row.pidfd)
-            row.pidfd = None
-        row.leader = None
         listener, row.listener = row.listener, None
         if listener is not None:
             listener.exited(code, signum, order)
-        self.settle(row)
 
     def settle(self, row: Tracked) -> None:
         """Where nothing of a target lives any more, say so; unlatched, its cell is removed."""
@@ -437,6 +442,17 @@ class Starter:
             os.killpg(row.leader, signum)
         except ProcessLookupError:
             pass
+
+
+def _failure(report: bytes) -> birth.BirthFailed | None:
+    """Read what the child said before it gave up; nothing said means that its program runs."""
+    if not report:
+        return None
+    try:
+        said = json.loads(report)
+        return birth.BirthFailed(said["kind"], said["message"], said["hint"], int(said["exit"]))
+    except (ValueError, KeyError, TypeError):
+        return birth.BirthFailed("internal", "the birth failed without a clear word", "", 125)
 
 
 def _limits(row: Tracked) -> Limits:

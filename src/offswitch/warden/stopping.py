@@ -50,6 +50,7 @@ class Press:
         "done",
         "level",
         "looks",
+        "prior",
         "reply",
         "rows",
         "seen",
@@ -67,6 +68,7 @@ class Press:
         self.reply = reply
         self.wait = wait
         self.rows: list[Tracked] = []
+        self.prior: dict[str, str] = {}
         self.commanded: dict[str, dict[str, int]] = {}
         self.troubles: dict[tuple[str, str], str] = {}
         self.seen: dict[tuple[str, str], tuple[bool, int, str]] = {}
@@ -101,6 +103,7 @@ class Stopper:
         press.stops = admitted
         press.rows = core.table.covered(stop.scope for stop in admitted)
         levels = {row.target.name: core.level(row) or press.level for row in press.rows}
+        press.prior = {row.target.name: row.state.value for row in press.rows}
         for row in press.rows:
             self.set_word(row, levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
@@ -243,6 +246,19 @@ class Stopper:
         wait = CONFIRM_S + _OBSERVER_SLACK_S
         press.timer = self._core.loop.later(wait, lambda: self._finish(press))
 
+    def look_again(self, row: Tracked) -> None:
+        """Have the observer look at a latched target anew (after the observer was lost)."""
+        level = self._core.level(row)
+        if level is None or row.cell is None:
+            return
+        press = Press([live.stop for live in self._core.latch.covering(row.target)], None, wait=False)
+        press.rows = [row]
+        press.commanded[row.target.name] = {
+            receipt.layer: receipt.commanded_ns for receipt in row.receipts
+        } or dict.fromkeys(self._layers(row, level), 0)
+        press.commanded[row.target.name].setdefault(COOPERATIVE, 0)
+        self._follow(press, {row.target.name: level})
+
     def _look(self, press: Press, row: Tracked, layers: set[str], level: Level) -> None:
         observer, cell = self._core.observer, row.cell
         if observer is None or cell is None:
@@ -341,16 +357,20 @@ class Stopper:
         if level >= Level.FREEZE and row.cell is not None and core.observer is not None:
             core.observer.watch(row.cell.facts(), level.label)
             row.watched = True
-        core.recording.note(
-            "receipt",
-            target=row.target.name,
-            order=row.order,
-            level=level.label,
-            prior=prior.value,
-            state=row.state.value,
-            confirmed=row.confirmed,
-            layers=[receipt.as_dict() for receipt in receipts],
-        )
+        for receipt in receipts:
+            core.recording.note(
+                "receipt",
+                {"detail": receipt.detail or None},
+                target=row.target.name,
+                order=row.order,
+                level=level.label,
+                layer=receipt.layer,
+                commanded_ns=receipt.commanded_ns,
+                effect_ns=receipt.effect_ns,
+                confirmed=receipt.confirmed,
+                prior=prior.value,
+                state=row.state.value,
+            )
         return row.confirmed or level < Level.FREEZE
 
     def _receipts(self, press: Press, row: Tracked, level: Level) -> list[Receipt]:
@@ -408,7 +428,6 @@ class Stopper:
 
     def _record(self, press: Press, levels: dict[str, Level]) -> None:
         core = self._core
-        names = [row.target.name for row in press.rows]
         for stop in press.stops:
             core.recording.note(
                 "order",
@@ -419,8 +438,8 @@ class Stopper:
                 level=stop.level.label,
                 channel=stop.channel,
                 given_us=stop.time_us,
-                targets=names,
-                state="latched",
+                prior=press.prior,
+                state={row.target.name: row.state.value for row in press.rows},
             )
         for row in press.rows:
             row.order = press.stops[0].digest
