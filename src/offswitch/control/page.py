@@ -60,7 +60,7 @@ class PageReader:
 
     def __init__(self, path: str) -> None:
         """Map the page at `path`; raises OSError or ValueError if it is none of ours."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             size = os.fstat(fd).st_size
             if size < PAGE_SIZE:

@@ -1,0 +1,65 @@
+"""One step of an agent: a model call, a tool call, or a new session.
+
+At *restrict* (no new sessions, tools off) model steps still pass, so that an agent can
+finish its sentence; from *drain* on no new step begins, while one that has begun may end.
+A step is tested when it begins; use `guard.check()` inside a long one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, Self, TypeAlias
+
+from offswitch.control.page import LEASE, RUN
+from offswitch.guard.view import View
+
+__all__ = ["Kind", "Step", "limit"]
+
+Kind: TypeAlias = Literal["model", "tool", "session"]
+
+_RESTRICTED = RUN + 1
+_HIGHEST: dict[str, int] = {"model": _RESTRICTED, "tool": RUN, "session": RUN}
+
+
+def limit(kind: str) -> int:
+    """Give the highest word at which a step of `kind` may begin."""
+    try:
+        return _HIGHEST[kind]
+    except KeyError:
+        known = ", ".join(_HIGHEST)
+        raise ValueError(f"a step is one of {known}, not {kind!r}") from None
+
+
+class Step:
+    """A step that begins only while it may; `with` and `async with` do the same."""
+
+    __slots__ = ("_highest", "_name", "_view")
+
+    def __init__(self, view: View, kind: Kind, name: str) -> None:
+        """Prepare a step; nothing is tested before it is entered."""
+        self._view = view
+        self._name = f"{kind} step {name!r}"
+        self._highest = limit(kind)
+
+    def begin(self) -> None:
+        """Raise `Stopped` if the step may not begin."""
+        words = self._view.words
+        fresh = time.clock_gettime_ns(time.CLOCK_BOOTTIME) < words[LEASE]
+        if not fresh or not RUN <= words[self._view.index] <= self._highest:
+            raise self._view.stopped(self._name)
+
+    def __enter__(self) -> Self:
+        """Begin, or raise `Stopped`."""
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; what happened inside is not touched."""
+
+    async def __aenter__(self) -> Self:
+        """Begin, or raise `Stopped`."""
+        self.begin()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End; what happened inside is not touched."""
