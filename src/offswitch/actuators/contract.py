@@ -1,0 +1,90 @@
+"""What every way to stop promises: `arm` before, `trip` at the stop, `observe` from elsewhere.
+
+    arm      says beforehand whether the layer would work here, by trying what can be tried
+    trip     gives the command at once; it waits for no result and may be repeated
+    observe  runs in the observer, another process, from other sources than the actuator's
+             word (warden/looks.py holds those of the local layers)
+
+An actuator that cannot work says `absent` or `degraded`; it never pretends. `trip` raises
+nothing that a caller could act on: what did not work is seen by the observer, which sees
+nothing happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+__all__ = ["Actuator", "Cell", "Ready", "Readiness"]
+
+
+class Ready(StrEnum):
+    """How sure it is that a layer would work."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    UNPROVEN = "unproven"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer of `arm`."""
+
+    state: Ready
+    detail: str = ""
+    """For people: why, and what to do about it."""
+
+
+class Cell(Protocol):
+    """What an actuator needs to know of a cell; `warden/cell.py` makes them."""
+
+    @property
+    def name(self) -> str:
+        """The cell's name, unique in the installation."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """Its folder in the v2 tree; None on the lower rung."""
+        ...
+
+    @property
+    def cgroup_id(self) -> int | None:
+        """The kernel's number of that folder, by which sockets are marked."""
+        ...
+
+    @property
+    def uid(self) -> int:
+        """The user that its processes run as."""
+        ...
+
+    @property
+    def own_uid(self) -> bool:
+        """Whether nobody else has that user, so that it may be swept."""
+        ...
+
+    def kill(self) -> None:
+        """Kill everything in it."""
+        ...
+
+    def freeze(self) -> None:
+        """Freeze everything in it."""
+        ...
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        ...
+
+
+class Actuator(Protocol):
+    """One local layer."""
+
+    def arm(self, cell: Cell) -> Readiness:
+        """Say whether a trip of this cell would work; may take milliseconds, changes nothing."""
+        ...
+
+    def trip(self, cell: Cell) -> None:
+        """Stop at once. Never waits, may be repeated, raises nothing; fails by doing nothing."""
+        ...

@@ -1,0 +1,130 @@
+"""The network layer's first half: at the trip a cgroup is denied the network.
+
+Small programs are loaded once, when the warden starts; the trip attaches them to the
+cell's cgroup, which takes some tens of microseconds and needs nothing that could run out.
+It comes before the kill (SR-8): bytes that are not let out need not be called back. It
+covers all cgroups below, and sockets that were given away, since a socket stays marked
+with the cgroup of its maker. It misses sockets that were made before their maker entered
+the cell (there are none: cells are born in it), and Unix and vsock sockets.
+
+A denial is a pause; what ends a connection is `sockets.py`. `release` takes it off, for a
+thaw.
+"""
+
+from __future__ import annotations
+
+import os
+
+from offswitch.actuators import bpf
+from offswitch.actuators.contract import Cell, Readiness, Ready
+from offswitch.actuators.deny import DENY
+
+__all__ = ["Network"]
+
+
+class Network:
+    """Denies by BPF programs on the cell's cgroup."""
+
+    __slots__ = ("_folders", "_problem", "_programs")
+
+    def __init__(self) -> None:
+        """Load the programs; what the kernel refuses is said by `arm`."""
+        self._programs: list[tuple[int, bpf.Attach]] = []
+        self._folders: dict[str, int] = {}
+        self._problem = ""
+        for kind, where, code in DENY:
+            try:
+                self._programs.append((bpf.load(kind, where, code, "offswitch_deny"), where))
+            except OSError as error:
+                self._problem = f"{where.name.lower()}: {error.strerror}"
+
+    def arm(self, cell: Cell) -> Readiness:
+        """Attach the denial to the cell, which is new and empty, see that it is there, take it off."""
+        if cell.path is None:
+            return Readiness(Ready.ABSENT, "no cgroup here to deny the network to")
+        if not self._programs:
+            return Readiness(Ready.ABSENT, f"the kernel takes no BPF program ({self._problem})")
+        try:
+            folder = self._folder(cell)
+            for program, where in self._programs:
+                before = bpf.attached(folder, where)
+                bpf.attach(folder, program, where)
+                seen = bpf.attached(folder, where)
+                bpf.detach(folder, program, where)
+                if seen != before + 1:
+                    return Readiness(Ready.DEGRADED, f"{where.name.lower()} was attached and not seen")
+        except OSError as error:
+            return Readiness(Ready.ABSENT, f"the kernel attaches no program here: {error.strerror}")
+        if self._problem:
+            return Readiness(Ready.DEGRADED, f"a part could not be loaded: {self._problem}")
+        return Readiness(Ready.READY, "denied at a stop by programs that are loaded already")
+
+    def trip(self, cell: Cell) -> None:
+        """Attach the denial; each program that fits closes its part, whatever the others do."""
+        if cell.path is None:
+            return
+        try:
+            folder = self._folder(cell)
+        except OSError:
+            return  # the cgroup is gone, and everything in it
+        for program, where in self._programs:
+            try:
+                bpf.attach(folder, program, where)
+            except OSError:
+                continue
+
+    def denied(self, cell: Cell) -> bool:
+        """Whether the denial of what goes out is in place."""
+        if cell.path is None or not self._programs:
+            return False
+        try:
+            return bpf.attached(self._folder(cell), bpf.Attach.EGRESS) > 0
+        except OSError:
+            return False
+
+    def release(self, cell: Cell) -> None:
+        """Take the denial off: for a thaw after a reset."""
+        if cell.path is None:
+            return
+        try:
+            folder = self._folder(cell)
+        except OSError:
+            return
+        for program, where in self._programs:
+            bpf.detach(folder, program, where)
+
+    def keep_warm(self, ground: str | None) -> None:
+        """Keep the kernel's hooks switched on, by denying the network to an empty cgroup for good.
+
+        The first program at a hook, and the last one taken off, make the kernel rewrite its
+        own code: 180 µs a trip without this, 15 µs with it.
+        """
+        if ground is None or not self._programs:
+            return
+        folder = f"{ground}/warm"
+        try:
+            os.makedirs(folder, exist_ok=True)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return  # slower, not weaker
+        try:
+            for program, where in self._programs:
+                bpf.attach(fd, program, where)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+    def forget(self, cell: Cell) -> None:
+        """Close what is kept for a cell that is gone."""
+        folder = self._folders.pop(cell.name, None)
+        if folder is not None:
+            os.close(folder)
+
+    def _folder(self, cell: Cell) -> int:
+        """Give the cell's folder, opened once: at `arm`, before descriptors can run out."""
+        folder = self._folders.get(cell.name)
+        if folder is None:
+            folder = os.open(cell.path or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._folders[cell.name] = folder
+        return folder

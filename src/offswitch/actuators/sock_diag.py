@@ -1,0 +1,185 @@
+"""Asking the kernel for the sockets of a cgroup, and destroying them (sock_diag(7)).
+
+Every TCP and UDP socket is marked at birth with the cgroup of its maker, and stays marked
+when its process is dead: so the list holds orphans too, whose queued bytes the kernel goes
+on delivering. The filter by cgroup runs in the kernel (INET_DIAG_BC_CGROUP_COND,
+Linux 5.7); each answer is compared again with INET_DIAG_CGROUP_ID. SOCK_DESTROY
+(Linux 4.5, CONFIG_INET_DIAG_DESTROY) ends a connection at once and discards its queue.
+
+The numbers are those of linux/inet_diag.h and linux/sock_diag.h. Only the network
+namespace of the caller is seen.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["DiagError", "Sock", "any_of", "destroy", "sockets_of"]
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_SOCK_DESTROY = 21
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 1, 4, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_BYTECODE, _INFO, _CGROUP_ID = 1, 2, 21
+_BC_CGROUP_COND = 13
+_HEAD = struct.Struct("=IHHII")
+_ID_LENGTH = 48
+_MSG_LENGTH = 72
+_ALL_STATES = 0xFFFFFFFF
+_TIMEOUT_S = 0.5
+KINDS = tuple(
+    (family, protocol)
+    for family in (socket.AF_INET, socket.AF_INET6)
+    for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP, 136)
+)
+"""Families and protocols that are asked for; 136 is UDP-Lite."""
+
+
+class DiagError(OSError):
+    """The kernel did not answer, or refused: what is there is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sock:
+    """One socket, as far as it takes to name it to the kernel again."""
+
+    family: int
+    protocol: int
+    state: int
+    """TCP_* of linux/tcp_states.h: 1 established, 4 and 5 fin-wait, 7 closed, 10 listening."""
+    ident: bytes
+    """struct inet_diag_sockid: ports, addresses, interface, cookie."""
+    queued: int
+    """Bytes written and not yet acknowledged by the peer."""
+    moved: int
+    """Bytes acknowledged by the peer and received from it, since it was opened; TCP only."""
+    cgroup_id: int
+
+    def where(self) -> str:
+        """Name its two ends to people."""
+        sport, dport = struct.unpack_from("!HH", self.ident)
+        size = 4 if self.family == socket.AF_INET else 16
+        here = socket.inet_ntop(self.family, self.ident[4 : 4 + size])
+        there = socket.inet_ntop(self.family, self.ident[20 : 20 + size])
+        return f"{here}:{sport} -> {there}:{dport}"
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    padding = -len(payload) % 4
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(padding)
+
+
+def _cgroup_filter(cgroup_id: int) -> bytes:
+    # One instruction: yes goes to its end (accept), no goes four bytes beyond (reject).
+    return struct.pack("=BBHQ", _BC_CGROUP_COND, 12, 16, cgroup_id)
+
+
+def _open() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    sock.settimeout(_TIMEOUT_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    return sock
+
+
+def _messages(sock: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Give the answers to one request, as (type, payload), to its end."""
+    while True:
+        data = sock.recv(1 << 16)
+        offset = 0
+        while offset + _HEAD.size <= len(data):
+            length, kind, _flags, _seq, _pid = _HEAD.unpack_from(data, offset)
+            if length < _HEAD.size:
+                return
+            payload = data[offset + _HEAD.size : offset + length]
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                (code,) = struct.unpack_from("=i", payload)
+                if code:
+                    raise DiagError(-code, f"sock_diag: {errno.errorcode.get(-code, code)}")
+                return
+            yield kind, payload
+            offset += (length + 3) & ~3
+
+
+def _parse(protocol: int, payload: bytes) -> Sock | None:
+    if len(payload) < _MSG_LENGTH:
+        return None
+    family, state = payload[0], payload[1]
+    (queued,) = struct.unpack_from("=I", payload, 60)
+    cgroup_id, moved, offset = 0, 0, _MSG_LENGTH
+    while offset + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, offset)
+        if length < 4:
+            break
+        if kind == _CGROUP_ID:
+            (cgroup_id,) = struct.unpack_from("=Q", payload, offset + 4)
+        elif kind == _INFO and protocol == socket.IPPROTO_TCP and length >= 4 + 136:
+            acked, received = struct.unpack_from("=QQ", payload, offset + 4 + 120)
+            moved = acked + received
+        offset += (length + 3) & ~3
+    ident = payload[4 : 4 + _ID_LENGTH]
+    return Sock(family, protocol, state, ident, queued, moved, cgroup_id)
+
+
+def _request(family: int, protocol: int, ident: bytes, extension: int) -> bytes:
+    return struct.pack("=BBBBI", family, protocol, extension, 0, _ALL_STATES) + ident
+
+
+def _dump(sock: socket.socket, family: int, protocol: int, cgroup_id: int) -> Iterator[Sock]:
+    body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
+    body += _attribute(_BYTECODE, _cgroup_filter(cgroup_id))
+    flags = _NLM_F_REQUEST | _NLM_F_DUMP
+    head = _HEAD.pack(_HEAD.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 1, 0)
+    sock.send(head + body)
+    for _kind, payload in _messages(sock):
+        found = _parse(protocol, payload)
+        if found is not None and found.cgroup_id == cgroup_id:
+            yield found
+
+
+def sockets_of(cgroup_id: int) -> list[Sock]:
+    """List the sockets that bear `cgroup_id`; DiagError when that cannot be known."""
+    found: list[Sock] = []
+    with _open() as sock:
+        for family, protocol in KINDS:
+            try:
+                found.extend(_dump(sock, family, protocol, cgroup_id))
+            except FileNotFoundError:
+                continue  # this kernel has no such protocol
+            except TimeoutError:
+                raise DiagError(errno.ETIMEDOUT, "sock_diag did not answer") from None
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise DiagError(error.errno, str(error)) from None
+    return found
+
+
+def any_of(cgroup_id: int) -> bool | None:
+    """Whether any socket bears `cgroup_id`; None: unknown."""
+    try:
+        return bool(sockets_of(cgroup_id))
+    except DiagError:
+        return None
+
+
+def destroy(found: list[Sock]) -> int:
+    """Destroy these sockets; return how many the kernel took. One that is gone counts as taken."""
+    taken = 0
+    with _open() as sock:
+        for each in found:
+            body = _request(each.family, each.protocol, each.ident, 0)
+            flags = _NLM_F_REQUEST | _NLM_F_ACK
+            sock.send(_HEAD.pack(_HEAD.size + len(body), _SOCK_DESTROY, flags, 1, 0) + body)
+            try:
+                for _answer in _messages(sock):
+                    pass
+                taken += 1
+            except OSError as error:
+                taken += error.errno == errno.ENOENT
+    return taken

@@ -1,0 +1,87 @@
+"""What the child sheds before it becomes the target, in the order that the kernel asks for.
+
+Session and terminal first (SR-14): a terminal becomes the target's own only if it is
+nobody's; the caller's is refused by the kernel, and by us. Then what a child inherits
+silently: ignored signals, the signal mask, scheduling, the memory killer's mercy, the
+keyring. Then rights: bounding set, groups, ids, capabilities, and no_new_privs, after
+which no exec gains anything. uid 0 keeps its capabilities: that is said as *escapable*.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import stat
+import termios
+from typing import TYPE_CHECKING
+
+from offswitch.errors import Refused
+from offswitch.warden import kernel
+
+if TYPE_CHECKING:
+    from offswitch.warden.birth import Spec
+
+__all__ = ["confine", "fresh_session", "settle"]
+
+
+def fresh_session(spec: Spec) -> None:
+    """Begin a session; take the terminal for it if there is one, refuse another's."""
+    os.setsid()
+    if not spec.tty:
+        if spec.uid == 0 and any(os.isatty(fd) for fd in range(3)):
+            raise Refused(
+                "uid 0 in a cell could type into this terminal (TIOCSTI)",
+                "let `offswitch run` give it a terminal of its own: run it from one",
+            )
+        return
+    try:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    except OSError:
+        raise Refused(
+            "this terminal belongs to another session",
+            "a target gets a terminal of its own: start it by `offswitch run`",
+        ) from None
+    info = os.fstat(0)
+    if os.geteuid() == 0 and stat.S_ISCHR(info.st_mode) and info.st_uid == spec.peer_uid:
+        os.fchown(0, spec.uid, -1)
+
+
+def settle() -> None:
+    """Give back whatever a child inherits from the warden without asking."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # the C library keeps two of the real-time signals for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+    except OSError:
+        pass  # no /proc here: nothing can be said about the memory killer
+    else:
+        if int(os.read(fd, 16)) < 0:
+            os.pwrite(fd, b"0", 0)
+        os.close(fd)
+    kernel.new_session_keyring()
+
+
+def confine(spec: Spec) -> None:
+    """Become the target's user with nothing left over. For uid 0 only no_new_privs is left to do."""
+    if os.geteuid() == 0:
+        if spec.uid != 0:
+            kernel.bound_capabilities()
+        os.setgroups(list(spec.groups))
+        os.setresgid(spec.gid, spec.gid, spec.gid)
+        os.setresuid(spec.uid, spec.uid, spec.uid)
+    elif spec.uid != os.geteuid():
+        raise Refused(
+            f"this warden cannot run anything as uid {spec.uid}", "start the warden as root"
+        )
+    if spec.uid != 0:
+        kernel.drop_all_capabilities()
+    kernel.forbid_new_privileges()

@@ -1,0 +1,174 @@
+"""What the observer looks at, layer by layer, and what it counts as *seen*.
+
+    process   kill: the kernel counts no task in the cell; freeze: every task is frozen
+    network   kill: no socket bears the cell's number, orphans included; freeze: none of its
+              connections gets a byte through
+    sweep     no living process has the user, as real, effective, saved or file system id
+
+Each look reads for itself, by path and number from the kernel's own files: nothing that an
+actuator said is used. It answers three ways: yes, no, and unknown, and unknown is never
+yes: a folder that is gone (ENODEV), a /proc that hides others' processes, a kernel that
+does not answer. It reads no file whose content a target can delay or shape
+(`/proc/PID/cmdline`, `environ`): only what the kernel itself writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.actuators import sock_diag
+from offswitch.warden import users
+
+__all__ = ["LAYERS", "Look", "Seen", "look_for", "proc_is_open"]
+
+LAYERS = ("process", "network", "sweep")
+"""In the order in which they are looked at: the cheapest and most urgent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look saw."""
+
+    stands: bool | None
+    """True: standstill was seen; False: something moves; None: it cannot be known."""
+    detail: str
+
+
+class Look:
+    """One layer of one cell, looked at again and again."""
+
+    def once(self) -> Seen:
+        """Look; takes milliseconds at most, and never waits for a target."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+class ProcessLook(Look):
+    """The cell's own events file, opened here by its path."""
+
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        """Open the events of the cgroup that `facts` name; another one of that name is not it."""
+        self._frozen_is_enough = level == "freeze"
+        self._fd = -1
+        try:
+            folder = os.open(str(facts["path"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            if os.fstat(folder).st_ino == facts["cgroup_id"]:
+                self._fd = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        except OSError:
+            pass  # it goes away as we look: unknown
+        finally:
+            os.close(folder)
+
+    def fileno(self) -> int:
+        """Give the events file, which polls as changed (EPOLLPRI); -1: there is none."""
+        return self._fd
+
+    def once(self) -> Seen:
+        """Read populated and frozen."""
+        if self._fd < 0:
+            return Seen(None, "the cell's cgroup is not there: whether it is empty is unknown")
+        try:
+            text = os.pread(self._fd, 256, 0)
+        except OSError:
+            return Seen(None, "the cell's cgroup has gone away: whether it is empty is unknown")
+        if b"populated 0" in text:
+            return Seen(True, "the cell is empty")
+        if self._frozen_is_enough:
+            frozen = b"frozen 1" in text
+            return Seen(frozen, "everything in the cell is frozen" if frozen else "it is not frozen")
+        return Seen(False, "processes live in the cell")
+
+    def close(self) -> None:
+        """Close the events file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class NetworkLook(Look):
+    """The kernel's list of sockets."""
+
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        """Look at the sockets that bear the cell's number."""
+        self._cgroup_id = facts.get("cgroup_id")
+        self._moved_is_enough = level == "freeze"
+        self._before: dict[bytes, int] | None = None
+
+    def once(self) -> Seen:
+        """List them."""
+        if self._cgroup_id is None:
+            return Seen(None, "without a cgroup its sockets cannot be told from others")
+        try:
+            found = sock_diag.sockets_of(int(self._cgroup_id))
+        except OSError as error:
+            return Seen(None, f"the kernel does not list sockets: {error.strerror}")
+        if not found:
+            return Seen(True, "no socket of it is left")
+        if self._moved_is_enough:
+            return self._stands_still(found)
+        return Seen(False, f"{len(found)} sockets of it are left, such as {found[0].where()}")
+
+    def _stands_still(self, found: list[sock_diag.Sock]) -> Seen:
+        """Frozen: nothing was acknowledged or received on any connection since the last look."""
+        now = {each.ident: each.moved for each in found}
+        before, self._before = self._before, now
+        if before is None:
+            return Seen(False, "its connections are being watched")
+        if all(now[ident] == before.get(ident) for ident in now):
+            return Seen(True, f"no byte passes on its {len(now)} sockets")
+        return Seen(False, "bytes still pass on its connections")
+
+
+class SweepLook(Look):
+    """The user ids of all processes."""
+
+    def __init__(self, facts: Mapping[str, Any], _level: str) -> None:
+        """Look for the cell's user, if it is the cell's own."""
+        self._uid = int(facts["uid"])
+        self._own = bool(facts["own_uid"])
+
+    def once(self) -> Seen:
+        """Scan /proc."""
+        if not self._own:
+            return Seen(None, "it shares a user: its processes cannot be told from others")
+        if not proc_is_open():
+            return Seen(None, "/proc hides other users' processes here (hidepid)")
+        try:
+            left = [pid for pid in users.living_ids(self._uid) if not users.is_dead(pid)]
+        except OSError as error:
+            return Seen(None, f"/proc cannot be read: {error.strerror}")
+        if not left:
+            return Seen(True, f"no process of user {self._uid} is left")
+        return Seen(False, f"processes of user {self._uid} live: {left[:5]}")
+
+
+def proc_is_open() -> bool:
+    """Whether others' processes can be seen at all: pid 1 is always somebody else's."""
+    try:
+        with open("/proc/1/status", "rb") as file:
+            return b"Uid:" in file.read()
+    except OSError:
+        return False
+
+
+def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
+    """Begin to look at one layer; None for a layer that is not looked at here."""
+    if layer == "process":
+        if facts.get("path") is None:
+            from offswitch.warden.subreaper import DescendantsLook  # noqa: PLC0415 - lower rung only
+
+            return DescendantsLook(facts, level)
+        return ProcessLook(facts, level)
+    if layer == "network":
+        return NetworkLook(facts, level)
+    if layer == "sweep":
+        return SweepLook(facts, level)
+    return None

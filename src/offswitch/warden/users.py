@@ -1,0 +1,147 @@
+"""User ids that nobody else has: one for each run, and a few for our own processes.
+
+As systemd's dynamic users, but from a range of its own, 1,900,000,000 to 1,999,999,999,
+above every range that distributions hand out. An id is taken only if passwd, subuid and
+subgid do not name it and no process has it, and it is not handed out again before a
+reboot: what an earlier run left behind must not belong to a later one. The counter is one
+for the whole machine, on tmpfs, so it ends with the boot and serves every installation.
+
+Just below the range lie our own: they are never handed out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+
+from offswitch.clock import boot_id
+from offswitch.control.place import Place
+from offswitch.errors import Busy
+
+__all__ = [
+    "FIRST",
+    "LAST",
+    "OBSERVER",
+    "RECORDER",
+    "SWEEPERS",
+    "WATCH",
+    "allot",
+    "is_allotted",
+    "is_dead",
+    "living_ids",
+]
+
+FIRST = 1_900_000_000
+LAST = 1_999_999_999
+OBSERVER = 1_899_999_998
+RECORDER = 1_899_999_997
+WATCH = 1_899_999_996
+SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
+"""Reserved for the sweep's workers, one each: workers of one id could signal each other."""
+_COUNTER = "/dev/shm/offswitch-users"
+_TRIES = 10_000
+
+
+def is_allotted(uid: int) -> bool:
+    """Whether an id is one of those that are handed out here."""
+    return FIRST <= uid <= LAST
+
+
+def living_ids(uid: int) -> list[int]:
+    """List the processes that have `uid` as real, effective, saved or file system user.
+
+    OSError when /proc cannot be read: that is unknown, not none.
+    """
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and uid in _ids_of(entry):
+            found.append(int(entry))
+    return found
+
+
+def _ids_of(pid: str) -> frozenset[int]:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Uid:"):
+                    return frozenset(int(word) for word in line.split()[1:])
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it ended while we looked; any other error is the caller's: unknown is not none
+    return frozenset()
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process is gone, or dead and only not yet reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in {b"Z", b"X"}
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return True
+
+
+def _subordinate(uid: int) -> bool:
+    """Whether /etc/subuid or /etc/subgid gives `uid` to somebody's user namespaces."""
+    for path in ("/etc/subuid", "/etc/subgid"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    parts = line.strip().split(":")
+                    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+                        first = int(parts[1])
+                        if first <= uid < first + int(parts[2]):
+                            return True
+        except FileNotFoundError:
+            continue
+    return False
+
+
+def _named(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _open_counter() -> int:
+    """Open the counter, root's and nobody else's; one that a stranger put there is thrown away."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _try in range(100):
+        try:
+            return os.open(_COUNTER, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            pass
+        try:
+            fd = os.open(_COUNTER, flags)
+        except OSError:
+            os.unlink(_COUNTER)
+            continue
+        info = os.fstat(fd)
+        if info.st_uid == os.geteuid() and info.st_mode & 0o077 == 0 and info.st_nlink == 1:
+            return fd
+        os.close(fd)
+        os.unlink(_COUNTER)
+    raise Busy(f"{_COUNTER} cannot be kept: somebody puts it back", "see who owns it: ls -l /dev/shm")
+
+
+def allot(place: Place) -> int:
+    """Hand out an id that nobody has. Root only; the same id comes again only after a reboot."""
+    del place  # one counter serves all installations of a machine: ids are the machine's
+    fd = _open_counter()
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        boot = boot_id().encode()
+        kept = os.pread(fd, 64, 0).split()
+        same_boot = len(kept) == 2 and kept[0] == boot and kept[1].isdigit()
+        uid = max(FIRST, int(kept[1])) if same_boot else FIRST
+        for _try in range(_TRIES):
+            if uid > LAST:
+                break
+            if not _named(uid) and not _subordinate(uid) and not living_ids(uid):
+                os.pwrite(fd, b"%s %d\n" % (boot, uid + 1), 0)
+                return uid
+            uid += 1
+    finally:
+        os.close(fd)
+    raise Busy("no user id is left to hand out", "they are handed out once a boot: restart the machine")
