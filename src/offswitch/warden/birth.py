@@ -179,13 +179,13 @@ def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
     fresh_session(spec)
     settle()
     hold_in_process(spec.limits, cell.held)
-    os.umask(spec.umask)
     env = environment(spec, cell.marker)
     cwd = spec.cwd
     if spec.workspace:
         from offswitch.warden import workspace  # noqa: PLC0415 - loaded eagerly by the warden's start
 
-        workspace.enter(spec, env)
+        cwd = workspace.enter(spec, env)
+    os.umask(spec.umask)
     confine(spec)
     try:
         os.chdir(cwd)

@@ -29,7 +29,7 @@ from offswitch.warden.cgroups import LIMITED, check_cell_name, find_trees, hand_
 from offswitch.warden.limits import Held, Limits
 from offswitch.warden.rung import Rung, this_rung
 
-__all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "ground", "start_of"]
+__all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "strays", "ground", "start_of"]
 
 
 class Cell(Protocol):
@@ -225,14 +225,16 @@ class CgroupCell:
         return {key: self._fds[key] for key in ("kill", "freeze", "events")}
 
     def remove(self) -> bool:
-        """Remove folder and twins, unless something lives or a socket bears its number."""
-        if not os.path.isdir(self._path):
-            return self._remove_twins()
-        if self.populated() is not False or self.cgroup_id is None:
-            return False
-        if sock_diag.any_of(self.cgroup_id) is not False:
-            return False
-        return remove_tree(self._path) and self._remove_twins()
+        """Remove twins and folder, unless something lives or a socket bears its number.
+
+        The twins first: in v1 a dead process that nobody has reaped yet still counts.
+        """
+        if os.path.isdir(self._path):
+            if self.populated() is not False or self.cgroup_id is None:
+                return False
+            if sock_diag.any_of(self.cgroup_id) is not False:
+                return False
+        return self._remove_twins() and remove_tree(self._path)
 
     def _remove_twins(self) -> bool:
         return all([remove_tree(twin) for twin in self._twins.values()])
@@ -335,3 +337,29 @@ def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
         cell.close()
         return None
     return cell
+
+
+def strays(place: Place, known: set[str]) -> list[Cell]:
+    """Find cells of this installation that nobody remembers; the empty ones are removed.
+
+    A warden whose folder on tmpfs was lost still has its cells in the cgroup tree. Their
+    user is not known, so they are never swept.
+    """
+    trees = find_trees()
+    parent = f"{trees.v2}/{place.cgroup}"
+    found: list[Cell] = []
+    try:
+        names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
+    except OSError:
+        return []
+    for name in names:
+        if name in known or remove_tree(f"{parent}/{name}"):
+            continue
+        twins = {key: f"{tree}/{place.cgroup}/{name}" for key, tree in trees.v1.items()}
+        try:
+            held = Held()
+            cell = CgroupCell(name, f"{parent}/{name}", twins, uid=0, own_uid=False, held=held)
+        except (OSError, ValueError):
+            continue
+        found.append(cell)
+    return found

@@ -35,7 +35,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 
 
-def _fail(name: str) -> OSError:
+def failure(name: str) -> OSError:
+    """Give the error that the last call left behind."""
     number = ctypes.get_errno()
     return OSError(number, f"{name}: {os.strerror(number)}")
 
@@ -45,7 +46,7 @@ def syscall(name: str, number: int, *args: object) -> int:
     words = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
     result: int = _LIBC.syscall(ctypes.c_long(number), *words)
     if result < 0:
-        raise _fail(name)
+        raise failure(name)
     return result
 
 
@@ -54,7 +55,7 @@ def prctl(option: int, *args: int) -> int:
     words = [ctypes.c_ulong(arg) for arg in (*args, 0, 0, 0, 0)[:4]]
     result: int = _LIBC.prctl(ctypes.c_int(option), *words)
     if result < 0:
-        raise _fail("prctl")
+        raise failure("prctl")
     return result
 
 
