@@ -27,7 +27,9 @@ from offswitch.errors import Storage
 from offswitch.warden import limits as limit
 from offswitch.warden.cgroups import LIMITED, check_cell_name, find_trees, hand_down, remove_tree
 from offswitch.warden.limits import Held, Limits
+from offswitch.warden.descendants import start_of
 from offswitch.warden.rung import Rung, this_rung
+from offswitch.warden.subreaper import SubreaperCell
 
 __all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "strays", "ground", "start_of"]
 
@@ -87,15 +89,6 @@ class Cell(Protocol):
     def close(self) -> None:
         """Close our descriptors; the cell stays."""
         ...
-
-
-def start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot: with its pid, its identity; 0: gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 class CgroupCell:
@@ -283,8 +276,6 @@ def create(place: Place, name: str, *, uid: int, own_uid: bool, limits: Limits) 
     """Make the cell `name` in the installation's part of the tree, on the rung that is there."""
     check_cell_name(name)
     if this_rung(place) is Rung.SUBREAPER:
-        from offswitch.warden.subreaper import SubreaperCell  # noqa: PLC0415 - the lower rung only
-
         return SubreaperCell.make(name, uid=uid, limits=limits)
     trees = find_trees()
     parent = f"{trees.v2}/{place.cgroup}"
@@ -315,8 +306,6 @@ def create(place: Place, name: str, *, uid: int, own_uid: bool, limits: Limits) 
 def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
     """Find a cell again from its facts; None if it is gone or another bears its name now."""
     if facts.get("rung") != Rung.ROOT.value:
-        from offswitch.warden.subreaper import SubreaperCell  # noqa: PLC0415 - the lower rung only
-
         return SubreaperCell.again(facts)
     name, path = check_cell_name(str(facts["name"])), str(facts["path"])
     if not path.endswith(f"/{place.cgroup}/{name}"):

@@ -1,6 +1,7 @@
 """What the observer looks at, layer by layer, and what it counts as *seen*.
 
     process   kill: the kernel counts no task in the cell; freeze: every task is frozen
+    (lower rung)  a walk of /proc finds nothing of it, or all of it stopped
     network   kill: no socket bears the cell's number, orphans included; freeze: none of its
               connections gets a byte through
     sweep     no living process has the user, as real, effective, saved or file system id
@@ -21,6 +22,7 @@ from typing import Any
 
 from offswitch.actuators import sock_diag
 from offswitch.warden import users
+from offswitch.warden.descendants import Tracker
 
 __all__ = ["LAYERS", "Look", "Seen", "look_for", "proc_is_open"]
 
@@ -150,6 +152,27 @@ class SweepLook(Look):
         return Seen(False, f"processes of user {self._uid} live: {left[:5]}")
 
 
+class DescendantsLook(Look):
+    """The observer's own walk."""
+
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        """Follow the cell that `facts` names."""
+        self._leader = int(facts["leader"])
+        self._stopped_is_enough = level == "freeze"
+        self._tracker = Tracker(self._leader, int(facts["leader_start"]), str(facts["marker"]))
+
+    def once(self) -> Seen:
+        """Walk once."""
+        if not self._leader:
+            return Seen(True, "nothing was born in it")
+        found = self._tracker.members()
+        if not found:
+            return Seen(True, "a walk of /proc finds none of its processes (degraded: some could hide)")
+        if self._stopped_is_enough and all(each.stands for each in found):
+            return Seen(True, f"its {len(found)} processes are stopped")
+        return Seen(False, f"{len(found)} processes of it live, such as {found[0].pid}")
+
+
 def proc_is_open() -> bool:
     """Whether others' processes can be seen at all: pid 1 is always somebody else's."""
     try:
@@ -163,8 +186,6 @@ def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
     """Begin to look at one layer; None for a layer that is not looked at here."""
     if layer == "process":
         if facts.get("path") is None:
-            from offswitch.warden.subreaper import DescendantsLook  # noqa: PLC0415 - lower rung only
-
             return DescendantsLook(facts, level)
         return ProcessLook(facts, level)
     if layer == "network":
