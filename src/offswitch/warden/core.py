@@ -52,6 +52,8 @@ class Core:
     """Likewise for a kill: network denied, cell killed, sockets destroyed, user swept (SR-8)."""
     network_release: Callable[[Cell], None]
     """Undo the network's denial for a cell that may go on."""
+    sockets_left: Callable[[Cell], bool | None]
+    """Destroy a cell's sockets once more; say whether any is left (None: unknown)."""
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None
     notes: dict[str, str] = field(default_factory=dict)

@@ -169,6 +169,7 @@ class Warden:
         loaded = store.load()
         latch = loaded.latch
         network = Network()
+        sockets = Sockets()
         sweep = Sweep(self._sweep, lambda: self._sweeper is not None and self._sweeper.alive())
         core = Core(
             place=place,
@@ -189,10 +190,11 @@ class Warden:
             kill_steps=[
                 ("network", network),
                 ("process", Kill()),
-                ("network", Sockets()),
+                ("network", sockets),
                 ("sweep", sweep),
             ],
             network_release=network.release,
+            sockets_left=sockets.left,
         )
         if loaded.damage:
             core.notes["latch"] = f"the latch was damaged, so everything is latched: {loaded.damage}"
@@ -236,6 +238,14 @@ class Warden:
                 row = Tracked(Target(name))
                 row.state = State.STOPPED if core.level(row) is not None else State.EXITED
                 core.table.put(row)
+        known = {row.cell.name for row in core.table if row.cell is not None}
+        for stray in cell.strays(core.place, known):
+            row = Tracked(Target(f"lost/{stray.name}"), State.RUNNING)
+            row.cell, row.sharing = stray, True
+            row.readiness = {"process": ("ready", "found again without its name")}
+            core.table.put(row)
+            core.recording.note("gap", what="cell", why="found without a record", target=row.target.name)
+            self._starter.follow(row)
         core.table.keep()
 
     def _find(self, facts: dict[str, object]) -> None:
@@ -300,7 +310,7 @@ class Warden:
 
     def _start_observer(self) -> None:
         core = self._core
-        core.observer = link = ObserverLink.start(core.place)
+        core.observer = link = ObserverLink.start(f"{core.place.home}/warden.log")
         core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
 
         def heard(_events: int) -> None:

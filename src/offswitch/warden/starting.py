@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
 from offswitch.control.peer import Peer
 from offswitch.errors import Busy, Latched, NotFound, OffswitchError, Refused, Usage
@@ -141,7 +142,7 @@ class Starter:
         self._count += 1
         if row.cell is not None:
             self._bury(row)
-        name = f"c{core.page.epoch}-{self._count}"
+        name = f"c{core.page.epoch}-{self._count}-{new_nonce()[:4]}"
         limits = _limits(row)
         row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
         row.slot = core.page.allot()

@@ -37,6 +37,8 @@ FREEZE_LIMIT_S = 10.0
 DRAIN_LIMIT_S = 30.0
 """How long work in flight may take to end by itself."""
 _OBSERVER_SLACK_S = 0.3
+_FIRST_CHASE_S = 0.001
+_LAST_CHASE_S = 1.0
 
 Reply = Callable[[dict[str, Any]], None]
 
@@ -182,7 +184,20 @@ class Stopper:
                 actuator.trip(cell)
             except Exception as error:  # noqa: BLE001 - a layer that fails must not hold up the next
                 press.troubles[row.target.name, layer] = f"{type(error).__name__}: {error}"
-            commanded[layer] = press.since_ns()
+            commanded.setdefault(layer, press.since_ns())
+        if level >= Level.KILL and "network" in layers:
+            self._chase(row, _FIRST_CHASE_S)
+
+    def _chase(self, row: Tracked, pause_s: float) -> None:
+        """Destroy sockets again until none is left: what was opened at the kill comes late (SR-8)."""
+
+        def again() -> None:
+            cell = row.cell
+            if cell is not None and self._core.sockets_left(cell) is not False:
+                self._chase(row, min(pause_s * 2, _LAST_CHASE_S))
+
+        if pause_s < _LAST_CHASE_S:
+            self._core.loop.later(pause_s, again)
 
     def release(self, row: Tracked) -> None:
         """Let a frozen target go on: its network first, then its processes."""
