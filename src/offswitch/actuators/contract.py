@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Actuator", "Cell", "Ready", "Readiness"]
+__all__ = ["Actuator", "Cell", "Readiness", "Ready"]
 
 
 class Ready(StrEnum):

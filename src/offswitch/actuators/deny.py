@@ -46,7 +46,7 @@ _HAS = 0x45
 
 
 def _byte(offset: int | None) -> bytes:
-    """Load one byte of the packet into r0: at `offset`, or at r2 if None; denies if it is not there."""
+    """Load a byte of the packet into r0, at `offset` or at r2 if None; deny if it is not there."""
     where = b"" if offset is None else _set(2, offset)
     call = _copy(1, 6) + where + _copy(3, 10) + _op(0x07, 3, value=-8) + _set(4, 1)
     call += _op(0x85, value=_LOAD_BYTES)
@@ -56,8 +56,11 @@ def _byte(offset: int | None) -> bytes:
 def bare_reset_only() -> bytes:
     """Give the egress program: r6 the packet, r7 the length of its IP header."""
     four = (
-        _copy(7, 0) + _op(0x57, 7, value=15) + _op(0x67, 7, value=2)  # IHL, in words
-        + _byte(9) + _unless(_IS, 0, _TCP, _NO)
+        _copy(7, 0)
+        + _op(0x57, 7, value=15)
+        + _op(0x67, 7, value=2)  # IHL, in words
+        + _byte(9)
+        + _unless(_IS, 0, _TCP, _NO)
     )
     six = _set(7, 40) + _byte(6) + _unless(_IS, 0, _TCP, _NO)
     choose = _byte(0) + _copy(8, 0) + _op(0x77, 8, value=4)

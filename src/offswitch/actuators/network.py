@@ -39,7 +39,7 @@ class Network:
                 self._problem = f"{where.name.lower()}: {error.strerror}"
 
     def arm(self, cell: Cell) -> Readiness:
-        """Attach the denial to the cell, which is new and empty, see that it is there, take it off."""
+        """Attach the denial to the cell, new and empty, see that it is there, take it off."""
         if cell.path is None:
             return Readiness(Ready.ABSENT, "no cgroup here to deny the network to")
         if not self._programs:
@@ -52,7 +52,9 @@ class Network:
                 seen = bpf.attached(folder, where)
                 bpf.detach(folder, program, where)
                 if seen != before + 1:
-                    return Readiness(Ready.DEGRADED, f"{where.name.lower()} was attached and not seen")
+                    return Readiness(
+                        Ready.DEGRADED, f"{where.name.lower()} was attached and not seen"
+                    )
         except OSError as error:
             return Readiness(Ready.ABSENT, f"the kernel attaches no program here: {error.strerror}")
         if self._problem:

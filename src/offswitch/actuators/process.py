@@ -14,7 +14,8 @@ __all__ = ["Freeze", "Kill"]
 def _ready(cell: Cell) -> Readiness:
     if cell.path is None:
         return Readiness(
-            Ready.DEGRADED, "no cgroup here: processes are found by walking /proc, and some get away"
+            Ready.DEGRADED,
+            "no cgroup here: processes are found by walking /proc, and some get away",
         )
     return Readiness(Ready.READY, "one write to a descriptor that is open already")
 

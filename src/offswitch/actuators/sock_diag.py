@@ -28,8 +28,10 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _BYTECODE, _INFO, _CGROUP_ID = 1, 2, 21
 _BC_CGROUP_COND = 13
 _HEAD = struct.Struct("=IHHII")
+_ATTR = struct.Struct("=HH")
 _ID_LENGTH = 48
 _MSG_LENGTH = 72
+_INFO_LENGTH = 4 + 136
 _ALL_STATES = 0xFFFFFFFF
 _TIMEOUT_S = 0.5
 KINDS = tuple(
@@ -80,7 +82,9 @@ def _cgroup_filter(cgroup_id: int) -> bytes:
 
 
 def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    sock = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
+    )
     sock.settimeout(_TIMEOUT_S)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     return sock
@@ -113,13 +117,14 @@ def _parse(protocol: int, payload: bytes) -> Sock | None:
     family, state = payload[0], payload[1]
     (queued,) = struct.unpack_from("=I", payload, 60)
     cgroup_id, moved, offset = 0, 0, _MSG_LENGTH
-    while offset + 4 <= len(payload):
-        length, kind = struct.unpack_from("=HH", payload, offset)
-        if length < 4:
+    while offset + _ATTR.size <= len(payload):
+        length, kind = _ATTR.unpack_from(payload, offset)
+        if length < _ATTR.size:
             break
         if kind == _CGROUP_ID:
             (cgroup_id,) = struct.unpack_from("=Q", payload, offset + 4)
-        elif kind == _INFO and protocol == socket.IPPROTO_TCP and length >= 4 + 136:
+        elif kind == _INFO and protocol == socket.IPPROTO_TCP and length >= _INFO_LENGTH:
+            # tcpi_bytes_acked and tcpi_bytes_received of struct tcp_info (linux/tcp.h)
             acked, received = struct.unpack_from("=QQ", payload, offset + 4 + 120)
             moved = acked + received
         offset += (length + 3) & ~3

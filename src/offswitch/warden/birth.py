@@ -92,7 +92,7 @@ class Birth:
 
 
 def spawn(cell: Cell, spec: Spec) -> Birth:
-    """Bear `spec` in `cell`. Does not wait for the program; raises `Storage` if nothing was born."""
+    """Bear `spec` in `cell`, not waiting for the program; `Storage` says that nothing was born."""
     gate_out, gate_in = os.pipe2(os.O_CLOEXEC)
     report_out, report_in = os.pipe2(os.O_CLOEXEC)
     pid = -1

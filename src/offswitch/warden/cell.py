@@ -26,12 +26,12 @@ from offswitch.control.place import Place
 from offswitch.errors import Storage
 from offswitch.warden import limits as limit
 from offswitch.warden.cgroups import LIMITED, check_cell_name, find_trees, hand_down, remove_tree
-from offswitch.warden.limits import Held, Limits
 from offswitch.warden.descendants import start_of
+from offswitch.warden.limits import Held, Limits
 from offswitch.warden.rung import Rung, this_rung
 from offswitch.warden.subreaper import SubreaperCell
 
-__all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "strays", "ground", "start_of"]
+__all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "ground", "start_of", "strays"]
 
 
 class Cell(Protocol):
@@ -230,7 +230,8 @@ class CgroupCell:
         return self._remove_twins() and remove_tree(self._path)
 
     def _remove_twins(self) -> bool:
-        return all([remove_tree(twin) for twin in self._twins.values()])
+        gone = [remove_tree(twin) for twin in self._twins.values()]
+        return all(gone)
 
     def close(self) -> None:
         """Close our descriptors."""
@@ -249,7 +250,7 @@ def _signal(pid: int, number: int) -> None:
 
 
 def ground(place: Place) -> str | None:
-    """Make, if need be, the folder that this installation's cells lie in; None on the lower rung."""
+    """Make the folder that this installation's cells lie in; None on the lower rung."""
     tree = find_trees().v2
     if tree is None or this_rung(place) is not Rung.ROOT:
         return None

@@ -91,7 +91,7 @@ def hand_down(folder: str, controllers: frozenset[str]) -> frozenset[str]:
             with open(f"{folder}/cgroup.subtree_control", "w", encoding="ascii") as file:
                 file.write(f"+{controller}")
         except OSError:
-            continue  # processes sit in that folder, or it is not ours: the v1 twin or an rlimit serves
+            continue  # processes sit in that folder, or it is not ours: a twin or an rlimit serves
     try:
         with open(f"{folder}/cgroup.subtree_control", encoding="ascii") as file:
             return frozenset(file.read().split()) & controllers

@@ -71,7 +71,7 @@ def settle() -> None:
 
 
 def confine(spec: Spec) -> None:
-    """Become the target's user with nothing left over. For uid 0 only no_new_privs is left to do."""
+    """Become the target's user with nothing left over; for uid 0 that is only no_new_privs."""
     if os.geteuid() == 0:
         if spec.uid != 0:
             kernel.bound_capabilities()

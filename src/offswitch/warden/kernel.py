@@ -51,7 +51,7 @@ def syscall(name: str, number: int, *args: object) -> int:
 
 
 def prctl(option: int, *args: int) -> int:
-    """Call prctl(2)."""
+    """Set or ask an attribute of this process (see its manual page)."""
     words = [ctypes.c_ulong(arg) for arg in (*args, 0, 0, 0, 0)[:4]]
     result: int = _LIBC.prctl(ctypes.c_int(option), *words)
     if result < 0:

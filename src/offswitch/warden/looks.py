@@ -24,7 +24,7 @@ from offswitch.actuators import sock_diag
 from offswitch.warden import users
 from offswitch.warden.descendants import Tracker
 
-__all__ = ["LAYERS", "Look", "Seen", "look_for", "proc_is_open"]
+__all__ = ["LAYERS", "Blind", "Look", "Seen", "look_for", "proc_is_open"]
 
 LAYERS = ("process", "network", "sweep")
 """In the order in which they are looked at: the cheapest and most urgent first."""
@@ -48,6 +48,14 @@ class Look:
 
     def close(self) -> None:
         """Let go of what is held."""
+
+
+class Blind(Look):
+    """A layer that nobody can look at."""
+
+    def once(self) -> Seen:
+        """See nothing."""
+        return Seen(None, "nobody can look at this layer")
 
 
 class ProcessLook(Look):
@@ -85,7 +93,9 @@ class ProcessLook(Look):
             return Seen(True, "the cell is empty")
         if self._frozen_is_enough:
             frozen = b"frozen 1" in text
-            return Seen(frozen, "everything in the cell is frozen" if frozen else "it is not frozen")
+            return Seen(
+                frozen, "everything in the cell is frozen" if frozen else "it is not frozen"
+            )
         return Seen(False, "processes live in the cell")
 
     def close(self) -> None:
@@ -167,7 +177,9 @@ class DescendantsLook(Look):
             return Seen(True, "nothing was born in it")
         found = self._tracker.members()
         if not found:
-            return Seen(True, "a walk of /proc finds none of its processes (degraded: some could hide)")
+            return Seen(
+                True, "a walk of /proc finds none of its processes (degraded: some could hide)"
+            )
         if self._stopped_is_enough and all(each.stands for each in found):
             return Seen(True, f"its {len(found)} processes are stopped")
         return Seen(False, f"{len(found)} processes of it live, such as {found[0].pid}")

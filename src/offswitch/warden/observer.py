@@ -27,7 +27,7 @@ from typing import Any
 from offswitch.control import frames
 from offswitch.errors import Usage
 from offswitch.warden import kernel, users
-from offswitch.warden.looks import LAYERS, Look, Seen, look_for
+from offswitch.warden.looks import LAYERS, Blind, Look, Seen, look_for
 from offswitch.warden.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
@@ -88,7 +88,7 @@ class Observer:
             try:
                 self._obey(message)
             except (KeyError, TypeError, ValueError) as error:
-                print(f"observer: a message that says nothing: {error!r}", file=sys.stderr)
+                sys.stderr.write(f"observer: a message that says nothing: {error!r}\n")
         return True
 
     def _obey(self, message: dict[str, Any]) -> None:
@@ -109,8 +109,7 @@ class Observer:
         for layer in sorted(message["layers"], key=_urgency):
             look = look_for(layer, message["cell"], str(message["level"]))
             if look is None:
-                self._answer(int(message["id"]), layer, False, "nobody can look at this layer")
-                continue
+                look = Blind()
             each = _Open(int(message["id"]), layer, look, now + limit * 1_000_000)
             self._open.append(each)
         self._open.sort(key=lambda each: _urgency(each.layer))
@@ -124,22 +123,24 @@ class Observer:
             each.last = each.look.once()
             now = time.monotonic_ns()
             if each.last.stands:
-                self._close(each, True, now)
+                self._close(each, seen=True, at_ns=now)
             elif now >= each.deadline_ns:
-                self._close(each, False, now)
+                self._close(each, seen=False, at_ns=now)
             elif each.layer == "process":
                 falling = True
 
-    def _close(self, each: _Open, seen: bool, at_ns: int) -> None:
+    def _close(self, each: _Open, *, seen: bool, at_ns: int) -> None:
         self._open.remove(each)
         each.look.close()
-        self._answer(each.number, each.layer, seen, each.last.detail, at_ns)
-
-    def _answer(
-        self, number: int, layer: str, seen: bool, detail: str, at_ns: int | None = None
-    ) -> None:
-        at = time.monotonic_ns() if at_ns is None else at_ns
-        self._send({"id": number, "layer": layer, "seen": seen, "at_ns": at, "detail": detail})
+        self._send(
+            {
+                "id": each.number,
+                "layer": each.layer,
+                "seen": seen,
+                "at_ns": at_ns,
+                "detail": each.last.detail,
+            }
+        )
 
     def _send(self, message: dict[str, Any]) -> None:
         frames.send(self._link, message)

@@ -121,4 +121,6 @@ class ObserverLink:
                 break
             del self._out[:sent]
         if len(self._out) > frames.MAX_FRAME:
-            self._broken = True  # it has not read for a megabyte: it is stuck, so it is as good as gone
+            self._broken = (
+                True  # it has not read for a megabyte: it is stuck, so it is as good as gone
+            )

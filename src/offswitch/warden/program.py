@@ -50,7 +50,7 @@ def execute(argv: tuple[str, ...], env: dict[str, str]) -> NoReturn:
     worst: OSError | None = None
     for path in search(argv[0], env):
         try:
-            os.execve(path, argv, env)
+            os.execve(path, argv, env)  # noqa: S606 - no shell is wanted
         except OSError as error:
             missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
             if worst is None or (not missing and worst.errno in {errno.ENOENT, errno.ENOTDIR}):

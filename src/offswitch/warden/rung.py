@@ -21,8 +21,7 @@ from offswitch.warden.cgroups import find_trees
 __all__ = ["SUBREAPER_ESCAPES", "Rung", "Standing", "standing", "this_rung"]
 
 SUBREAPER_ESCAPES = (
-    "a daemon that leaves by double fork and setsid, clears its environment and is re-parented"
-    " past us (it lives outside our tree of processes)",
+    "a daemon that leaves parent, session and environment behind between two looks at /proc",
     "a job handed to a broker outside (cron, at, systemd --user, sshd on localhost)",
     "a program that hops from pid to pid faster than /proc can be walked",
     "anything that runs as the warden's own user may signal and trace the warden",
@@ -69,7 +68,9 @@ def standing(place: Place) -> Standing:
     try:
         os.makedirs(probe)
     except OSError as error:
-        return _lower(f"{probe} cannot be made ({error.strerror}): the cgroup tree is read-only here")
+        return _lower(
+            f"{probe} cannot be made ({error.strerror}): the cgroup tree is read-only here"
+        )
     try:
         if not os.access(f"{probe}/cgroup.kill", os.W_OK):
             return _lower("the kernel has no cgroup.kill: Linux 5.14 or newer is needed")

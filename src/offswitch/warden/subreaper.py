@@ -57,9 +57,7 @@ class SubreaperCell:
         held = Held(
             "rlimit" if limits.processes else "nothing", "rlimit" if limits.memory else "nothing"
         )
-        return cls(
-            name, uid=uid, held=held, leader=0, leader_start=0, marker=secrets.token_hex(16)
-        )
+        return cls(name, uid=uid, held=held, leader=0, leader_start=0, marker=secrets.token_hex(16))
 
     @classmethod
     def again(cls, facts: Mapping[str, Any]) -> SubreaperCell:
@@ -95,7 +93,9 @@ class SubreaperCell:
                 _send(each, signal.SIGKILL)
             if not found or time.monotonic() > end:
                 return
-            time.sleep(_PATIENCE_S)  # the killed need a moment to die; not more than the sweep's end
+            time.sleep(
+                _PATIENCE_S
+            )  # the killed need a moment to die; not more than the sweep's end
 
     def freeze(self) -> None:
         """Stop all of it; one that goes on by SIGCONT is seen and stopped again, or killed."""

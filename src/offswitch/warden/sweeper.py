@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--link", type=int, required=True)
     args = parser.parse_args(argv)
     if os.geteuid() != 0:
-        print("the sweep needs root", file=sys.stderr)
+        sys.stderr.write("the sweep needs root\n")
         return 1
     Head(socket.socket(fileno=args.link)).run()
     return 0

@@ -24,7 +24,9 @@ class SweeperLink:
     @classmethod
     def start(cls, log: str) -> SweeperLink:
         """Start a sweeper (root only); it ends when this end is closed."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        ours, theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+        )
         ours.setblocking(False)
         with theirs:
             fd = theirs.fileno()
@@ -45,7 +47,7 @@ class SweeperLink:
 
     def results(self) -> list[tuple[int, int]]:
         """Take in what was told: (uid, processes seen at last; -1: refused or failed)."""
-        told = []
+        told: list[tuple[int, int]] = []
         while True:
             try:
                 data = self._link.recv(64)

@@ -39,7 +39,7 @@ RECORDER = 1_899_999_997
 WATCH = 1_899_999_996
 SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
-_COUNTER = "/dev/shm/offswitch-users"
+_COUNTER = "/dev/shm/offswitch-users"  # noqa: S108 - owner and mode are checked at use
 _TRIES = 10_000
 
 
@@ -53,11 +53,8 @@ def living_ids(uid: int) -> list[int]:
 
     OSError when /proc cannot be read: that is unknown, not none.
     """
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and uid in _ids_of(entry):
-            found.append(int(entry))
-    return found
+    pids = [entry for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(pid) for pid in pids if uid in _ids_of(pid)]
 
 
 def _ids_of(pid: str) -> frozenset[int]:
@@ -86,11 +83,10 @@ def _subordinate(uid: int) -> bool:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 for line in file:
-                    parts = line.strip().split(":")
-                    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-                        first = int(parts[1])
-                        if first <= uid < first + int(parts[2]):
-                            return True
+                    _name, _, numbers = line.strip().partition(":")
+                    first, _, count = numbers.partition(":")
+                    if first.isdigit() and count.isdigit() and 0 <= uid - int(first) < int(count):
+                        return True
         except FileNotFoundError:
             continue
     return False
@@ -122,7 +118,9 @@ def _open_counter() -> int:
             return fd
         os.close(fd)
         os.unlink(_COUNTER)
-    raise Busy(f"{_COUNTER} cannot be kept: somebody puts it back", "see who owns it: ls -l /dev/shm")
+    raise Busy(
+        f"{_COUNTER} cannot be kept: somebody puts it back", "see who owns it: ls -l /dev/shm"
+    )
 
 
 def allot(place: Place) -> int:
@@ -132,9 +130,8 @@ def allot(place: Place) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         boot = boot_id().encode()
-        kept = os.pread(fd, 64, 0).split()
-        same_boot = len(kept) == 2 and kept[0] == boot and kept[1].isdigit()
-        uid = max(FIRST, int(kept[1])) if same_boot else FIRST
+        kept_boot, _, kept = os.pread(fd, 64, 0).strip().partition(b" ")
+        uid = max(FIRST, int(kept)) if kept_boot == boot and kept.isdigit() else FIRST
         for _try in range(_TRIES):
             if uid > LAST:
                 break
@@ -144,4 +141,6 @@ def allot(place: Place) -> int:
             uid += 1
     finally:
         os.close(fd)
-    raise Busy("no user id is left to hand out", "they are handed out once a boot: restart the machine")
+    raise Busy(
+        "no user id is left to hand out", "they are handed out once a boot: restart the machine"
+    )

@@ -69,7 +69,7 @@ def _is_system(path: str) -> bool:
 
 
 def closed_above(path: str) -> str | None:
-    """Give the topmost folder on the way to `path`, itself included, that a stranger cannot enter."""
+    """Give the topmost folder on the way to `path`, or itself, that a stranger cannot enter."""
     parts = path.strip("/").split("/")
     for depth in range(1, len(parts) + 1):
         folder = "/" + "/".join(parts[:depth])
@@ -83,7 +83,7 @@ def closed_above(path: str) -> str | None:
 
 
 def _needed(spec: Spec, env: dict[str, str], cwd: str) -> list[str]:
-    """List the prefixes that lie behind closed doors; of a home only its programs, not all of it."""
+    """List the prefixes behind closed doors; of a home only its programs, not all of it."""
     homes = {os.path.realpath(env.get("HOME", "/")), "/root", "/"}
     found: set[str] = set()
     for path in prefixes(spec.argv[0], env.get("PATH", "").split(":")):
