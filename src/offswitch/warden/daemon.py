@@ -92,6 +92,7 @@ class Warden:
         self._clock = SystemClock()
         self._sweeper: SweeperLink | None = None
         self._spool_fd = -1
+        self._stuck: set[str] = set()
         self._lock = -1
         self._servers: list[Server] = []
 
@@ -415,10 +416,12 @@ class Warden:
         except BlockingIOError:
             pass
         for spooled in spool.pending(self._place):
+            if spooled.nonce in self._stuck:
+                continue  # it was obeyed and cannot be taken out; touching it makes it new
             try:
                 stop = Stop(
                     core.installation,
-                    parse_scope(spooled.scope_text or ""),
+                    parse_scope(spooled.scope_text),
                     Level.KILL,
                     spooled.by,
                     "spool",
@@ -430,13 +433,15 @@ class Warden:
                 core.recording.note("refused", {"name": spooled.path}, what="spool", why="no scope")
             else:
                 self._stopper.press([stop])
-            spool.consume(spooled)
+            if not spool.consume(spooled):
+                self._stuck.add(spooled.nonce)
 
     def _durability(self, _events: int) -> None:
         try:
             os.read(self._core.store.fileno(), 8)
         except BlockingIOError:
             pass
+        self._core.store.settle()
 
     # --- the end ------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ reset is durable does the latch let go; a crash before that leaves it set.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from offswitch.clock import new_nonce
 from offswitch.control.peer import Peer
 from offswitch.decide.authority import Case, Mode, again, judge
 from offswitch.decide.secret import check_secret, is_secret_set, may_reset
@@ -279,15 +280,20 @@ class Resetter:
         if core.store.durable(opened.order.digest):
             self._clear(opened)
         elif core.clock.mono_us() > opened.waits_until_us:
-            self._give_up(
-                opened,
-                Storage(
-                    f"the latch's file cannot be written ({core.store.problem}); nothing is reset",
-                    "free space for OFFSWITCH_HOME, then reset again",
-                ),
-            )
+            self._too_late(opened)
         else:
             core.loop.later(_POLL_S, lambda: self._durable(opened))
+
+    def _too_late(self, opened: _Open) -> None:
+        """The disk did not take the reset in time; should it yet, the same stops stand anew."""
+        core = self._core
+        core.barred.update(opened.order.clears)
+        for live in opened.stops:
+            self._stopper.press([replace(live.stop, nonce=new_nonce())])
+        problem = core.store.problem or "the disk does not answer"
+        hint = "free space for OFFSWITCH_HOME, then reset again"
+        why = f"the latch's file cannot be written ({problem}); nothing is reset"
+        self._give_up(opened, Storage(why, hint))
 
     def _give_up(self, opened: _Open, error: OffswitchError) -> None:
         self._core.barred.difference_update(opened.order.clears)
