@@ -84,7 +84,13 @@ def test_SR_5_the_proofs_may_come_one_after_the_other(room: Room, sign: Sign) ->
 
 @pytest.mark.parametrize(
     ("level", "people"),
-    [(Level.RESTRICT, 1), (Level.DRAIN, 1), (Level.FREEZE, 1), (Level.KILL, 2), (Level.POWEROFF, 2)],
+    [
+        (Level.RESTRICT, 1),
+        (Level.DRAIN, 1),
+        (Level.FREEZE, 1),
+        (Level.KILL, 2),
+        (Level.POWEROFF, 2),
+    ],
 )
 def test_SR_5_how_many_people_depends_on_the_level(
     room: Room, sign: Sign, level: Level, people: int
@@ -203,7 +209,9 @@ def test_SR_5_one_user_id_under_two_names_counts_for_nobody(tmp_path: Path, ssh_
     assert read_people(str(tmp_path), ME).persons == ()
 
 
-@pytest.mark.parametrize("harm", ["mode", "link", "fifo", "json", "name", "owner", "huge", "folder"])
+@pytest.mark.parametrize(
+    "harm", ["mode", "link", "fifo", "json", "name", "owner", "huge", "folder"]
+)
 def test_SR_5_a_persons_file_that_others_could_touch_counts_for_nobody(
     room: Room, harm: str, sign: Sign
 ) -> None:
@@ -277,10 +285,10 @@ def test_going_back_to_local_is_offline_recorded_and_never_while_latched(
     assert at_start(room.home, ME, latched=False).note == ""
 
 
-@pytest.mark.parametrize("word", [b"", b"nobody", b"LOCAL", b"local people", b"\xff\xfe", b"l" * 99])
-def test_a_garbled_authority_file_lets_nobody_reset(
-    room: Room, sign: Sign, word: bytes
-) -> None:
+@pytest.mark.parametrize(
+    "word", [b"", b"nobody", b"LOCAL", b"local people", b"\xff\xfe", b"l" * 99]
+)
+def test_a_garbled_authority_file_lets_nobody_reset(room: Room, sign: Sign, word: bytes) -> None:
     Path(f"{room.home}/authority").write_bytes(word)
     authority = read_authority(room.home, ME)
     assert authority.mode is Mode.PEOPLE

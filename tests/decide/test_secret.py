@@ -105,7 +105,14 @@ def test_SR_2_a_secret_file_that_others_could_have_made_matches_nothing(tmp_path
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"scrypt", b"\xff\xfe", b"scrypt 2 1 1 00 00\n", b"scrypt 16384 8 1 zz zz\n", b"x" * 9999],
+    [
+        b"",
+        b"scrypt",
+        b"\xff\xfe",
+        b"scrypt 2 1 1 00 00\n",
+        b"scrypt 16384 8 1 zz zz\n",
+        b"x" * 9999,
+    ],
 )
 def test_SR_2_a_damaged_secret_file_matches_nothing_and_still_counts_as_set(
     tmp_path: Path, content: bytes

@@ -120,7 +120,7 @@ def _read_word(path: str, owner_uid: int) -> str | None:
         return None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from None
-    with open(fd, "rb") as file:  # noqa: PTH123 - stop path: no pathlib
+    with open(fd, "rb") as file:
         facts = os.fstat(file.fileno())
         if not stat.S_ISREG(facts.st_mode) or facts.st_uid != owner_uid or facts.st_mode & 0o022:
             raise Refused(f"{path}: somebody else than the warden's user can write it")
@@ -131,14 +131,14 @@ def _write_word(path: str, word: str) -> None:
     fresh = path + ".new"
     try:
         if os.path.lexists(fresh):
-            os.unlink(fresh)  # noqa: PTH108
+            os.unlink(fresh)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(fresh, flags, 0o644)
-        with open(fd, "w", encoding="ascii") as file:  # noqa: PTH123
+        with open(fd, "w", encoding="ascii") as file:
             file.write(word + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, path)  # noqa: PTH105
+        os.replace(fresh, path)
     except OSError as error:
         raise Storage(f"{path} cannot be written: {error.strerror}") from None
 

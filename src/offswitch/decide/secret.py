@@ -92,14 +92,14 @@ def set_secret(home: str, secret: str) -> None:
     fresh = f"{path}.new"
     try:
         if os.path.lexists(fresh):
-            os.unlink(fresh)  # noqa: PTH108 - stop path: no pathlib
+            os.unlink(fresh)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(fresh, flags, 0o600)
-        with open(fd, "w", encoding="ascii") as file:  # noqa: PTH123
+        with open(fd, "w", encoding="ascii") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, path)  # noqa: PTH105
+        os.replace(fresh, path)
     except OSError as error:
         raise Storage(f"the secret cannot be written to {path}: {error.strerror}") from None
 
@@ -113,7 +113,7 @@ def check_secret(home: str, secret: str, owner_uid: int) -> bool:
     """Tell whether `secret` is the one in `home`; false for a file that others could have made."""
     try:
         fd = os.open(f"{home}/{_FILE}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:  # noqa: PTH123
+        with open(fd, "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
                 return False

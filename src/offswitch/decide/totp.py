@@ -88,7 +88,7 @@ class CodeBook:
 
     def _read(self) -> dict[str, tuple[int, int, int]]:
         try:
-            with open(self._path, encoding="utf-8") as file:  # noqa: PTH123 - stop path: no pathlib
+            with open(self._path, encoding="utf-8") as file:
                 raw = json.load(file)
             return {str(name): (int(a), int(b), int(c)) for name, (a, b, c) in raw.items()}
         except FileNotFoundError:
@@ -101,11 +101,11 @@ class CodeBook:
         fresh = self._path + ".new"
         try:
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123
+            with open(fd, "w", encoding="utf-8") as file:
                 json.dump(book, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(fresh, self._path)  # noqa: PTH105
+            os.replace(fresh, self._path)
         except OSError as error:
             message = f"the use of a code cannot be recorded: {error.strerror}"
             raise Refused(message, "make room on the disk, or sign with a key") from None

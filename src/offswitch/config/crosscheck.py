@@ -1,0 +1,81 @@
+"""What a single table cannot know of itself: names that clash, channels that lead nowhere.
+
+Each problem is a path into the file and a sentence; `load` adds the line. The checks are
+those that would otherwise be found in the emergency: a rule on a series that nobody reads,
+a vote without its channels, and above all a rule whose decider is slower than the harm
+(DEC-1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+
+from offswitch.config.declared import Config, Decider, Rule, decider_of
+from offswitch.config.duration import format_duration
+from offswitch.config.lines import Path
+from offswitch.config.section import SensorSection
+from offswitch.config.series import parse_series
+
+__all__ = ["Implicit", "problems"]
+
+Problem = tuple[Path, str]
+Implicit = Mapping[str, Callable[[str], SensorSection]]
+"""Sensors that every target has without a word in the file: by name, made for a target."""
+
+_CHANNELS = {"1oo1": 1, "1oo2": 2, "2oo3": 3}
+_RANK = {Decider.AUTO: 0, Decider.HUMAN_1: 1, Decider.HUMAN_2: 2}
+_WHO = {
+    Decider.AUTO: 'no person is that fast: use act = "auto"',
+    Decider.HUMAN_1: 'one person can decide in that time, two cannot: use people = 1 or "auto"',
+}
+
+
+def problems(config: Config, implicit: Implicit) -> Iterator[Problem]:
+    """Find everything that is wrong between the tables."""
+    yield from _twice("target", [target.name for target in config.target])
+    yield from _twice("sensor", [sensor.name for sensor in config.sensor])
+    yield from _twice("rule", [rule.name for rule in config.rule])
+    for index, sensor in enumerate(config.sensor):
+        if sensor.name in implicit:
+            known = f"{sensor.name!r} is the name of what every target has anyway"
+            yield ("sensor", index, "name"), f"{known}; use another name"
+    sensors = {sensor.name: sensor for sensor in config.sensor}
+    for index, rule in enumerate(config.rule):
+        yield from _in_rule(("rule", index), rule, sensors, implicit)
+
+
+def _twice(table: str, names: list[str]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield (table, index, "name"), f"there are two of the name {name!r}"
+
+
+def _in_rule(
+    path: Path, rule: Rule, sensors: Mapping[str, SensorSection], implicit: Implicit
+) -> Iterator[Problem]:
+    fastest = decider_of(rule.time_to_harm)
+    if rule.act == "advise" and _RANK[rule.decider] > _RANK[fastest]:
+        time = format_duration(rule.time_to_harm)
+        yield (*path, "act"), f"the harm of {rule.name!r} comes within {time}: {_WHO[fastest]}"
+    if len(rule.detectors) != _CHANNELS[rule.vote]:
+        wanted, given = _CHANNELS[rule.vote], len(rule.detectors)
+        yield (*path, "detectors"), f"a vote {rule.vote} wants {wanted} detectors, not {given}"
+    for number, detector in enumerate(rule.detectors):
+        here = (*path, "detectors", number)
+        name = parse_series(detector.series)
+        make = implicit.get(name.sensor)
+        sensor = make(rule.target) if make else sensors.get(name.sensor)
+        if sensor is None:
+            known = [*sensors, *implicit]
+            near = difflib.get_close_matches(name.sensor, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+            yield (*here, "series"), f"there is no sensor {name.sensor!r}{hint}"
+            continue
+        wrong = sensor.problem(name.what, name.labels)
+        if wrong is not None:
+            yield (*here, "series"), wrong
+        delay = sensor.every + detector.delay_us()
+        if rule.act == "auto" and delay >= rule.time_to_harm:
+            time = format_duration(rule.time_to_harm)
+            yield here, f"it may take {format_duration(delay)} to notice; the harm comes in {time}"

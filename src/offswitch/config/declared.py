@@ -1,0 +1,208 @@
+"""The tables of the file: `[[target]]`, `[[sensor]]`, `[[rule]]`.
+
+A rule without harm, time to harm and cost of a false stop is refused (DET-1, the alarm
+rationalisation of ISA-18.2). Who decides follows from the time to harm (DEC-1, after
+ANSI/ANS-58.8): under ten seconds only a rule that acts by itself is fast enough, up to
+two minutes one person may be asked, beyond that two.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema
+
+from offswitch.config.section import (
+    DetectorSection,
+    Duration,
+    Name,
+    Section,
+    SensorSection,
+    TargetName,
+    Text,
+)
+from offswitch.errors import Usage
+from offswitch.model.level import Level
+from offswitch.model.scope import parse_scope
+from offswitch.model.target import check_label
+
+__all__ = [
+    "ONE_PERSON_US",
+    "TWO_PEOPLE_US",
+    "Config",
+    "Decider",
+    "Limits",
+    "Rule",
+    "StopImpact",
+    "StopSection",
+    "Target",
+    "decider_of",
+]
+
+ONE_PERSON_US = 10_000_000
+"""The shortest time to harm, in microseconds, in which one person can decide."""
+TWO_PEOPLE_US = 120_000_000
+"""The same for two people."""
+
+_SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
+
+LevelName = Literal["restrict", "drain", "freeze", "kill", "poweroff"]
+LayerName = Literal[
+    "gateway",
+    "guard",
+    "tools",
+    "process",
+    "sweep",
+    "network",
+    "credentials",
+    "data",
+    "serving",
+    "container",
+    "scheduler",
+    "gpu",
+    "power",
+    "relay",
+]
+
+
+def _labels(value: dict[str, str]) -> dict[str, str]:
+    try:
+        return dict(check_label(key, text) for key, text in value.items())
+    except Usage as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _scope(value: str) -> str:
+    try:
+        return parse_scope(value).text
+    except Usage as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _size(value: object) -> int:
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not int(match[1]):
+        raise ValueError('a size is a text such as "512MiB" or "2GiB"')
+    return int(match[1]) * _SIZES[match[2]]
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|kB|MB|GB|)$"}),
+]
+
+
+class Limits(Section):
+    """How much a target's cell may have."""
+
+    processes: Annotated[int, Field(ge=1)] | None = None
+    """Processes and threads at once."""
+    memory: Size | None = None
+    """Bytes."""
+
+
+class StopImpact(Section):
+    """What a stop of this target does to others (ACT-10)."""
+
+    who: Text
+    harm: Text
+    bearable: Duration
+    """For how long that can be borne."""
+    told_by: Text
+
+
+class Target(Section):
+    """One thing that can be stopped."""
+
+    name: TargetName
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "process"
+    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
+    command: Annotated[list[str], Field(min_length=1)] | None = None
+    """With it, `start` can bring the target up."""
+    user: Text | None = None
+    cwd: Text | None = None
+    env_file: Text | None = None
+    limits: Limits = Limits()
+    stop_impact: StopImpact | None = None
+    safe_state: Text | None = None
+    on_blind: LevelName | None = None
+    """What it falls to when nobody watches it (SR-13)."""
+    stop: dict[LevelName, Annotated[list[LayerName], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """The stop plan: which layers at which level."""
+
+
+class StopSection(Section):
+    """What a rule orders."""
+
+    level: LevelName = "kill"
+    scope: Annotated[str, AfterValidator(_scope)] | None = None
+    """What is stopped; the rule's own target unless given."""
+
+
+class Decider(StrEnum):
+    """Who can decide in time (DEC-1)."""
+
+    AUTO = "AUTO"
+    HUMAN_1 = "HUMAN-1"
+    HUMAN_2 = "HUMAN-2"
+
+
+def decider_of(time_to_harm_us: int) -> Decider:
+    """Name the slowest decider that still comes before the harm."""
+    if time_to_harm_us < ONE_PERSON_US:
+        return Decider.AUTO
+    return Decider.HUMAN_1 if time_to_harm_us < TWO_PEOPLE_US else Decider.HUMAN_2
+
+
+class Rule(Section):
+    """One trip function."""
+
+    name: Name
+    target: TargetName
+    harm: Text
+    """What happens if nobody stops it."""
+    time_to_harm: Duration
+    false_stop_cost: Text
+    """What a needless stop costs."""
+    detectors: Annotated[list[SerializeAsAny[DetectorSection]], Field(min_length=1, max_length=3)]
+    vote: Literal["1oo1", "1oo2", "2oo3"] = "1oo1"
+    on_failed: Literal["degrade", "trip"] = "degrade"
+    """A channel that fails or falls silent is left out of the vote, or votes to stop (DET-4)."""
+    act: Literal["shadow", "advise", "auto"]
+    people: Literal[1, 2] = 1
+    """How many people an advising rule asks."""
+    stop: StopSection = StopSection()
+
+    @property
+    def decider(self) -> Decider:
+        """Who decides under this rule."""
+        if self.act != "advise":
+            return Decider.AUTO
+        return Decider.HUMAN_1 if self.people == 1 else Decider.HUMAN_2
+
+    @property
+    def scope(self) -> str:
+        """What it stops."""
+        return self.stop.scope or self.target
+
+
+class Config(Section):
+    """The whole file."""
+
+    target: list[Target] = Field(default_factory=list)
+    sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
+    rule: list[Rule] = Field(default_factory=list)
+
+    def on_blind(self, name: str) -> Level:
+        """Give the level to which `name` falls when nobody watches it (SR-13)."""
+        for target in self.target:
+            if target.name == name and target.on_blind is not None:
+                return Level[target.on_blind.upper()]
+        fast = any(rule.target == name and rule.time_to_harm < ONE_PERSON_US for rule in self.rule)
+        return Level.KILL if fast else Level.RESTRICT

@@ -1,0 +1,107 @@
+"""What every table of the configuration has in common, and the bases for plugins' own keys.
+
+A sensor or detector, ours or a third party's, says which keys it takes by a subclass of
+`SensorSection` or `DetectorSection`: pydantic checks them, and an unknown key is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from offswitch.config.duration import format_duration, parse_duration
+from offswitch.config.series import parse_series
+from offswitch.errors import Usage
+from offswitch.model.target import check_name
+
+__all__ = ["DetectorSection", "Duration", "Name", "Section", "SensorSection", "TargetName", "Text"]
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('a duration is a text such as "250ms", "1s" or "1h"')  # noqa: TRY004
+    return parse_duration(value)
+
+
+def _target_name(value: str) -> str:
+    try:
+        return check_name(value)
+    except Usage as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _series(value: str) -> str:
+    return parse_series(value).text
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(us|ms|s|m|h|d)$", "examples": ["250ms", "1s"]}
+    ),
+]
+"""A duration above zero, in microseconds; written as text."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name that people type and that becomes part of a series."""
+
+TargetName = Annotated[str, AfterValidator(_target_name), Field(examples=["shop/eu/checkout"])]
+"""A target's path."""
+
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+"""Words for people; never empty."""
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are refused; values are what TOML says, not coerced."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class SensorSection(Section):
+    """The keys of every `[[sensor]]`; a kind adds its own in a subclass."""
+
+    name: Name
+    """What its series begin with."""
+    target: TargetName
+    """What it watches. A reading's target is this, whatever the watched one says of itself."""
+    kind: str
+    every: Duration = 1_000_000
+    """How often it looks, at the least; silence for three times as long is an alarm."""
+
+    SERIES: ClassVar[frozenset[str]] = frozenset()
+    """What it reads: the part of a series after the dot."""
+
+    def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
+        """Say why it has no such series, or None; a kind may look at the labels, too."""
+        if what in self.SERIES:
+            return None
+        known = ", ".join(sorted(self.SERIES))
+        given = f"{what}{{…}}" if labels else what
+        return f"sensor {self.name} ({self.kind}) reads no {given}; it reads: {known}"
+
+
+class DetectorSection(Section):
+    """The keys of every detector of a rule; a kind adds its own in a subclass."""
+
+    kind: str
+    series: Annotated[str, AfterValidator(_series)]
+    """What it judges, such as 'orders-db.rows_changed{table="prices"}'."""
+
+    def delay_us(self) -> int:
+        """How long it waits on purpose before it trips, in microseconds."""
+        return 0

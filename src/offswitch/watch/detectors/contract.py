@@ -1,0 +1,42 @@
+"""What a detector promises.
+
+A detector judges one series. It is given each reading once, in order, with a clock that
+never jumps, and answers at once: no I/O, no waiting, a bounded memory however long the
+series. It is pure state: the same readings give the same verdicts.
+
+Which way it fails: an exception or a verdict that is not a number marks its channel as
+*failed*, which the rule's vote then degrades by or counts as a trip, as the rule says; it
+is never taken for *all is well*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from offswitch.config.section import DetectorSection
+
+__all__ = ["Detector", "Verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a detector says after a reading."""
+
+    score: float
+    """How far the reading is out: 1 is the limit itself, more is beyond it."""
+    tripped: bool
+    """Whether the alarm stands; it rises once and falls once, however the value rattles (DET-5)."""
+    why: str
+    """One sentence with the numbers, for people."""
+
+
+class Detector(Protocol):
+    """Judges one series."""
+
+    Settings: ClassVar[type[DetectorSection]]
+    """The keys that it takes in a rule."""
+
+    def update(self, mono_us: int, value: float) -> Verdict:
+        """Take in one reading (monotonic microseconds, never falling) and give the verdict."""
+        ...

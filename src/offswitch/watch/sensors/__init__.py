@@ -1,0 +1,1 @@
+"""Sensors: one source a file. A plugin of the group `offswitch.sensors`."""

@@ -1,0 +1,106 @@
+"""What a sensor promises.
+
+A sensor looks at one source and says what it saw. It runs in an *eye*, a process apart
+from the loop, so that a source that hangs, crashes or lies takes nothing with it: silence
+for three intervals is an alarm (MON-2), and the eye is replaced.
+
+What it watches is hostile: its bytes, its file names, its timing. A sensor never runs,
+follows or trusts any of it, bounds what it reads, never blocks what it watches, and never
+writes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from offswitch.clock import Clock
+from offswitch.config.section import SensorSection
+from offswitch.watch.evidence import Evidence
+
+__all__ = ["CellFacts", "Glance", "Sample", "Sensor", "SensorContext", "Signal"]
+
+
+class Signal(StrEnum):
+    """The kinds of signal that `status` tells apart (MON-1)."""
+
+    METRICS = "metrics"
+    LOGS = "logs"
+    TOOLS = "tools"
+    MODEL = "model"
+    DATA = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class CellFacts:
+    """What the warden says of the cell of a sensor's target."""
+
+    path: str | None
+    """Its cgroup v2 folder; None on a lower rung."""
+    pids: tuple[int, ...] = ()
+    """Its processes as the warden last listed them; for the rung without cgroups."""
+    log: str | None = None
+    """The file with its output."""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One number that was read."""
+
+    what: str
+    """The part of the series after the dot, such as `rows_changed`."""
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, str] = field(default_factory=dict)
+    """Evidence; hostile text included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one look gave."""
+
+    samples: Sequence[Sample] = ()
+    again_us: int | None = None
+    """Look again this soon even if nothing wakes it, in microseconds; None: at the interval."""
+    problem: str = ""
+    """Why this look gave nothing or not all; then the source counts as *failed*, not as quiet."""
+    absent: bool = False
+    """There is nothing to look at just now (no cell runs): neither stale nor failed."""
+
+
+@dataclass(slots=True)
+class SensorContext:
+    """What a sensor is given besides its settings."""
+
+    clock: Clock
+    cells: Mapping[str, CellFacts]
+    """The cell of each target; the eye keeps it up to date."""
+    evidence: Evidence | None = None
+    """Where before-images are kept; None: nowhere."""
+
+
+class Sensor(Protocol):
+    """Looks at one source."""
+
+    Settings: ClassVar[type[SensorSection]]
+    """The keys that it takes in `[[sensor]]`."""
+    SIGNAL: ClassVar[Signal]
+    ISOLATED: ClassVar[bool]
+    """Whether it reads what the target made, and so gets an eye of its own; others share one."""
+    IMPLICIT: ClassVar[str]
+    """The name under which every target has one without a word in the file; empty: none."""
+
+    def wake(self) -> Sequence[int]:
+        """Give the descriptors whose readability means *look now*; may change after each look."""
+        ...
+
+    def look(self) -> Glance:
+        """Look once. Bounded in time; never raises for what the source did."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+        ...

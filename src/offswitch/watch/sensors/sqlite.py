@@ -1,0 +1,295 @@
+"""A critical data set: tables of a SQLite database that the target may write.
+
+    rows_inserted, rows_changed, rows_deleted {table}          since the last look
+    rows, keyed                               {table}          how many; 1 if known row by row
+    nulls, odd, min, max, mean, spread, shift {table, column}  of each numeric column
+
+`shift` is how far the mean has moved from the baseline, in spreads of the baseline: what
+the column held when the sensor began. One statement is one commit and is seen after it.
+A commit is heard of by inotify on the database and its log, confirmed by `data_version`
+(or, without a log, the file's change counter), and taken apart by a keyed diff against
+the rows as they were. Beyond `max_rows`, or without a primary key, only counts and
+statistics are known; `keyed` then says 0 and why, and `rows_changed` is no number, so
+that a rule on it fails loudly instead of seeing nothing.
+
+What hides from inotify and the counters, such as a page written into the file by hand, is
+found by a whole reading every five seconds. What the file is, `database` does not believe.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from offswitch.config.section import SensorSection, Text
+from offswitch.watch.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
+from offswitch.watch.sensors.contract import Glance, Sample, SensorContext, Signal
+from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
+from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff
+from offswitch.watch.sensors.tables import read_table
+
+__all__ = ["Sqlite", "SqliteSection"]
+
+_WHOLE_EVERY_US = 5_000_000
+_QUIET_US = 2_000_000
+_BUDGET_US = 1_000_000
+_STEPS_US = (100, 200, 300, 500, 1_000, 1_000, 2_000, 2_000, 3_000, 5_000, 5_000, 10_000, 20_000)
+"""When to look again after a write was heard of whose commit is not there yet."""
+_SHOWN = 3
+_SHOWN_CHARS = 300
+_COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
+_ROW_SERIES = ("rows_inserted", "rows_changed", "rows_deleted", "rows", "keyed")
+
+
+class SqliteSection(SensorSection):
+    """The keys of a SQLite sensor."""
+
+    kind: Literal["sqlite"]
+    path: Annotated[str, Field(pattern=r"^/", max_length=1000)]
+    """The database file, as an absolute path."""
+    tables: Annotated[list[Text], Field(min_length=1, max_length=32)]
+    """The tables to watch; views are not read."""
+    max_rows: Annotated[int, Field(ge=1, le=200_000)] = 20_000
+    """Up to how many rows a table is followed row by row."""
+
+    SERIES: ClassVar[frozenset[str]] = frozenset((*_ROW_SERIES, *_COLUMN_SERIES))
+
+    def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
+        """Say why there is no such series: each bears its table, some their column."""
+        if what in self.SERIES and labels.get("table") not in self.tables:
+            known = ", ".join(self.tables)
+            return f"sensor {self.name} reads no table {labels.get('table')!r}; it reads: {known}"
+        wanted = {"table", "column"} if what in _COLUMN_SERIES else {"table"}
+        if what in self.SERIES and set(labels) != wanted:
+            return f"{what} bears the labels {', '.join(sorted(wanted))}"
+        return super().problem(what, labels)
+
+
+class Sqlite:
+    """Follows a few tables of one database."""
+
+    Settings: ClassVar[type[SqliteSection]] = SqliteSection
+    SIGNAL: ClassVar[Signal] = Signal.DATA
+    ISOLATED: ClassVar[bool] = True
+    IMPLICIT: ClassVar[str] = ""
+
+    def __init__(self, settings: SqliteSection, context: SensorContext) -> None:
+        """Follow `settings.tables` of `settings.path`; the first look is the baseline."""
+        self._settings = settings
+        self._clock = context.clock
+        self._evidence = context.evidence
+        self._database = Database(settings.path, settings.tables, context.clock)
+        self._known: dict[str, Rows | Totals | None] = {}
+        self._baseline: dict[str, Statistics] = {}
+        self._statistics: dict[str, Statistics] = {}
+        self._pending: list[Change] = []
+        self._unmeasured = False
+        self._step = len(_STEPS_US)
+        self._not_before_us = 0
+        self._told_us = -settings.every
+        self._whole_us = 0
+        self._moved_us = 0
+        self._watched: dict[str, tuple[tuple[int, int], int]] = {}
+        try:
+            self._inotify: Inotify | None = Inotify()
+        except OSError:
+            # None left on this machine: the interval alone must do.
+            self._inotify = None
+
+    def wake(self) -> Sequence[int]:
+        """A write to the database or its log wakes it."""
+        return (self._inotify.fileno(),) if self._inotify else ()
+
+    def look(self) -> Glance:
+        """Look once: what changed first, and at once; evidence and statistics right after."""
+        now_us = self._clock.mono_us()
+        self._hear()
+        if self._unmeasured:
+            return self._measure(now_us)
+        if now_us < self._not_before_us:
+            return Glance(again_us=self._not_before_us - now_us)
+        try:
+            whole = now_us - self._whole_us >= _WHOLE_EVERY_US
+            if whole:
+                self._database.forget()
+            if whole or self._database.changed():
+                return self._compare(now_us, whole=whole)
+        except Missing:
+            return self._gone(now_us)
+        except Unsteady:
+            return Glance(again_us=1_000)
+        except Unreadable as error:
+            self._whole_us = 0
+            return Glance(problem=str(error))
+        return self._nothing_new(now_us)
+
+    # --- hearing ------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """Take in what inotify says, and keep its watches on the files that are there now."""
+        if self._inotify is None:
+            return
+        name = os.path.basename(self._settings.path).encode()
+        ours = {name, name + b"-wal", name + b"-journal"}
+        events = self._inotify.read()
+        folder = self._watched.get("folder")
+        heard = any(
+            event.watch == -1 or folder is None or event.watch != folder[1] or event.name in ours
+            for event in events
+        )
+        if heard or not self._watched:
+            self._step = 0
+            self._watch_files()
+
+    def _watch_files(self) -> None:
+        assert self._inotify is not None  # noqa: S101 - only called where there is one
+        path = self._settings.path
+        wanted = {"folder": os.path.dirname(path), "main": path, "wal": path + "-wal"}
+        for role, file in wanted.items():
+            try:
+                facts = os.stat(file, follow_symlinks=role == "folder")
+                identity = (facts.st_dev, facts.st_ino)
+                known = self._watched.get(role)
+                if known is not None and known[0] == identity:
+                    continue
+                if role == "folder":
+                    number = self._inotify.add_folder(file, CREATED | DELETED | MOVED)
+                else:
+                    number = self._inotify.add_file(file, MODIFIED)
+                if known is not None and known[1] != number:
+                    self._inotify.remove(known[1])
+                self._watched[role] = (identity, number)
+            except OSError:
+                self._watched.pop(role, None)
+
+    # --- looking ------------------------------------------------------------------
+
+    def _compare(self, now_us: int, *, whole: bool) -> Glance:
+        """Read the tables and say what is not as it was."""
+        first = not self._known
+        settings = self._settings
+
+        def read(connection: sqlite3.Connection) -> dict[str, Rows | Totals | None]:
+            return {
+                table: read_table(connection, table, settings.max_rows) for table in settings.tables
+            }
+
+        fresh = self._database.snapshot(read, _BUDGET_US)
+        diffs = {
+            table: Diff() if first else diff(table, self._known.get(table), now)
+            for table, now in fresh.items()
+        }
+        moved = any(one.inserted or one.changed or one.deleted for one in diffs.values())
+        self._known = fresh
+        for one in diffs.values():
+            self._pending.extend(one.changes)
+        took_us = self._clock.mono_us() - now_us
+        # No more than half of the time is spent on reading, however fast somebody writes.
+        self._not_before_us = now_us + 2 * took_us
+        self._unmeasured = True
+        self._step = len(_STEPS_US)
+        if whole or first:
+            self._whole_us = now_us
+        if moved:
+            self._moved_us = now_us
+        self._told_us = now_us
+        return Glance(list(self._told(diffs)), again_us=0)
+
+    def _told(self, diffs: Mapping[str, Diff]) -> Iterator[Sample]:
+        for table, one in diffs.items():
+            labels = {"table": table}
+            now = self._known.get(table)
+            shown = _examples(one.changes)
+            yield Sample("rows_inserted", float(one.inserted), labels, shown)
+            yield Sample("rows_deleted", float(one.deleted), labels, shown)
+            whole = isinstance(now, Rows) or now is None
+            why = {} if now is None or isinstance(now, Rows) else {"why": now.why}
+            changed = float(one.changed or 0) if whole else math.nan
+            yield Sample("rows_changed", changed, labels, shown if whole else why)
+            yield Sample("rows", float(now.count if now else 0), labels)
+            yield Sample("keyed", float(isinstance(now, Rows)), labels, why)
+
+    def _measure(self, now_us: int) -> Glance:
+        """The second half of a look: keep the evidence, give the statistics."""
+        self._unmeasured = False
+        if self._pending and self._evidence is not None:
+            self._evidence.keep(self._clock.wall_us(), self._pending)
+        self._pending = []
+        for table, now in self._known.items():
+            self._statistics[table] = now.statistics() if now is not None else {}
+            self._baseline.setdefault(table, self._statistics[table])
+        wait_us = max(self._not_before_us - now_us, 0)
+        return Glance(list(self._columns()), again_us=wait_us or None)
+
+    def _columns(self) -> Iterator[Sample]:
+        for table, columns in self._statistics.items():
+            for name, column in columns.items():
+                labels = {"table": table, "column": name}
+                yield Sample("nulls", float(column.nulls), labels)
+                yield Sample("odd", float(column.odd), labels)
+                if math.isnan(column.mean):
+                    continue
+                yield Sample("min", column.low, labels)
+                yield Sample("max", column.high, labels)
+                yield Sample("mean", column.mean, labels)
+                yield Sample("spread", column.spread, labels)
+                base = self._baseline.get(table, {}).get(name)
+                if base is not None and not math.isnan(base.mean):
+                    unit = max(base.spread, 0.01 * abs(base.mean), 1e-12)
+                    yield Sample("shift", abs(column.mean - base.mean) / unit, labels)
+
+    def _nothing_new(self, now_us: int) -> Glance:
+        """No commit since the last look: look again soon after a write, else tell that all is quiet."""
+        again_us = None
+        if self._step < len(_STEPS_US):
+            again_us = _STEPS_US[self._step]
+            self._step += 1
+        elif now_us - self._moved_us > _QUIET_US:
+            self._database.release()
+        if now_us - self._told_us < self._settings.every * 9 // 10:
+            return Glance(again_us=again_us)
+        self._told_us = now_us
+        quiet = {table: Diff() for table in self._known}
+        return Glance([*self._told(quiet), *self._columns()], again_us=again_us)
+
+    def _gone(self, now_us: int) -> Glance:
+        """The file is not there: all rows that were known are deleted; before the first look, wait."""
+        if not self._known:
+            return Glance(absent=True)
+        diffs = {table: diff(table, before, None) for table, before in self._known.items()}
+        if any(one.deleted for one in diffs.values()):
+            for one in diffs.values():
+                self._pending.extend(one.changes)
+            self._known = dict.fromkeys(self._known)
+            self._unmeasured = True
+            self._told_us = now_us
+            return Glance(list(self._told(diffs)), again_us=0)
+        return Glance(problem=f"{self._settings.path} is gone")
+
+    def close(self) -> None:
+        """Close the database and the watches."""
+        self._database.release()
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+
+
+def _examples(changes: Sequence[Change]) -> dict[str, str]:
+    """Show the first few changes; the text is the target's, so it is escaped and cut."""
+    shown = {}
+    for number, change in enumerate(changes[:_SHOWN], 1):
+        key = ascii(change.key)
+        if change.before is None or change.after is None:
+            said = f"{change.kind} {change.before or change.after!a}"
+        else:
+            pairs = zip(change.columns, change.before, change.after, strict=True)
+            said = ", ".join(
+                f"{ascii(name)[1:-1]} {old!a} -> {new!a}" for name, old, new in pairs if old != new
+            )
+        shown[f"row_{number}"] = f"{key}: {said}"[:_SHOWN_CHARS]
+    return shown
