@@ -1,0 +1,168 @@
+"""The recorder's socket: where watch and station hand in their entries.
+
+One request is `{"op": "record", "entries": [{"public": {...}, "sealed": {...}}, …]}`; the
+answer, `{"ok": true, "indexes": [n, …]}`, comes after the commit that made them durable,
+or says that it failed. Until then the peer waits and sends nothing more, so what is
+pending is bounded by the number of peers. Who the peer is the kernel says: root, the
+owner, and never a process that lives in a cell. What is garbled, or too long, is answered
+with an error, and the connection is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from offswitch.control import frames
+from offswitch.control.peer import peer_of
+from offswitch.errors import OffswitchError, Refused, Storage, Usage
+from offswitch.ledger.seal import SealedEntry, seal
+
+__all__ = ["Intake", "Pending", "admit_outside_cells", "listen"]
+
+_PEERS = 256
+_MOST = 1000
+_CHUNK = 1 << 16
+
+Admit = Callable[[int, int, int], bool]
+"""May this peer (pid, uid, gid) hand in entries? Asked once a connection; False: refused."""
+
+
+def admit_outside_cells(owner: int, cells: str) -> Admit:
+    """Admit root and `owner`, unless the peer lives below the cgroup folder named `cells`."""
+
+    def admit(pid: int, uid: int, _gid: int) -> bool:
+        if uid not in {0, owner}:
+            return False
+        try:
+            with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+                return not any(f"/{cells}/" in line.rstrip("\n") + "/" for line in file)
+        except OSError:
+            return False  # it has gone, so nobody can tell
+
+    return admit
+
+
+def listen(path: str) -> socket.socket:
+    """Listen at `path` for the owner's own processes; whatever lay there is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        sock.bind(path)
+        os.chmod(path, 0o600)
+        sock.listen(_PEERS)
+    except OSError as error:
+        sock.close()
+        raise Storage(f"{path}: {error.strerror}", "see that OFFSWITCH_RUN is writable") from None
+    sock.setblocking(False)
+    return sock
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One peer."""
+
+    sock: socket.socket
+    decoder: frames.Decoder = field(default_factory=frames.Decoder)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request that waits for its commit."""
+
+    connection: _Connection
+    entries: tuple[SealedEntry, ...]
+
+
+class Intake:
+    """All peers of the recorder, on the recorder's own selector."""
+
+    def __init__(self, selector: selectors.BaseSelector, sock: socket.socket, admit: Admit) -> None:
+        """Serve the listening `sock` through `selector`."""
+        self._selector = selector
+        self._listener = sock
+        self._admit = admit
+        self._peers: set[int] = set()
+        self.pending: list[Pending] = []
+        """Requests that wait, in the order in which they came."""
+        selector.register(sock, selectors.EVENT_READ, self._accept)
+
+    def close(self) -> None:
+        """Stop listening; peers that wait for nothing see the end of the stream."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+
+    def answer(self, pending: Pending, answer: dict[str, Any]) -> None:
+        """Answer one request; a peer that does not read its answers is dropped."""
+        try:
+            pending.connection.sock.send(frames.encode(answer))
+        except OSError:
+            self._drop(pending.connection)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        peer = peer_of(sock)
+        connection = _Connection(sock)
+        if len(self._peers) >= _PEERS or not self._admit(peer.pid, peer.uid, peer.gid):
+            error = Refused("this peer may hand in no entries", "the owner's own processes may")
+            self._refuse(connection, error)
+            return
+        self._peers.add(sock.fileno())
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._readable(connection))
+
+    def _readable(self, connection: _Connection) -> None:
+        try:
+            data = connection.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            return
+        try:
+            for message in connection.decoder.feed(data):
+                self.pending.append(Pending(connection, _entries(message)))
+        except OffswitchError as error:
+            self._refuse(connection, error)
+
+    def _refuse(self, connection: _Connection, error: OffswitchError) -> None:
+        answer = {"error": error.as_dict(), "exit": error.exit_code}
+        with suppress(OSError):
+            connection.sock.send(frames.encode(answer))
+        self._drop(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        fd = connection.sock.fileno()
+        if fd in self._peers:
+            self._peers.discard(fd)
+            self._selector.unregister(connection.sock)
+        connection.sock.close()
+
+
+def _entries(message: dict[str, Any]) -> tuple[SealedEntry, ...]:
+    """Read a request; `Usage` names what is wrong and where."""
+    given = message.get("entries")
+    if message.get("op") != "record" or not isinstance(given, list):
+        hint = '{"op": "record", "entries": [{"public": {…}, "sealed": {…}}]}'
+        raise Usage("the recorder takes entries and nothing else", hint)
+    if not 0 < len(given) <= _MOST:
+        raise Usage(f"{len(given)} entries in one request", f"send 1 to {_MOST}")
+    made = []
+    for number, item in enumerate(given):
+        public = item.get("public") if isinstance(item, dict) else None
+        sealed = item.get("sealed", {}) if isinstance(item, dict) else None
+        if not isinstance(public, dict) or not isinstance(sealed, dict):
+            raise Usage(f"entries[{number}]: public and sealed must be objects")
+        made.append(seal(public, sealed, "socket"))
+    return tuple(made)

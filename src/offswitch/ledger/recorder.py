@@ -1,0 +1,282 @@
+"""The recorder: the ledger's only writer, started with every warden.
+
+    python -I -m offswitch.ledger.recorder --home H --run R --ring PATH --wake FD [--listen FD]
+
+It waits until the recorder before it has drained the journal and let go of the lock. Then
+it turns whatever has arrived, in the ring or on its socket, into one commit, and again:
+while one commit waits for the disk the next one gathers (group commit). After each it pins
+the head, tells the ring how far it got (the warden's *durable*), and answers the peers that
+wait. The end of `--wake` means that the warden is gone: what the ring still holds is
+entered, then it ends; a disk that refuses is tried for a minute more, and the ring keeps
+the rest for the next recorder.
+
+Nothing is entered twice: the last number of the ring lies in the same row as the entries.
+Nothing is missed silently: a number that is missing becomes an entry of kind `gap`. A disk
+that is full, hung or locked is tried again with growing pauses while the ring holds; a
+ledger that is not what was signed is never signed on, and needs a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import selectors
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from offswitch.clock import Clock, SystemClock, boot_id
+from offswitch.control.journal import Ring
+from offswitch.control.place import Place
+from offswitch.errors import OffswitchError, Storage
+from offswitch.ledger.drain import Drain
+from offswitch.ledger.intake import Intake, Pending, admit_outside_cells, listen
+from offswitch.ledger.opening import Opened, open_ledger, origin_of
+from offswitch.ledger.seal import SealedEntry, Stamp, seal
+from offswitch.ledger.store import LedgerPaths, Position, lock
+from offswitch.model.entry import EntryKind
+
+__all__ = ["Recorder", "main"]
+
+_LOCK_POLL_S = 0.02
+_IDLE_S = 5.0
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+_LAST_TRY_US = 60_000_000
+_LAST_WORD = b'"what":"recorder ends"'
+
+
+def _say(text: str) -> None:
+    """Write a line for people; under a warden that is its log."""
+    with suppress(OSError):
+        sys.stderr.write(f"offswitch recorder: {text}\n")
+        sys.stderr.flush()
+
+
+class Recorder:
+    """One process, one ring, one ledger."""
+
+    def __init__(self, place: Place, ring: Ring, wake: int, clock: Clock) -> None:
+        """Record what `ring` holds for the installation at `place`; `wake` ends with its warden."""
+        self._place = place
+        self._paths = LedgerPaths(place.home)
+        self._ring = ring
+        self._wake = wake
+        self._clock = clock
+        self._boot = boot_id()
+        self._installation = origin_of(place.home).removeprefix("offswitch/")
+        self._selector = selectors.DefaultSelector()
+        self._opened: Opened | None = None
+        self._drain: Drain | None = None
+        self._intake: Intake | None = None
+        self._held: list[SealedEntry] = []
+        self._size = 0
+        self._pause_s = 0.0
+        self._again_us = 0
+        self._ends_us: int | None = None
+        self._said = ""
+        os.set_blocking(wake, False)
+        self._selector.register(wake, selectors.EVENT_READ, self._woken)
+
+    def serve(self, listener: socket.socket) -> None:
+        """Take entries from peers on `listener`, too."""
+        admit = admit_outside_cells(os.geteuid(), self._place.cgroup)
+        self._intake = Intake(self._selector, listener, admit)
+
+    def wait_for_lock(self) -> int | None:
+        """Wait until no other recorder writes; None if the warden went before that."""
+        os.makedirs(self._paths.folder, mode=0o700, exist_ok=True)
+        started = self._clock.mono_us()
+        while (held := lock(self._paths.lock)) is None:
+            self._turn(_LOCK_POLL_S)
+            if self._too_late():
+                return None
+            if self._clock.mono_us() - started > 10 * _IDLE_S * 1e6:
+                self._once("another recorder holds the ledger; the journal keeps what comes")
+        return held
+
+    def run(self) -> int:
+        """Record until the warden is gone and the ring is empty; return the exit code."""
+        while True:
+            more = self._record()
+            if self._ends_us is not None and not more and not self._held:
+                return self._finish()
+            if self._too_late():
+                _say(f"gave up: {self._said}; the journal keeps what was not entered")
+                return 1
+            self._turn(0.0 if more else self._patience_s())
+
+    # --- one turn -----------------------------------------------------------------
+
+    def _turn(self, timeout_s: float) -> None:
+        for key, _ in self._selector.select(timeout_s):
+            key.data()
+
+    def _woken(self) -> None:
+        try:
+            ended = not os.read(self._wake, 1 << 16)
+        except BlockingIOError:
+            return
+        if ended:
+            self._selector.unregister(self._wake)
+            self._ends_us = self._clock.mono_us()
+
+    def _too_late(self) -> bool:
+        return self._ends_us is not None and self._clock.mono_us() > self._ends_us + _LAST_TRY_US
+
+    def _patience_s(self) -> float:
+        if not self._pause_s:
+            return _IDLE_S
+        return max(0.0, (self._again_us - self._clock.mono_us()) / 1e6)
+
+    # --- recording ----------------------------------------------------------------
+
+    def _record(self) -> bool:
+        """Commit what has arrived; tell whether to come again at once."""
+        if self._pause_s and self._clock.mono_us() < self._again_us:
+            return False
+        waiting: list[Pending] = []
+        if self._intake is not None:
+            waiting, self._intake.pending = self._intake.pending, []
+        try:
+            self._commit(waiting)
+        except OffswitchError as error:
+            self._failed(error, waiting)
+            return False
+        self._pause_s, self._said = 0.0, ""
+        return self._drain is not None and self._ring.next_seq - 1 > self._drain.last
+
+    def _commit(self, waiting: list[Pending]) -> None:
+        opened = self._opened or self._open()
+        drain = self._drain or self._start(opened)
+        if not self._held:
+            self._held = drain.take()
+        entries = list(self._held)
+        for pending in waiting:
+            entries += pending.entries
+        if not entries:
+            drain.done()
+            return
+        indexes = opened.store.commit(entries, Position(self._ring.id, drain.last))
+        self._size = indexes.stop
+        count, self._held = len(self._held), []
+        self._pin(opened)
+        drain.done()
+        for pending in waiting:
+            mine = indexes[count : count + len(pending.entries)]
+            count += len(pending.entries)
+            if self._intake is not None:
+                self._intake.answer(pending, {"ok": True, "indexes": list(mine)})
+        opened.store.tidy()
+
+    def _failed(self, error: OffswitchError, waiting: list[Pending]) -> None:
+        """Nothing was entered: peers are told, the ring's share is held, and tried again."""
+        for pending in waiting:
+            if self._intake is not None:
+                answer = {"error": error.as_dict(), "exit": error.exit_code}
+                self._intake.answer(pending, answer)
+        if self._opened is not None:
+            self._opened.store.close()
+            self._opened = None
+        self._once(str(error))
+        self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        self._again_us = self._clock.mono_us() + int(self._pause_s * 1e6)
+
+    def _open(self) -> Opened:
+        opened = self._opened = open_ledger(self._place.home)
+        if self._drain is not None and opened.store.size > self._size:
+            self._held = []  # the commit that was said to have failed did not
+        self._size = opened.store.size
+        if opened.new:
+            _say(f"a new ledger; keep its verifying key elsewhere: {opened.vkey}")
+        return opened
+
+    def _start(self, opened: Opened) -> Drain:
+        """Find the place in the journal, and say that a recorder begins."""
+        store = opened.store
+        last = store.position_in(self._ring.id)
+        self._drain = drain = Drain(self._ring, last, self._stamp)
+        self._held = []
+        before = store.position.ring
+        if before not in {b"", self._ring.id} and _LAST_WORD not in (store.last_body() or b""):
+            why = "the journal before this one ended without a last word; it may have held more"
+            self._hold(EntryKind.GAP, what="journal", why=why)
+        self._hold(
+            EntryKind.RESTART,
+            process="recorder",
+            what="recorder begins",
+            sqlite=sqlite3.sqlite_version,
+            python=platform.python_version(),
+            vkey=opened.vkey,
+        )
+        return drain
+
+    def _finish(self) -> int:
+        """Say the last word, and close."""
+        self._hold(EntryKind.RESTART, process="recorder", what="recorder ends")
+        try:
+            self._commit([])
+        except OffswitchError as error:
+            _say(f"the last word was not entered: {error}")
+        if self._intake is not None:
+            self._intake.close()
+        if self._opened is not None:
+            self._opened.store.close()
+        return 0
+
+    def _pin(self, opened: Opened) -> None:
+        try:
+            opened.pin.write_head(opened.store.note)
+        except Storage as error:
+            self._once(f"the head is not pinned: {error}")
+
+    def _hold(self, kind: EntryKind, **fields: object) -> None:
+        self._held.append(seal(self._stamp().public(kind, **fields), {}, "recorder"))
+
+    def _stamp(self) -> Stamp:
+        clock = self._clock
+        return Stamp(self._installation, self._boot, clock.wall_us(), clock.mono_us())
+
+    def _once(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            _say(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be the recorder of one warden."""
+    parser = argparse.ArgumentParser(prog="offswitch.ledger.recorder", allow_abbrev=False)
+    for option in ("--home", "--run", "--ring"):
+        parser.add_argument(option, required=True)
+    parser.add_argument("--wake", type=int, required=True)
+    parser.add_argument("--listen", type=int, help="a listening socket; else one is made")
+    options = parser.parse_args(argv)
+    for harmless in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(harmless, signal.SIG_IGN)
+    os.umask(0o077)
+    place = Place(options.home, options.run)
+    try:
+        recorder = Recorder(place, Ring.open(options.ring), options.wake, SystemClock())
+        if recorder.wait_for_lock() is None:
+            return 1
+        try:
+            if options.listen is None:
+                listener = listen(place.recorder_socket)
+            else:
+                listener = socket.socket(fileno=options.listen)
+                listener.setblocking(False)
+            recorder.serve(listener)
+        except OffswitchError as error:
+            _say(f"no socket for watch and station: {error}")
+        return recorder.run()
+    except OffswitchError as error:
+        _say(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
