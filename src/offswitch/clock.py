@@ -94,5 +94,5 @@ def new_nonce() -> str:
 
 def boot_id() -> str:
     """Name this boot (the kernel's random boot id, 32 hex digits)."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip().replace("-", "")

@@ -102,7 +102,9 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
         raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
     body = _exactly(sock, length, fds)
     if len(body) < length:
-        raise Unreachable("the answer broke off", "see whether the warden still runs: offswitch status")
+        raise Unreachable(
+            "the answer broke off", "see whether the warden still runs: offswitch status"
+        )
     return _parse(body), fds
 
 

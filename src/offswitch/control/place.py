@@ -133,7 +133,7 @@ def _on_tmpfs(folder: str) -> bool:
     """Tell whether `folder`, or what of it exists, lies on tmpfs (by its mount)."""
     best, kind = "", ""
     real = os.path.realpath(folder)
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             fields = line.split(" ")
             point = fields[4].replace("\\040", " ")

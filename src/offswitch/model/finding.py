@@ -1,4 +1,4 @@
-"""A finding: a detector's claim about readings: what, on which target, how sure, on what evidence."""
+"""A finding: a detector's claim on readings: what, on which target, how sure, by what evidence."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from offswitch.errors import Usage
 from offswitch.model.target import Target, check_label, check_name
 
 __all__ = ["EVERYTHING", "Scope", "common_parent", "nearest", "parse_scope"]
@@ -39,7 +38,7 @@ class Scope:
         """Tell whether a path scope covers the path `name`; label scopes cover no path."""
         if self.is_label:
             return False
-        return self.text == "/" or name == self.text or name.startswith(self.text + "/")
+        return self.text in {"/", name} or name.startswith(self.text + "/")
 
     def contains(self, other: Scope) -> bool:
         """Tell whether `other` is this scope or lies below it (what a reset of this may clear)."""

@@ -56,7 +56,9 @@ def _stopped_at(level: Level, now: State) -> State:
             assert_never(level)
 
 
-def step(now: State, event: Event, level: Level | None, *, alive: bool) -> State:
+def step(  # noqa: PLR0911 - a table of states reads best as one
+    now: State, event: Event, level: Level | None, *, alive: bool
+) -> State:
     """Give the state after `event`.
 
     `level` is the latch's level for this target *after* the event (None: not latched);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
@@ -11,7 +12,7 @@ from offswitch.warden.daemon import Warden
 
 def main(argv: list[str]) -> int:
     """Serve; what keeps it from serving is one line on stderr and the exit code of its kind."""
-    options = dict(zip(argv[::1], argv[1::1], strict=False))
+    options = dict(pairwise(argv))
     try:
         place = Place(options["--home"], options["--run"])
         Warden(place, private="--private" in argv, record="--no-recorder" not in argv).serve()

@@ -18,6 +18,8 @@ from offswitch.warden.loop import Loop
 
 __all__ = ["Children", "launch"]
 
+_STRANGERS = 1024
+
 
 def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str) -> int:
     """Start `python -I -m MODULE ARGS` with `fds` kept at their numbers; return its pid."""
@@ -83,5 +85,5 @@ class Children:
                 callback(status)
             else:
                 self._unclaimed[pid] = status
-                while len(self._unclaimed) > 1024:  # strangers' orphans: nobody will ask
+                while len(self._unclaimed) > _STRANGERS:  # strangers' orphans: nobody will ask
                     del self._unclaimed[next(iter(self._unclaimed))]

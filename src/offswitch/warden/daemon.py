@@ -1,6 +1,6 @@
 """The warden, wired: what it loads before it listens, what it starts, when it ends.
 
-    lock ─► trust (SR-1) ─► folders ─► page ─► latch ∪ keeper's orders ─► cells ─► enforce
+    lock ─► trust (SR-1) ─► folders ─► page ─► latch + keeper's orders ─► cells ─► enforce
          ─► observer · keeper · recorder ─► keeper acknowledges ─► lease ─► sockets ─► spool
 
 One warden for each run folder, held by a lock. Everything that was latched is latched
@@ -92,7 +92,6 @@ class Warden:
         self._clock = SystemClock()
         self._sweeper: SweeperLink | None = None
         self._spool_fd = -1
-        self._stuck: set[str] = set()
         self._lock = -1
         self._servers: list[Server] = []
 
@@ -198,7 +197,9 @@ class Warden:
             sockets_left=sockets.left,
         )
         if loaded.damage:
-            core.notes["latch"] = f"the latch was damaged, so everything is latched: {loaded.damage}"
+            core.notes["latch"] = (
+                f"the latch was damaged, so everything is latched: {loaded.damage}"
+            )
             recording.note("gap", what="latch", why=loaded.damage)
         if self._degraded:
             core.notes["trust"] = f"degraded: {self._degraded[0]}"
@@ -245,7 +246,9 @@ class Warden:
             row.cell, row.sharing = stray, True
             row.readiness = {"process": ("ready", "found again without its name")}
             core.table.put(row)
-            core.recording.note("gap", what="cell", why="found without a record", target=row.target.name)
+            core.recording.note(
+                "gap", what="cell", why="found without a record", target=row.target.name
+            )
             self._starter.follow(row)
         core.table.keep()
 
@@ -416,12 +419,10 @@ class Warden:
         except BlockingIOError:
             pass
         for spooled in spool.pending(self._place):
-            if spooled.nonce in self._stuck:
-                continue  # it was obeyed and cannot be taken out; touching it makes it new
             try:
                 stop = Stop(
                     core.installation,
-                    parse_scope(spooled.scope_text),
+                    parse_scope(spooled.scope_text or ""),
                     Level.KILL,
                     spooled.by,
                     "spool",
@@ -433,15 +434,13 @@ class Warden:
                 core.recording.note("refused", {"name": spooled.path}, what="spool", why="no scope")
             else:
                 self._stopper.press([stop])
-            if not spool.consume(spooled):
-                self._stuck.add(spooled.nonce)
+            spool.consume(spooled)
 
     def _durability(self, _events: int) -> None:
         try:
             os.read(self._core.store.fileno(), 8)
         except BlockingIOError:
             pass
-        self._core.store.settle()
 
     # --- the end ------------------------------------------------------------------
 

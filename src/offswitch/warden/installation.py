@@ -36,7 +36,9 @@ def installation_id(home: str) -> str:
     with open(path, "rb") as file:
         text = file.read(64).decode("ascii", "replace").strip()
     if not re.fullmatch(r"[0-9a-f]{32}", text):
-        raise Corrupt(f"{path} holds no installation id", "restore it from the ledger's origin line")
+        raise Corrupt(
+            f"{path} holds no installation id", "restore it from the ledger's origin line"
+        )
     return text
 
 

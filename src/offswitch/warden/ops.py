@@ -181,7 +181,7 @@ class Operations:
             raw=bool(spec.get("raw")),
         )
 
-    def _bring_up(  # noqa: PLR0913 - what a target is made of
+    def _bring_up(
         self,
         connection: Connection,
         message: dict[str, Any],

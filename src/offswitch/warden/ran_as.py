@@ -53,7 +53,7 @@ class RanAs:
         return self._uids
 
     def remember(self, uid: int) -> None:
-        """Note a user before its target's first instruction; raises OSError if it cannot be kept."""
+        """Note a user before its target's first instruction; OSError if it cannot be kept."""
         if uid in self._uids:
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW

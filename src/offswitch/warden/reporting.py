@@ -30,7 +30,9 @@ def status(core: Core, text: str | None) -> dict[str, Any]:
         "targets": [target(core, row) for row in core.table.covered([scope])],
         "untracked": list(core.reports.get("untracked", [])),
         "notes": _notes(core),
-        "latched": [_live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)],
+        "latched": [
+            _live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)
+        ],
     }
 
 

@@ -101,7 +101,7 @@ class Resetter:
             # scrypt takes 50 ms: a thread pays for it, and orders are served meanwhile.
             self._core.loop.in_thread(lambda: check_secret(home, given, owner), decide)
         else:
-            decide(False)  # noqa: FBT003
+            decide(False)
 
     # --- opening ------------------------------------------------------------------
 
@@ -193,9 +193,7 @@ class Resetter:
             reason,
         )
 
-    def _proofs_needed(
-        self, order: Reset, stops: list[Live], message: dict[str, Any]
-    ) -> list[str]:
+    def _proofs_needed(self, order: Reset, stops: list[Live], message: dict[str, Any]) -> list[str]:
         """List what is still missing for this very reset; nothing where one person is enough."""
         core = self._core
         core.authority = again(core.authority, core.place.home, core.rights.uid)

@@ -59,7 +59,7 @@ class Rights:
         if cgroup is None:
             return None
         below = f"/{self.cell_root}/"
-        return below in cgroup + "/" and cgroup.rstrip("/") != below or peer.pid in pids
+        return (below in cgroup + "/" and cgroup.rstrip("/") != below) or peer.pid in pids
 
     def check(self, peer: Peer, operation: str, *, in_cell: bool | None) -> None:
         """Raise `Refused` unless `peer` may ask for `operation`.
@@ -73,8 +73,12 @@ class Rights:
                 "ask an administrator to add you to the group that may stop",
             )
         if in_cell:
-            raise Refused("this comes from inside a cell", "a target may ask the switch for nothing")
+            raise Refused(
+                "this comes from inside a cell", "a target may ask the switch for nothing"
+            )
         if in_cell is None and operation != "stop":
             raise Refused("the caller is gone", "stay until the answer is there")
         if operation in OWNER_ONLY and not self.owner(peer):
-            raise Refused(f"only the owner may ask for {operation!r}", "do it as root or as the owner")
+            raise Refused(
+                f"only the owner may ask for {operation!r}", "do it as root or as the owner"
+            )

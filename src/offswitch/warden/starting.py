@@ -126,7 +126,7 @@ class Starter:
         if request.name.startswith("."):
             raise Usage(f"{request.name}: names that begin with a dot are reserved")
         row = core.table.get(request.name)
-        if row is not None and (row.cell is not None and row.alive or row.state is State.RUNNING):
+        if row is not None and ((row.cell is not None and row.alive) or row.state is State.RUNNING):
             hint = "give this one another name: --target NAME"
             raise Busy(f"{request.name} is running already", hint)
         target = row.target if row is not None else Target(request.name)
@@ -170,7 +170,9 @@ class Starter:
             limits=limits,
         )
         self._waiting[name] = (request, row, spec)
-        core.keeper.hand(row.cell.facts(), row.cell.fds(), target.name, dict(target.labels), row.slot)
+        core.keeper.hand(
+            row.cell.facts(), row.cell.fds(), target.name, dict(target.labels), row.slot
+        )
         core.loop.later(_ACK_S, lambda: self._no_ack(name))
 
     def _refuse_latched(self, target: Target) -> None:
@@ -181,6 +183,7 @@ class Starter:
             raise Latched(f"{target.name} is latched by a stop of {scopes}", hint)
 
     def arm(self, row: Tracked) -> dict[str, tuple[str, str]]:
+        """Ask every layer of a kill whether it would work on this cell, which is still empty."""
         readiness = {"guard": ("ready", "cooperative")}
         for layer, actuator in self._core.kill_steps:
             if row.cell is None:

@@ -95,9 +95,7 @@ class Stopper:
 
     # --- the press ----------------------------------------------------------------
 
-    def press(
-        self, stops: list[Stop], reply: Reply | None = None, *, wait: bool = False
-    ) -> Press:
+    def press(self, stops: list[Stop], reply: Reply | None = None, *, wait: bool = False) -> Press:
         """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not."""
         core = self._core
         press = Press(stops, reply, wait=wait)
@@ -189,7 +187,7 @@ class Stopper:
             self._chase(row, _FIRST_CHASE_S)
 
     def _chase(self, row: Tracked, pause_s: float) -> None:
-        """Destroy sockets again until none is left: what was opened at the kill comes late (SR-8)."""
+        """Destroy sockets again until none is left: some come late, in the kill itself (SR-8)."""
 
         def again() -> None:
             cell = row.cell
@@ -266,7 +264,9 @@ class Stopper:
         level = self._core.level(row)
         if level is None or row.cell is None:
             return
-        press = Press([live.stop for live in self._core.latch.covering(row.target)], None, wait=False)
+        press = Press(
+            [live.stop for live in self._core.latch.covering(row.target)], None, wait=False
+        )
         press.rows = [row]
         press.commanded[row.target.name] = {
             receipt.layer: receipt.commanded_ns for receipt in row.receipts
@@ -393,21 +393,23 @@ class Stopper:
         commanded = press.commanded[name]
         guard_ns = commanded[COOPERATIVE]
         word = "cooperative: refuses from here on; listed, never counted"
-        receipts = [Receipt(COOPERATIVE, guard_ns, None, confirmed=False, detail=word, counted=False)]
+        receipts = [
+            Receipt(COOPERATIVE, guard_ns, None, confirmed=False, detail=word, counted=False)
+        ]
         if row.cell is None and level >= Level.FREEZE:
             gone = "nothing of it runs: its cell was seen empty and removed"
             receipts.append(Receipt("process", guard_ns, guard_ns, confirmed=True, detail=gone))
             return receipts
         wanted = dict.fromkeys([*self._layers(row, level), *commanded])
-        for layer in wanted:
-            if layer != COOPERATIVE:
-                receipts.append(self._receipt(press, name, layer))
+        receipts += [self._receipt(press, name, layer) for layer in wanted if layer != COOPERATIVE]
         return receipts
 
     def _receipt(self, press: Press, name: str, layer: str) -> Receipt:
         at = press.commanded[name].get(layer)
         if at is None:
-            text = f"the plan names {layer}, which this machine does not have: it may still act there"
+            text = (
+                f"the plan names {layer}, which this machine does not have: it may still act there"
+            )
             return Receipt(layer, press.since_ns(), None, confirmed=False, detail=text)
         seen, effect, detail = press.seen.get((name, layer), (False, 0, "nobody looked in time"))
         trouble = press.troubles.get((name, layer))
