@@ -1,323 +1,248 @@
-"""Where the latch lives on when its warden does not.
+"""Where the latch survives: a copy on tmpfs at once, a file in `home` as soon as a disk can (SR-16).
 
-Two files hold the same records, one a line: a checksum, then an order in canonical JSON.
-The copy on tmpfs is written at once and survives every crash of ours; the file in the
-state folder is written and synced by a thread, after every actuator was commanded, and
-survives a reboot (SR-16). Both are preallocated, so that a full disk refuses nothing.
-Loading takes the union of both. Whatever cannot be read means: everything is latched.
+    note ─► a line in the copy on tmpfs: survives every crash of ours, waits for nothing
+    sync ─► a thread appends to `home/latch` and syncs it: survives a reboot
+    load ─► the stops of both, less what the file says is cleared
 
-A stop is latched at once and durable later. A reset is the other way round: it goes to
-the disk first and counts only when it is there, so no crash and no full disk releases.
+Which way it fails: a stop counts wherever it is found; a reset counts only once it is in
+the file, so one that was lost is a needless stop and never a lost one. What cannot be read
+means that everything is latched, by a stop of `/` that names the file and the line and is
+reset like any other. A line that was cut off is forgiven only if the copy has it whole.
+
+Only the thread touches the disk, so a hung one hangs nothing else. Before the file's room
+is used up it is written anew beside the old one, synced and renamed over it; if there is
+no room for that, the old one stays and `problem` says so. Cleared digests are forgotten
+after thirty days (SR-17).
 """
 
 from __future__ import annotations
 
-import mmap
 import os
-import queue
-import threading
-import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 
-from offswitch.clock import SystemClock, new_nonce
+from offswitch.clock import Clock, SystemClock, new_nonce
 from offswitch.control.place import Place
-from offswitch.errors import OffswitchError, Storage
+from offswitch.errors import OffswitchError
 from offswitch.model.latch import Latch
 from offswitch.model.level import Level
-from offswitch.model.order import Reset, Stop, from_wire
+from offswitch.model.order import Order, Reset, Stop, from_wire
 from offswitch.model.scope import EVERYTHING
-from offswitch.model.wire import Canonical, canonical, parse
+from offswitch.model.wire import Canonical, canonical
+from offswitch.warden import records
+from offswitch.warden.latch_disk import LatchDisk
+from offswitch.warden.records import Preallocated, Read
 
 __all__ = ["LatchStore", "Loaded"]
 
-_SIZE = 1 << 20
-_REMEMBER_US = 30 * 24 * 3600 * 1_000_000
-_RETRY_S = 0.5
-_CLEARED_AT_ONCE = 500
+_MEMORY_SIZE = 2 << 20
+_MEMORY_LOW = _MEMORY_SIZE // 4
+_REMEMBER_US = 30 * 86_400 * 1_000_000
+_CHANNEL = "latch"
+_NOBODY = "0" * 32
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was found at a start."""
+    """What was latched when the warden came up."""
 
     latch: Latch
     damage: str | None
-    """What could not be read, for people; everything is latched then."""
-
-
-def _line(body: dict[str, Canonical]) -> bytes:
-    data = canonical(body)
-    return b"%08x %s\n" % (zlib.crc32(data), data)
-
-
-def _fold(latch: Latch, data: bytes, path: str) -> None:
-    """Take the records of a file into `latch`; ValueError names the first that is not whole."""
-    text, _nul, rest = data.partition(b"\0")
-    if rest.strip(b"\0"):
-        raise ValueError(f"{path}: records behind a hole")
-    lines = text.split(b"\n")
-    if lines.pop() != b"":
-        raise ValueError(f"{path}: line {len(lines) + 1} is torn")
-    for number, line in enumerate(lines, 1):
-        checksum, _blank, body = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(body):
-            raise ValueError(f"{path}: line {number} is damaged")
-        try:
-            _take(latch, parse(body))
-        except OffswitchError as error:
-            raise ValueError(f"{path}: line {number}: {error.message}") from None
-
-
-def _take(latch: Latch, body: Canonical) -> None:
-    if isinstance(body, dict) and body.get("kind") == "cleared":
-        digests, when = body.get("digests"), body.get("time_us")
-        if isinstance(digests, list) and isinstance(when, int):
-            latch.remember_cleared([str(digest) for digest in digests], when)
-        return
-    order = from_wire(body)
-    if isinstance(order, Stop):
-        latch.add(order)
-    else:
-        latch.clear(order)
-
-
-def _records(latch: Latch) -> bytes:
-    """Spell a latch as few records as it takes."""
-    parts = [_line(live.stop.wire()) for live in latch]
-    by_time: dict[int, list[Canonical]] = {}
-    for digest, when in latch.cleared.items():
-        by_time.setdefault(when, []).append(digest)
-    for when, digests in sorted(by_time.items()):
-        for start in range(0, len(digests), _CLEARED_AT_ONCE):
-            some = digests[start : start + _CLEARED_AT_ONCE]
-            parts.append(_line({"kind": "cleared", "digests": some, "time_us": when}))
-    return b"".join(parts)
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read()
-
-
-class _Log:
-    """One preallocated file of records. Used by one thread."""
-
-    __slots__ = ("_mapping", "_path", "_size", "fd", "used")
-
-    def __init__(self, path: str, latch: Latch, *, mapped: bool) -> None:
-        """Write `latch` to a fresh file at `path`; raises OSError if there is no room."""
-        self._path = path
-        self._mapping: mmap.mmap | None = None
-        self.fd = -1
-        self.used = 0
-        self._size = _SIZE
-        self._begin(latch, mapped=mapped)
-
-    def _begin(self, latch: Latch, *, mapped: bool) -> None:
-        records = _records(latch)
-        size = max(_SIZE, 2 * len(records))
-        temporary = self._path + ".new"
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(temporary, flags, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, size)
-            if os.pwrite(fd, records, 0) != len(records):
-                raise OSError(28, "No space left on device")
-            mapping = mmap.mmap(fd, size) if mapped else None
-            if not mapped:
-                os.fsync(fd)
-            os.rename(temporary, self._path)
-            if not mapped:
-                _sync_folder(os.path.dirname(self._path))
-        except OSError:
-            os.close(fd)
-            raise
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd, self._mapping, self._size, self.used = fd, mapping, size, len(records)
-
-    def append(self, line: bytes, latch: Latch) -> None:
-        """Add a record; `latch` (with the record in it) is written anew when the room is used up."""
-        if self.used + len(line) > self._size:
-            self._begin(latch, mapped=self._mapping is not None)
-            return
-        if self._mapping is not None:
-            self._mapping[self.used : self.used + len(line)] = line
-        elif os.pwrite(self.fd, line, self.used) != len(line):
-            raise OSError(28, "No space left on device")
-        self.used += len(line)
-
-
-def _sync_folder(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    """Why everything is latched: which file, which line; None: all could be read."""
 
 
 class LatchStore:
-    """Keeps the latch beyond this process. One owner; `sync` and `durable` never wait."""
+    """The latch's two copies. One owner, the warden's loop; only `load` reads a disk."""
 
-    def __init__(self, place: Place) -> None:
-        """Name the files; nothing is read or written until `load`."""
+    def __init__(self, place: Place, clock: Clock | None = None) -> None:
+        """Serve the latch of `place`; `load` comes first."""
         self._place = place
-        self._made = f"{place.latch}.made"
-        self._memory: _Log | None = None
-        self._copy = Latch()
+        self._clock = clock or SystemClock()
+        self._latch = Latch()
+        """What the file will hold once the thread has done all that it was handed."""
+        self._held: dict[str, Canonical] = {}
+        """The stops that the copy on tmpfs holds, or should."""
+        self._cleared_by: dict[str, str] = {}
+        """Stop → the reset that names it: once that one is durable, the copy may forget the stop."""
+        self._memory: Preallocated | None = None
         self._known: set[str] = set()
-        self._pending: list[Stop | Reset] = []
-        self._queue: queue.SimpleQueue[list[Stop | Reset]] = queue.SimpleQueue()
-        self._durable: set[str] = set()
-        self._arrived: queue.SimpleQueue[Reset] = queue.SimpleQueue()
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.problem: str | None = None
-        """Why the file in the state folder is behind, for people; None: it is not."""
+        self._queue: list[Order] = []
+        self._trouble: str | None = None
+        self._disk = LatchDisk(place.latch)
 
-    # --- at the start -------------------------------------------------------------
+    # --- coming up ----------------------------------------------------------------
 
     def load(self) -> Loaded:
-        """Read both files, join them, and begin both anew with what they hold."""
-        latch, damage = Latch(), []
-        for path in (self._place.latch, self._place.live_latch):
-            found = Latch()
-            try:
-                data = _read(path)
-                if data is not None:
-                    _fold(found, data, path)
-                elif path == self._place.latch and os.path.lexists(self._made):
-                    raise ValueError(f"{path} is gone")
-            except (OSError, ValueError) as error:
-                damage.append(str(error))
-                self._keep_damaged(path)
-            latch.join(found)
-        if damage:
-            latch.add(self._everything("; ".join(damage)))
-        now = SystemClock().wall_us()
-        latch.forget(now - _REMEMBER_US)
-        self._begin(latch)
-        return Loaded(latch, "; ".join(damage) or None)
+        """Give what is latched, and make both copies whole again."""
+        home = records.read_file(self._place.latch)
+        memory = records.read_file(self._place.live_latch)
+        latch = self._latch
+        damage = self._damage(home, memory)
+        damage = _take_in(latch, memory, self._place.live_latch, resets=False) or damage
+        damage = _take_in(latch, home, self._place.latch, resets=True) or damage
+        durable = _digests(home)
+        if damage is not None:
+            self._keep_aside(home)
+            self._latch_everything(damage)
+        self._held = {live.stop.digest: live.stop.wire() for live in latch}
+        self._known.update(self._held)
+        self._rewrite_memory()
+        latch.forget(self._clock.wall_us() - _REMEMBER_US)
+        self._disk.begin(durable)
+        self._disk.rewrite(self._bodies(), list(self._held))
+        given = Latch()
+        given.join(latch)
+        return Loaded(given, damage)
 
-    def _everything(self, why: str) -> Stop:
-        """Make the stop that stands for a latch that cannot be read."""
-        with open(f"{self._place.home}/installation", encoding="ascii") as file:
-            name = file.read().strip()
-        now = SystemClock().wall_us()
-        return Stop(
-            name, EVERYTHING, Level.KILL, "warden", "warden", new_nonce(), now, f"latch unreadable: {why}"
-        )
+    def _damage(self, home: Read | None, memory: Read | None) -> str | None:
+        """Say what cannot be trusted; None: every line of ours was read."""
+        place = self._place
+        if memory is not None and memory.damage:
+            return f"{place.live_latch}: {memory.damage}"
+        if home is None:
+            used_before = memory is not None or os.path.exists(f"{place.home}/ledger/ledger.db")
+            return f"{place.latch} is gone" if used_before else None
+        if home.damage:
+            return f"{place.latch}: {home.damage}"
+        if home.torn:
+            bodies = memory.bodies if memory is not None else []
+            number = home.number + 1
+            if not any(records.line(number, body).startswith(home.torn) for body in bodies):
+                return f"{place.latch}: its last line was cut off"
+        return None
 
-    @staticmethod
-    def _keep_damaged(path: str) -> None:
-        try:
-            os.rename(path, f"{path}.damaged-{SystemClock().wall_us()}")
-        except OSError:
+    def _keep_aside(self, home: Read | None) -> None:
+        """Keep a damaged file for whoever wants to know what happened to it."""
+        if home is not None:
+            aside = f"{self._place.latch}.damaged-{self._clock.wall_us()}"
+            # Evidence would be good to have; the latch does not wait for it.
+            with suppress(OSError):
+                os.link(self._place.latch, aside, follow_symlinks=False)
+
+    def _latch_everything(self, damage: str) -> None:
+        """Latch `/`, unless the last start did, and nobody has reset it since."""
+        if any(live.stop.channel == _CHANNEL for live in self._latch):
             return
+        why = f"the latch cannot be trusted, so everything is latched: {damage}"
+        now = self._clock.wall_us()
+        by = "warden"
+        stop = Stop(_NOBODY, EVERYTHING, Level.KILL, by, _CHANNEL, new_nonce(), now, why)
+        self._latch.add(stop)
 
-    def _begin(self, latch: Latch) -> None:
-        try:
-            self._memory = _Log(self._place.live_latch, latch, mapped=True)
-        except OSError as error:
-            hint = "free space on the tmpfs of the run folder"
-            raise Storage(f"{self._place.live_latch}: {error.strerror}", hint) from None
-        self._copy.join(latch)
-        self._known = {live.stop.digest for live in latch} | set(latch.cleared)
-        replica = Latch()
-        replica.join(latch)
-        threading.Thread(target=self._write, args=(replica,), daemon=True, name="latch").start()
+    # --- while serving ------------------------------------------------------------
 
-    # --- in the loop --------------------------------------------------------------
+    def note(self, order: Order) -> None:
+        """Keep a stop where no crash of ours can reach it. Takes microseconds, never fails.
 
-    def note(self, order: Stop | Reset) -> None:
-        """Keep `order`: a stop at once in memory, and both in the next `sync`."""
-        if isinstance(order, Stop):
-            if order.digest in self._known:
-                return
-            self._known.add(order.digest)
-            self._remember(order)
-        self._pending.append(order)
-
-    def _remember(self, order: Stop | Reset) -> None:
-        if isinstance(order, Stop):
-            self._copy.add(order)
-        else:
-            self._copy.clear(order)
-        if self._memory is None:
+        A reset is only queued for the disk, since it counts only once it is there. An order
+        that is known already changes nothing.
+        """
+        digest = order.digest
+        if digest in self._known:
             return
-        try:
-            self._memory.append(_line(order.wire()), self._copy)
-        except OSError as error:
-            self.problem = f"{self._place.live_latch}: {error.strerror}"
+        self._known.add(digest)
+        self._queue.append(order)
+        if isinstance(order, Reset):
+            self._cleared_by.update((name, digest) for name in order.clears)
+            return
+        body: Canonical = order.wire()
+        self._held[digest] = body
+        if self._memory is None or not self._memory.append(body):
+            self._rewrite_memory()
 
     def sync(self) -> None:
-        """Hand what was noted to the disk's thread. Called after the last command of a stop."""
-        if self._pending:
-            self._queue.put(self._pending)
-            self._pending = []
+        """Hand what was noted to the disk's thread; returns at once."""
+        if not self._queue:
+            return
+        orders, self._queue = self._queue, []
+        bodies: list[Canonical] = []
+        for order in orders:
+            bodies.append(order.wire())
+            if isinstance(order, Reset):
+                self._latch.clear(order)
+            else:
+                self._latch.add(order)
+        digests = [order.digest for order in orders]
+        if not self._disk.append(bodies, digests):
+            self._disk.rewrite(self._bodies(), digests)
+        if self._memory is None or self._memory.left < _MEMORY_LOW:
+            self._rewrite_memory()
 
     def durable(self, digest: str) -> bool:
-        """Tell whether the order of that digest would survive a power loss now."""
-        return digest in self._durable
-
-    def settle(self) -> None:
-        """Take into the copy in memory what resets have become durable; called by the loop."""
-        while True:
-            try:
-                reset = self._arrived.get_nowait()
-            except queue.Empty:
-                return
-            self._known.update(reset.clears)
-            self._remember(reset)
+        """Tell whether the order of that digest is in the file, synced."""
+        return self._disk.durable(digest)
 
     def fileno(self) -> int:
-        """Readable (an eventfd) when durability moved on."""
-        return self._event
+        """Give a descriptor that is readable when durability moved on."""
+        return self._disk.fileno()
 
-    # --- in the thread ------------------------------------------------------------
+    @property
+    def problem(self) -> str | None:
+        """Why stops are latched and not yet durable; None: all is well."""
+        return self._disk.problem or self._trouble
 
-    def _write(self, replica: Latch) -> None:
-        """Write what comes to the file in the state folder, for ever; only this thread waits."""
-        log: _Log | None = None
-        backlog: list[Stop | Reset] = []
-        waiting = threading.Event()
-        while True:
-            try:
-                if log is None:
-                    log = _Log(self._place.latch, replica, mapped=False)
-                    _mark(self._made)
-                    self._done([live.stop for live in replica])
-                if not backlog:
-                    backlog = self._queue.get()
-                for order in backlog:
-                    if isinstance(order, Stop):
-                        replica.add(order)
-                    else:
-                        replica.clear(order)
-                for order in backlog:
-                    log.append(_line(order.wire()), replica)
-                os.fdatasync(log.fd)
-            except OSError as error:
-                # Nothing is known of what reached the disk: the file is begun anew.
-                self.problem = f"{self._place.latch}: {error.strerror}"
-                log = None
-                waiting.wait(_RETRY_S)
-            else:
-                self._done(backlog)
-                backlog = []
+    def close(self) -> None:
+        """End the thread once it has written what it was handed."""
+        self._disk.close()
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
 
-    def _done(self, orders: list[Stop | Reset] | list[Stop]) -> None:
-        self.problem = None
-        for order in orders:
-            if isinstance(order, Reset):
-                self._arrived.put(order)
-            self._durable.add(order.digest)
-        os.eventfd_write(self._event, 1)
+    # --- writing anew -------------------------------------------------------------
+
+    def _bodies(self) -> list[Canonical]:
+        """Give the whole latch as lines: its stops, then what was cleared."""
+        bodies: list[Canonical] = [live.stop.wire() for live in self._latch]
+        for digest, when in self._latch.cleared.items():
+            bodies.append({"kind": "cleared", "digest": digest, "time_us": when})
+        return bodies
+
+    def _rewrite_memory(self) -> None:
+        """Write the copy on tmpfs anew, without the stops whose reset is durable."""
+        for name, reset in list(self._cleared_by.items()):
+            if self._disk.durable(reset):
+                self._held.pop(name, None)
+                del self._cleared_by[name]
+        size = _MEMORY_SIZE
+        needed = 2 * sum(len(canonical(body)) + 32 for body in self._held.values())
+        while size < needed + _MEMORY_LOW:
+            size *= 2
+        try:
+            fresh = Preallocated(self._place.live_latch, size, self._held.values())
+        except OSError as error:
+            self._trouble = f"{self._place.live_latch}: {error.strerror}"
+            return
+        if self._memory is not None:
+            self._memory.close()
+        self._memory, self._trouble = fresh, None
 
 
-def _mark(path: str) -> None:
-    """Note that a latch file was made, so that its absence is known as a loss."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+def _take_in(latch: Latch, read: Read | None, path: str, *, resets: bool) -> str | None:
+    """Join what a file holds to `latch`; say what of it is no order of ours."""
+    trouble = None
+    for body in read.bodies if read is not None else ():
+        try:
+            if isinstance(body, dict) and body.get("kind") == "cleared":
+                when = body["time_us"]
+                if resets and isinstance(when, int):
+                    latch.remember_cleared([str(body["digest"])], when)
+                continue
+            order = from_wire(body)
+        except (OffswitchError, KeyError) as error:
+            trouble = trouble or f"{path}: {error}"
+            continue
+        if isinstance(order, Stop):
+            latch.add(order)
+        elif resets:
+            latch.clear(order)
+    return trouble
+
+
+def _digests(read: Read | None) -> list[str]:
+    """Name the stops in a file: they are durable as they are."""
+    found = []
+    for body in read.bodies if read is not None else ():
+        with suppress(OffswitchError):
+            order = from_wire(body)
+            found.append(order.digest)
+    return found
