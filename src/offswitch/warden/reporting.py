@@ -6,6 +6,7 @@ asked looks at its cells now, and what cannot be told is `unknown`, never the la
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from offswitch.decide.secret import is_secret_set
@@ -186,6 +187,12 @@ def health(core: Core) -> dict[str, Any]:
         "keeper": core.keeper is not None and core.keeper.alive(),
         "observer": core.observer is not None and core.observer.alive(),
         "recorder": core.recording.pid is not None,
+        "pids": {
+            "warden": os.getpid(),
+            "keeper": core.keeper.pid if core.keeper else None,
+            "observer": core.observer.pid if core.observer else None,
+            "recorder": core.recording.pid,
+        },
         "journal": core.recording.facts(),
         "latch_problem": core.store.problem,
         "live_stops": len(core.latch),

@@ -1,0 +1,294 @@
+"""A real installation for a test: its own folders, its own warden, and no trace afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from offswitch.clock import new_nonce
+from offswitch.control.client import Conversation, call
+from offswitch.control.page import PageReader
+from offswitch.control.place import Place
+from offswitch.errors import OffswitchError
+
+PYTHON = "/usr/bin/python3"
+"""The system's: any user may run it."""
+PATIENCE_S = 20.0
+
+
+def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE_S) -> Any:  # noqa: ANN401
+    """Wait until `what()` is true; fail with `why` when it never is."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        if time.monotonic() > end:
+            message = f"in vain: {why}"
+            raise AssertionError(message)
+        time.sleep(0.005)
+
+
+class Running:
+    """One target that was run over the control socket, and the connection that relays it."""
+
+    def __init__(self, conversation: Conversation, born: dict[str, Any], out: int) -> None:
+        self.conversation = conversation
+        self.born = born
+        self.out = out
+
+    @property
+    def target(self) -> str:
+        return str(self.born["target"])
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Wait for one of the relay's events."""
+        while True:
+            message = self.conversation.receive()
+            assert message is not None, f"the warden hung up before {name}"
+            if message.get("event") == name:
+                return message
+
+    def read(self, size: int = 65536) -> bytes:
+        return os.read(self.out, size)
+
+    def line(self) -> str:
+        """Read one line of the target's output."""
+        text = b""
+        while not text.endswith(b"\n"):
+            byte = os.read(self.out, 1)
+            if not byte:
+                break
+            text += byte
+        return text.decode().strip()
+
+    def close(self) -> None:
+        self.conversation.close()
+        os.close(self.out)
+
+
+class Installation:
+    """One installation: folders, a warden, and what a test asks of it."""
+
+    def __init__(self, folder: Path, run: str | None = None) -> None:
+        self.folder = folder
+        self.home = str(folder / "home")
+        self.run_folder = run or tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
+        self.place = Place(self.home, self.run_folder)
+        self.work = folder / "work"
+        self.work.mkdir(exist_ok=True)
+        self.warden: subprocess.Popen[bytes] | None = None
+        self._running: list[Running] = []
+        self._helpers: set[int] = set()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which the command line means this installation."""
+        env = dict(os.environ)
+        env.update(OFFSWITCH_HOME=self.home, OFFSWITCH_RUN=self.run_folder)
+        env.pop("OFFSWITCH_CONFIG", None)
+        return env
+
+    # --- the warden ---------------------------------------------------------------
+
+    def start(self, *options: str) -> Installation:
+        os.makedirs(self.home, exist_ok=True)
+        argv = [sys.executable, "-I", "-m", "offswitch.warden"]
+        argv += ["--home", self.home, "--run", self.run_folder, *options]
+        with open(f"{self.home}/stderr", "ab") as errors:
+            self.warden = subprocess.Popen(argv, stderr=errors, start_new_session=True)
+        until(self.answers, f"the warden answers: {self.said()}")
+        self._note_helpers()
+        return self
+
+    def answers(self) -> bool:
+        assert self.warden is not None
+        assert self.warden.poll() is None, self.said()
+        try:
+            return bool(self.ask({"op": "ping"})["pid"] == self.warden.pid)
+        except OffswitchError:
+            return False
+
+    def said(self) -> str:
+        text = ""
+        for name in ("stderr", "warden.log"):
+            with contextlib.suppress(OSError):
+                text += Path(self.home, name).read_text(errors="replace")[-4000:]
+        return text
+
+    def pids(self) -> dict[str, int]:
+        return dict(self.ask({"op": "health"})["pids"])
+
+    def _note_helpers(self) -> None:
+        with contextlib.suppress(OffswitchError):
+            self._helpers.update(pid for pid in self.pids().values() if pid)
+
+    def kill_warden(self) -> None:
+        """`kill -9` the warden alone."""
+        assert self.warden is not None
+        self._note_helpers()
+        self.warden.kill()
+        self.warden.wait()
+
+    def kill_everything(self) -> None:
+        """`kill -9` every process of ours."""
+        assert self.warden is not None
+        pids = self.pids()
+        self._helpers.update(pid for pid in pids.values() if pid)
+        for pid in pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.warden.wait()
+
+    def restart(self) -> None:
+        self.start()
+
+    # --- asking -------------------------------------------------------------------
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        return call(self.place, message)
+
+    def stop(self, *scopes: str, level: str = "kill", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Press, and give the final answer."""
+        with Conversation(self.place.warden_socket, 30.0) as conversation:
+            accepted = conversation.ask(self.stop_message(*scopes, level=level, **more))
+            assert accepted["accepted"] is True
+            final = conversation.receive()
+            assert final is not None
+            return final
+
+    @staticmethod
+    def stop_message(*scopes: str, level: str = "kill", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {
+            "op": "stop",
+            "scopes": list(scopes),
+            "level": level,
+            "nonce": new_nonce(),
+            "time_us": time.time_ns() // 1000,
+            "channel": "cli",
+            **more,
+        }
+
+    def reset(self, scope: str, reason: str = "a test", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+        message = {"op": "reset", "scope": scope, "reason": reason, "nonce": new_nonce()}
+        return self.ask({**message, "time_us": time.time_ns() // 1000, **more})
+
+    def status(self, scope: str | None = None) -> dict[str, Any]:
+        return self.ask({"op": "status", "scope": scope})
+
+    def target(self, name: str) -> dict[str, Any]:
+        """Give the status of one target."""
+        found = [row for row in self.status()["targets"] if row["target"] == name]
+        assert found, f"{name} is not in status"
+        return dict(found[0])
+
+    def run(
+        self,
+        *argv: str,
+        target: str | None = None,
+        user: str | None = None,
+        cwd: str | None = None,
+        op: str = "run",
+    ) -> Running:
+        """Run a program in a cell; its stdout and stderr are readable at `Running.out`."""
+        conversation = Conversation(self.place.warden_socket, 30.0)
+        out, into = os.pipe()
+        null = os.open(os.devnull, os.O_RDWR)
+        message = {
+            "op": op,
+            "target": target,
+            "argv": list(argv),
+            "cwd": cwd or str(self.work),
+            "env": {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            "user": user,
+            "tty": False,
+            "raw": True,
+        }
+        try:
+            born = conversation.ask(message, (null, into, into))
+        except BaseException:
+            conversation.close()
+            os.close(out)
+            raise
+        finally:
+            os.close(null)
+            os.close(into)
+        running = Running(conversation, born, out)
+        self._running.append(running)
+        return running
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Read the ledger's entries as anyone can: through `offswitch ledger show --json`."""
+        shown = self.cli("ledger", "show", "--json")
+        return list(json.loads(shown.stdout)["entries"])
+
+    def cli(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+        """Run the command line against this installation."""
+        argv = [f"{os.path.dirname(sys.executable)}/offswitch", *args]
+        more.setdefault("timeout", 60)
+        return subprocess.run(
+            argv, env=self.env, capture_output=True, text=True, check=False, **more
+        )
+
+    def word(self, name: str) -> int:
+        """Read a target's word in the page, as its guard would."""
+        kept = json.loads(Path(self.place.memory, "cells.json").read_text())
+        slots = {cell["target"]: cell["slot"] for cell in kept["cells"]}
+        page = PageReader(self.place.page)
+        try:
+            return page.word(slots[name])
+        finally:
+            page.close()
+
+    # --- the end ------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End everything of this installation, cells first; leave no trace."""
+        for running in self._running:
+            with contextlib.suppress(OSError):
+                running.close()
+        self._note_helpers()
+        for path in self.cgroups():
+            with contextlib.suppress(OSError):
+                Path(path, "cgroup.kill").write_text("1")
+        if self.warden is not None and self.warden.poll() is None:
+            self.warden.send_signal(signal.SIGCONT)
+            self.warden.terminate()
+            try:
+                self.warden.wait(5)
+            except subprocess.TimeoutExpired:
+                self.warden.kill()
+                self.warden.wait()
+        for pid in self._helpers:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for path in self.cgroups():
+            for folder, _folders, _files in os.walk(path, topdown=False):
+                with contextlib.suppress(OSError):
+                    until(lambda at=folder: not Path(at, "cgroup.procs").read_text(), "empty", 5)
+                    os.rmdir(folder)
+        shutil.rmtree(self.run_folder, ignore_errors=True)
+        if self.place.memory != self.run_folder:
+            shutil.rmtree(self.place.memory, ignore_errors=True)
+
+    def cgroups(self) -> Iterator[str]:
+        """List this installation's folders in every cgroup tree."""
+        for tree in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+            if os.path.isfile(f"{tree}/cgroup.procs") and os.path.isdir(
+                f"{tree}/{self.place.cgroup}"
+            ):
+                yield f"{tree}/{self.place.cgroup}"
+        for controller in ("pids", "memory"):
+            for base, folders, _files in os.walk(f"/sys/fs/cgroup/{controller}"):
+                if self.place.cgroup in folders:
+                    yield f"{base}/{self.place.cgroup}"

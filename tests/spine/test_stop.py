@@ -1,0 +1,196 @@
+"""A stop through the whole of a real warden: commanded, seen, watched, escalated."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from installation import PYTHON, Installation, until
+from offswitch.control.client import Conversation
+from offswitch.errors import Latched, OffswitchError
+
+LEVELS = ("restrict", "drain", "freeze", "kill")
+
+
+def test_a_running_target_is_stopped_seen_and_latched(installation: Installation) -> None:
+    running = installation.run("sleep", "1000", target="shop/eu/checkout")
+    answer = installation.stop("shop/eu")
+    assert answer["confirmed"] is True
+    assert answer["exit"] == 0
+    [target] = answer["targets"]
+    assert target["state"] == "stopped"
+    by_layer = {layer["layer"]: layer for layer in target["layers"]}
+    assert set(by_layer) == {"guard", "network", "process", "sweep"}
+    assert by_layer["guard"]["confirmed"] is False, "the guard is listed, never counted"
+    assert all(by_layer[layer]["effect_ns"] > 0 for layer in ("network", "process", "sweep"))
+    assert running.event("exited")["signal"] == 9
+    assert installation.target("shop/eu/checkout")["latched"] is True
+
+
+def test_DEC_2_a_stop_asks_for_no_reason(installation: Installation) -> None:
+    installation.run("sleep", "1000", target="a")
+    answer = installation.stop("a")
+    assert answer["confirmed"] is True
+    [live] = installation.status()["latched"]
+    assert live["reason"] == ""
+
+
+def test_SR_7_a_stop_that_covers_nothing_is_latched_and_not_confirmed(
+    installation: Installation,
+) -> None:
+    installation.run("sleep", "1000", target="shop/eu/checkout")
+    answer = installation.stop("shop/europe")
+    assert answer["confirmed"] is False
+    assert answer["exit"] == 4
+    assert answer["targets"] == []
+    assert "shop/eu/checkout" in answer["nearest"]
+    with pytest.raises(Latched):
+        installation.run("sleep", "1000", target="shop/europe/paris")
+    assert installation.target("shop/eu/checkout")["state"] == "running"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_ACT_1_each_level_reaches_its_state(installation: Installation, level: str) -> None:
+    installation.run("sleep", "1000", target="a")
+    answer = installation.stop("a", level=level)
+    wanted = {"restrict": "restricted", "drain": "draining", "freeze": "frozen", "kill": "stopped"}
+    assert installation.target("a")["state"] == wanted[level]
+    assert answer["confirmed"] is (level in {"freeze", "kill"}), "what only a guard obeys is unseen"
+    assert installation.word("a") == 2 + LEVELS.index(level)
+
+
+def test_ACT_1_a_frozen_target_that_moves_is_killed(installation: Installation) -> None:
+    installation.run("sleep", "1000", target="a")
+    assert installation.stop("a", level="freeze")["confirmed"] is True
+    [tree] = [path for path in installation.cgroups() if os.path.exists(f"{path}/cgroup.freeze")]
+    [cell] = [entry.path for entry in os.scandir(tree) if entry.is_dir()]
+    with open(f"{cell}/cgroup.freeze", "w", encoding="ascii") as file:
+        file.write("0")
+    until(lambda: installation.target("a")["state"] == "stopped", "killed once it moved")
+    assert installation.target("a")["level"] == "kill"
+
+
+def test_ACT_1_a_freeze_that_outlives_its_limit_becomes_a_kill(installation: Installation) -> None:
+    installation.ask(
+        {"op": "declare", "targets": [{"name": "a", "limits_s": {"freeze": 1, "drain": 1}}]}
+    )
+    installation.run("sleep", "1000", target="a")
+    installation.stop("a", level="freeze")
+    assert installation.target("a")["state"] == "frozen"
+    until(lambda: installation.target("a")["state"] == "stopped", "killed after its limit")
+
+
+def test_ACT_1_a_drain_ends_in_a_kill_and_wait_waits_for_it(installation: Installation) -> None:
+    installation.ask({"op": "declare", "targets": [{"name": "a", "limits_s": {"drain": 1}}]})
+    installation.run("sleep", "1000", target="a")
+    answer = installation.stop("a", level="drain", wait=True)
+    assert answer["confirmed"] is True
+    assert installation.target("a")["state"] == "stopped"
+
+
+def test_ACT_4_the_word_is_set_before_the_answer(installation: Installation) -> None:
+    installation.run("sleep", "1000", target="a")
+    assert installation.word("a") == 1
+    with Conversation(installation.place.warden_socket) as conversation:
+        conversation.ask(installation.stop_message("a"))
+        assert installation.word("a") == 5
+
+
+def test_ACT_4_a_process_acts_no_more_after_the_commands(installation: Installation) -> None:
+    """The last act, written by the target itself, lies before the first answer."""
+    acts = installation.work / "acts"
+    script = (
+        "import os,time\nfd=os.open('acts',os.O_CREAT|os.O_WRONLY)\n"
+        "while True: os.pwrite(fd, b'%020d' % time.monotonic_ns(), 0)"
+    )
+    installation.run(PYTHON, "-c", script, target="busy")
+    until(acts.exists, "it acts")
+    with Conversation(installation.place.warden_socket) as conversation:
+        conversation.ask(installation.stop_message("busy"))
+        answered = time.monotonic_ns()
+        assert conversation.receive()
+    last = int(acts.read_bytes())
+    time.sleep(0.05)
+    assert int(acts.read_bytes()) == last, "it acted after it was stopped"
+    assert last < answered
+
+
+def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
+    installation: Installation,
+) -> None:
+    """A hidden start: somebody puts a process into the latched target's cell."""
+    installation.run("sleep", "1000", target="a")
+    installation.stop("a")
+    [tree] = [path for path in installation.cgroups() if os.path.exists(f"{path}/cgroup.freeze")]
+    [cell] = [entry.path for entry in os.scandir(tree) if entry.is_dir()]
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
+    with open(f"{cell}/cgroup.procs", "w", encoding="ascii") as file:
+        file.write(str(pid))
+    _pid, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == 9
+    until(lambda: installation.target("a")["confirmed"], "seen to stand still again")
+    assert any(entry["kind"] == "moved" for entry in installation.entries())
+
+
+def test_VER_4_not_confirmed_means_the_remaining_layers_and_a_page(
+    installation: Installation,
+) -> None:
+    """The plan names the process layer alone and the observer is stuck: the network follows."""
+    installation.ask(
+        {"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process"]}}]}
+    )
+    installation.run("sleep", "1000", target="a")
+    os.kill(installation.pids()["observer"], 19)
+    answer = installation.stop("a")
+    assert answer["confirmed"] is False
+    assert answer["exit"] == 4
+    assert {layer["layer"] for layer in answer["targets"][0]["layers"]} == {"guard", "process"}
+    os.kill(installation.pids()["observer"], 18)
+    notes = until(
+        lambda: [e for e in installation.entries() if "page:" in str(e.get("what", ""))],
+        "a person is paged",
+    )
+    assert notes[0]["missing"] == ["process"]
+    until(
+        lambda: "network" in {layer["layer"] for layer in installation.ask(
+            {"op": "target", "name": "a"})["layers"]},
+        "the network layer was commanded too",
+    )
+
+
+def test_a_layer_that_the_plan_names_and_nobody_has_is_never_confirmed(
+    installation: Installation,
+) -> None:
+    installation.ask(
+        {"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process", "data"]}}]}
+    )
+    installation.run("sleep", "1000", target="a")
+    answer = installation.stop("a")
+    assert answer["confirmed"] is False
+    missing = [layer for layer in answer["targets"][0]["layers"] if layer["layer"] == "data"]
+    assert "may still act" in missing[0]["detail"]
+
+
+def test_DEC_5_a_stop_reaches_what_its_scope_covers_and_nothing_else(
+    installation: Installation,
+) -> None:
+    labels = {"shop/eu/a": {"tenant": "acme"}, "shop/us/b": {"tenant": "acme"}, "shop/eu/c": {}}
+    declared = [{"name": name, "labels": pairs} for name, pairs in labels.items()]
+    installation.ask({"op": "declare", "targets": declared})
+    for name in labels:
+        installation.run("sleep", "1000", target=name)
+    installation.stop("tenant=acme")
+    states = {row["target"]: row["state"] for row in installation.status()["targets"]}
+    assert states == {"shop/eu/a": "stopped", "shop/us/b": "stopped", "shop/eu/c": "running"}
+
+
+@pytest.mark.parametrize("text", ["", "//", "a b", "../x", "x=", "a/../b", "\x1b[31m", "é"])
+def test_a_scope_that_is_none_is_refused_and_nothing_is_latched(
+    installation: Installation, text: str
+) -> None:
+    with pytest.raises(OffswitchError) as refused:
+        installation.stop(text)
+    assert refused.value.kind == "usage"
+    assert installation.status()["latched"] == []
