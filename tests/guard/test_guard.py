@@ -11,17 +11,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from guard.written_page import SLOT, WrittenPage
 from offswitch.control.page import FIRST_WORD, PAGE_SIZE, RUN
 from offswitch.errors import Unreachable
 from offswitch.guard import Guard, Kind, Stopped
-from tests.guard.conftest import SLOT
-
-if TYPE_CHECKING:
-    from tests.guard.conftest import WrittenPage
 
 LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
 
@@ -76,7 +72,7 @@ def test_ACT_6_guard_stops_when_its_warden_is_killed(tmp_path: Path) -> None:
     renewing = """
 import sys, time
 from pathlib import Path
-from tests.guard.conftest import WrittenPage
+from guard.written_page import WrittenPage
 page = WrittenPage(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
@@ -85,7 +81,9 @@ while True:
 """
     path = tmp_path / "page"
     command = [sys.executable, "-c", renewing, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as warden:
+    tests = str(Path(__file__).parents[1])
+    env = {**os.environ, "PYTHONPATH": tests}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as warden:
         assert warden.stdout is not None
         assert warden.stdout.readline() == b"ready\n"
         guard = Guard.from_page(str(path), SLOT)
@@ -117,7 +115,7 @@ def test_ACT_4_guard_sees_a_stop_at_its_very_next_check(page: WrittenPage) -> No
 
 def test_the_stopped_cannot_unstop_itself(page: WrittenPage) -> None:
     guard = page.guard()
-    view = guard._view.words  # noqa: SLF001 - what a hostile program in the process would take
+    view = guard._view.words  # what a hostile program in the process would take
     with pytest.raises(TypeError, match="read-only"):
         view[FIRST_WORD + SLOT] = RUN
     mapped = view.obj
@@ -310,12 +308,11 @@ def test_a_protected_stream_ends_with_the_stop_and_not_with_the_answer(page: Wri
             if token == 2:
                 page.set(RUN + 4)
 
-    got: list[int] = []
+    stream = tokens()
+    got = [next(stream), next(stream)]
+    page.set(RUN + 4)
     with pytest.raises(Stopped):
-        for token in tokens():
-            got.append(token)
-            if token == 1:
-                page.set(RUN + 4)
+        next(stream)
     assert got == [0, 1]
     page.set(RUN)
     agot: list[int] = []
@@ -343,7 +340,7 @@ def test_a_forked_child_sees_the_stop_of_its_parent(page: WrittenPage) -> None:
 
 
 def test_stopped_travels_between_processes() -> None:
-    again = pickle.loads(pickle.dumps(Stopped("latched", "kill")))  # noqa: S301 - our own bytes
+    again = pickle.loads(pickle.dumps(Stopped("latched", "kill")))
     assert (again.reason, again.level, str(again)) == ("latched", "kill", "latched")
 
 
@@ -354,9 +351,7 @@ def test_the_guard_is_standard_library_only() -> None:
         "print([m for m in sys.modules if m.partition('.')[0] not in"
         " {*sys.stdlib_module_names, '__main__', 'offswitch'}])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     # What the environment's own .pth files import is not the guard's doing.
     alone = subprocess.run(
         [sys.executable, "-c", probe.replace("import offswitch.guard;", "")],

@@ -69,7 +69,7 @@ def build(words: list[str]) -> typer.Typer:
     app.callback(invoke_without_command=True)(_top)
     wanted = next((word for word in words if not word.startswith("-")), None)
     for name, noun in _NOUNS.items():
-        if wanted is None or wanted not in _NOUNS or wanted == name:
+        if words and (wanted not in _NOUNS or wanted == name):
             _add(app, name, noun)
     return app
 
@@ -103,7 +103,7 @@ def _fast(name: str) -> Any:  # noqa: ANN401 - a callback of Typer's
 
 def _top(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001, FBT003
+    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001
 ) -> None:
     """Show an overview where no command is named."""
     if version:

@@ -18,7 +18,13 @@ import time
 from offswitch.control.place import Place
 from offswitch.errors import Refused, Storage, Unreachable
 
-__all__ = ["ensure_warden", "open_log", "spawn_daemon", "warden_answers"]
+__all__ = [
+    "daemon_environment",
+    "ensure_warden",
+    "open_log",
+    "spawn_daemon",
+    "warden_answers",
+]
 
 _PATIENCE_S = 15.0
 _LOG_LIMIT = 1 << 20
@@ -117,8 +123,13 @@ def _become(arguments: list[str], log: int, kept: tuple[int, ...]) -> None:
         os.closerange(begin, fd)
         begin = fd + 1
     os.chdir("/")
-    env = {key: os.environ[key] for key in _KEPT if key in os.environ}
-    os.execve(sys.executable, [sys.executable, "-I", *arguments], env)
+    command = [sys.executable, "-I", *arguments]
+    os.execve(sys.executable, command, daemon_environment())  # noqa: S606 - a shell is not wanted
+
+
+def daemon_environment() -> dict[str, str]:
+    """Give what our own processes get of the caller's environment: hardly anything (SR-1)."""
+    return {key: os.environ[key] for key in _KEPT if key in os.environ}
 
 
 def _await(place: Place, pidfd: int, log: int, begins: int, patience_s: float) -> None:

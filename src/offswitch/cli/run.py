@@ -82,6 +82,7 @@ def command(
     user: Annotated[
         str | None, typer.Option(metavar="USER", help="Whose rights it gets (root names others).")
     ] = None,
+    *,
     raw: Annotated[
         bool, typer.Option("--raw", help="Pass stdout and stderr on untouched; keep no log.")
     ] = False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,6 +69,7 @@ def bring_up(place: Place, target: str) -> dict[str, object]:
 
 def command(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target that was run here.")],
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Start again, detached, what a target ran. Refused (3) while it is latched."""
@@ -78,7 +79,7 @@ def command(
         rows = call(place, {"op": "status", "scope": target}, 5.0)["targets"]
     except NotFound as error:
         raise NotFound(error.message, error.hint) from None
-    row = next((row for row in rows if row["target"] == target), {})
+    row: dict[str, Any] = next((row for row in rows if row["target"] == target), {})
     answer = {
         "target": target,
         "state": row.get("state", "unknown"),

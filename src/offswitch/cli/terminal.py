@@ -20,7 +20,10 @@ __all__ = ["SUSPEND", "Terminal"]
 
 SUSPEND = b"\x1a"
 _NO_SIZE = bytes(8)
-_TIDY = b"\x1b[?1047l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m"
+_TIDY = (
+    b"\x1b[?1047l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l"
+    b"\x1b[?2004l\x1b[?1l\x1b>\x1b[0m"
+)
 """Leave the second screen, show the cursor, let go of mouse, paste and keypad modes."""
 
 
@@ -64,7 +67,7 @@ class Terminal:
         return self._raw
 
     def leave(self) -> None:
-        """Put the person's terminal back as it was. May be called at any time, any number of times."""
+        """Put the person's terminal back as it was; at any time, any number of times."""
         if not self._raw:
             return
         self._raw = False
@@ -98,7 +101,9 @@ class Terminal:
             front = os.tcgetpgrp(self.master)
         except (termios.error, OSError):
             return False
-        return bool(mode[3] & termios.ISIG) and mode[6][termios.VSUSP] == SUSPEND and front == leader
+        return (
+            bool(mode[3] & termios.ISIG) and mode[6][termios.VSUSP] == SUSPEND and front == leader
+        )
 
     def tidy(self, screen: int) -> None:
         """Undo on `screen` what a full-screen program that was killed could not undo itself."""

@@ -35,7 +35,7 @@ def protected(begin: Callable[[], None], function: Function, fallback: Function 
 
 def _plain(begin: Callable[[], None], function: Function, fallback: Function | None) -> Function:
     @functools.wraps(function)
-    def call(*args: object, **kwargs: object) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         try:
             begin()
             return function(*args, **kwargs)
@@ -51,7 +51,7 @@ def _coroutine(
     begin: Callable[[], None], function: Function, fallback: Function | None
 ) -> Function:
     @functools.wraps(function)
-    async def call(*args: object, **kwargs: object) -> Any:
+    async def call(*args: object, **kwargs: object) -> object:
         try:
             begin()
             return await function(*args, **kwargs)

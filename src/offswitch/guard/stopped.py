@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["Stopped"]
 
 
-class Stopped(BaseException):  # noqa: N818 - it is no error: somebody pressed stop
+class Stopped(BaseException):
     """The program is latched, or nobody vouches for it any more."""
 
     def __init__(self, reason: str, level: str | None = None) -> None:

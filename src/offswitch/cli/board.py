@@ -1,0 +1,228 @@
+"""`offswitch board`: live status in a terminal, with the stop key.
+
+Two keys stop, in one press and without a question: `s` what is selected, `S` everything.
+The press goes the way that `offswitch stop` goes, in a process of its own, so that neither
+a warden that hangs nor this screen delays it. What is shown was said by a warden less than
+two seconds ago; if nobody answers, the whole face says so and no last known state is left
+standing there as if it were the present one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from offswitch.cli.gather import Answer, ask_all, rows_of
+from offswitch.cli.keys import Keys
+from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
+from offswitch.cli.printable import printable
+from offswitch.errors import Usage
+
+__all__ = ["Board", "command"]
+
+_EVERY_S = 0.4
+_STALE_S = 2.0
+_KEY_S = 0.2
+_STOP_S = 60.0
+_FRAME_LINES = 9
+_MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page-up": -10, "page-down": 10}
+
+
+@dataclass(slots=True)
+class Board:
+    """What is shown; the only shared state of the refresher, the presses and the painter."""
+
+    answers: list[Answer] = field(default_factory=list)
+    asked_at: float = 0.0
+    selected: str = ""
+    said: deque[Text] = field(default_factory=lambda: deque(maxlen=3))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Protects all of the above."""
+
+    # --- what is known ------------------------------------------------------------
+
+    def take(self, answers: list[Answer], now: float) -> None:
+        """Take in what the wardens said."""
+        with self.lock:
+            self.answers, self.asked_at = answers, now
+
+    def rows(self) -> list[dict[str, Any]]:
+        """List the targets, the abnormal first."""
+        rows = rows_of(self.answers)
+        return sorted(rows, key=lambda row: (not abnormal(row), row["target"]))
+
+    def silent(self, now: float) -> str:
+        """Say whose word is missing; empty where all is fresh."""
+        if now - self.asked_at > _STALE_S:
+            return f"no answer for {now - self.asked_at:.0f} s" if self.asked_at else "asking…"
+        quiet = [a for a in self.answers if a.said is None and not a.absent]
+        return ", ".join(f"{a.place.run}: {printable(a.why, 60)}" for a in quiet)
+
+    # --- keys ---------------------------------------------------------------------
+
+    def press(self, key: str) -> bool:
+        """Do what a key means; return False for the one that leaves."""
+        if key in {"quit", "q"}:
+            return False
+        with self.lock:
+            names = [row["target"] for row in self.rows()]
+            if self.selected not in names:
+                self.selected = names[0] if names else ""
+            if key in _MOVES and names:
+                place = names.index(self.selected) + _MOVES[key]
+                self.selected = names[max(0, min(place, len(names) - 1))]
+            selected = self.selected
+        if key == "s" and selected:
+            self.stop([selected])
+        elif key in {"S", "!"}:
+            self.stop(["--all"])
+        return True
+
+    def stop(self, scopes: list[str]) -> None:
+        """Press stop, at once and beside everything else."""
+        what = "everything" if scopes == ["--all"] else scopes[0]
+        self._say(Text(f"stop {what}: commanded", style="bold"))
+        command = [sys.executable, "-I", "-m", "offswitch", "stop", *scopes, "--json"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        threading.Thread(target=self._hear, args=(process, what), daemon=True).start()
+
+    def _hear(self, process: subprocess.Popen[bytes], what: str) -> None:
+        try:
+            out, _ = process.communicate(timeout=_STOP_S)
+            answer = json.loads(out)
+        except (subprocess.TimeoutExpired, ValueError):
+            self._say(Text(f"stop {what}: NO ANSWER", style="bold reverse"))
+            return
+        if "error" in answer:
+            told = printable(answer["error"].get("message", ""))
+            self._say(Text(f"stop {what}: {told}", style="bold reverse"))
+        elif answer.get("confirmed"):
+            count = len(answer.get("targets", []))
+            self._say(Text(f"stop {what}: confirmed, {count} standing still", style="bold"))
+        else:
+            self._say(Text(f"stop {what}: latched, NOT CONFIRMED", style="bold reverse"))
+
+    def _say(self, text: Text) -> None:
+        stamp = Text(time.strftime("%H:%M:%S "), style="dim")
+        with self.lock:
+            self.said.append(Text.assemble(stamp, text))
+
+    # --- the face -----------------------------------------------------------------
+
+    def face(self, width: int, height: int, now: float) -> RenderableType:
+        """Draw everything for a terminal of that size."""
+        with self.lock:
+            rows, silent = self.rows(), self.silent(now)
+            said = list(self.said)
+            if self.selected not in {row["target"] for row in rows}:
+                self.selected = rows[0]["target"] if rows else ""
+            selected = self.selected
+            notes = [n for a in self.answers if a.said for n in a.said.get("notes", [])]
+        room = max(height - _FRAME_LINES, 1)
+        body = _unknown(silent, room, width) if silent else _table(rows, selected, room)
+        note = Text(printable("; ".join(notes), width * 2), style="bold" if notes else "")
+        note.truncate(width)
+        filler = [Text("")] * (3 - len(said))
+        return Group(_head(rows, silent, width), body, note, *said, *filler, _bar(selected, width))
+
+
+def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType:
+    alive = sum(1 for row in rows if row["pids"])
+    latched = sum(1 for row in rows if row["latched"])
+    counts = "unknown" if silent else f"{alive} running · {latched} latched"
+    left, right = f" OFFSWITCH   {counts}", time.strftime("%H:%M:%S ")
+    gap = max(width - len(left) - len(right), 1)
+    return Text(left + " " * gap + right, style="reverse", no_wrap=True)
+
+
+def _unknown(why: str, room: int, width: int) -> RenderableType:
+    """Fill the face with what is not known."""
+    lines = ["", "NOT KNOWN", why[: width - 4], "", "The stop keys work all the same."]
+    text = Text("\n".join(line.center(width) for line in lines), style="bold reverse")
+    below = Text("\n" * max(room + 2 - len(lines) - 1, 0))
+    return Group(text, below)
+
+
+def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableType:
+    table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
+    table.add_column("", width=1)
+    table.add_column("TARGET", ratio=3, no_wrap=True)
+    table.add_column("STATE", ratio=2, no_wrap=True)
+    table.add_column("LATCHED", ratio=3, no_wrap=True)
+    table.add_column("PIDS", justify="right", width=4)
+    table.add_column("SIGNALS", ratio=2, no_wrap=True)
+    names = [row["target"] for row in rows]
+    at = names.index(selected) if selected in names else 0
+    first = max(0, min(at - room // 2, len(rows) - room))
+    for row in rows[first : first + room]:
+        chosen = row["target"] == selected
+        table.add_row(
+            Text("▶" if chosen else " "),
+            Text(printable(row["target"]), style="bold underline" if chosen else ""),
+            state_text(row),
+            level_text(row),
+            Text(str(row["pids"])),
+            signals_text(row),
+        )
+    hidden = len(rows) - min(room, len(rows))
+    tail = f" {hidden} more, ↑ ↓" if hidden else ""
+    if not rows:
+        tail = " Nothing runs under the switch. Put something there: offswitch run -- CMD…"
+    used = min(room, len(rows))
+    return Group(
+        table, Text(tail, style="dim"), Text("\n" * (room - used - 1)) if used < room else ""
+    )
+
+
+def _bar(selected: str, width: int) -> RenderableType:
+    """Draw the stop keys: always there, always at the same place."""
+    name = printable(selected, max(width - 50, 8)) if selected else "(nothing selected)"
+    one = Text(f" s  STOP {name} ", style=STOP_STYLE if selected else "dim")
+    everything = Text(" S  STOP EVERYTHING ", style=STOP_STYLE)
+    line = Text.assemble(one, "  ", everything, Text("  ↑ ↓ select  q quit", style="dim"))
+    line.truncate(width)
+    line.no_wrap = True
+    return line
+
+
+def _refresh(board: Board, ends: threading.Event) -> None:
+    while not ends.is_set():
+        board.take(ask_all({"op": "status", "scope": None}, _STALE_S), time.monotonic())
+        ends.wait(_EVERY_S)
+
+
+def command() -> None:
+    """Watch all targets live, with the stop key."""
+    console = Console(highlight=False)
+    if not console.is_terminal or not sys.stdin.isatty():
+        raise Usage("the board needs a terminal", "in scripts: offswitch status --json")
+    board, ends = Board(), threading.Event()
+    threading.Thread(target=_refresh, args=(board, ends), daemon=True).start()
+
+    def face() -> RenderableType:
+        return board.face(console.width, console.height, time.monotonic())
+
+    try:
+        with Keys() as keys, Live(face(), console=console, screen=True, auto_refresh=False) as live:
+            going = True
+            while going:
+                for key in keys.read(_KEY_S):
+                    going = board.press(key) and going
+                live.update(face(), refresh=True)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        ends.set()

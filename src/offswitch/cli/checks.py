@@ -1,0 +1,336 @@
+"""What must be true for everything to be stoppable right now, one function a question.
+
+Each looks for itself where it can: at the mapped page, at the mount table, at the rights of
+files. The warden's own word is asked only for what nobody else can see.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.control.page import (
+    HANDED_OUT,
+    KEEPER_EPOCH,
+    SLOTS,
+    WARDEN_EPOCH,
+    PageReader,
+)
+from offswitch.control.place import Place
+from offswitch.warden.rung import Rung, standing
+from offswitch.warden.trust import ours, writable_by_others
+
+__all__ = ["CHECKS", "Check", "Facts"]
+
+_MIB = 1 << 20
+_VOLATILE = {"tmpfs", "ramfs", "overlay", "aufs", "squashfs"}
+_RENEWAL_S = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    """What to do; empty where nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the warden said when it was asked; the rest is looked at."""
+
+    place: Place
+    ping: dict[str, Any]
+    health: dict[str, Any]
+    status: dict[str, Any]
+
+
+def _warden(facts: Facts) -> Check:
+    from offswitch import __version__  # noqa: PLC0415 - only to compare
+
+    version = facts.ping.get("version")
+    detail = f"pid {facts.ping.get('pid')}, epoch {facts.ping.get('epoch')}, version {version}"
+    hint = "" if version == __version__ else f"this is {__version__}: restart the warden"
+    return Check("warden", version == __version__, detail, hint)
+
+
+def _rung(facts: Facts) -> Check:
+    rung = str(facts.ping.get("rung"))
+    if rung == Rung.ROOT:
+        return Check("rung", True, "root-cgroup: cells that nothing leaves unseen")
+    here = standing(facts.place)
+    missing = here.missing[0] if here.missing else "its warden could not make cgroups"
+    escapes = f"degraded: {rung}; {missing}; {len(here.escapes)} ways out are known"
+    return Check("rung", False, escapes, "run the warden as root, on a host with cgroup v2")
+
+
+def _privileges(facts: Facts) -> Check:
+    try:
+        with open(f"/proc/{facts.ping['pid']}/status", encoding="ascii", errors="replace") as file:
+            lines = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except (OSError, KeyError):
+        return Check("privileges", True, "the warden lives where we cannot look at it")
+    uid, effective = lines["Uid"].split()[1], int(lines["CapEff"], 16)
+    detail = f"the warden runs as uid {uid}, capabilities {effective:x}"
+    enough = uid == "0" and effective >= (1 << 21)
+    return Check("privileges", enough, detail, "" if enough else "start it as root: offswitch up")
+
+
+def _helper(name: str, what: str) -> Callable[[Facts], Check]:
+    def check(facts: Facts) -> Check:
+        alive = bool(facts.health.get(name))
+        detail = what if alive else "is not there"
+        return Check(name, alive, detail, "" if alive else f"see {facts.place.home}/warden.log")
+
+    return check
+
+
+def _keeper(facts: Facts) -> Check:
+    """Connect to the keeper's own socket: that it is there is not only the warden's word."""
+    hint = f"see {facts.place.home}/warden.log; until it is back, nothing starts"
+    if not facts.health.get("keeper"):
+        return Check("keeper", False, "the warden has none", hint)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect(facts.place.keeper_socket)
+        except PermissionError:
+            return Check("keeper", True, "alive (its socket is not for you)")
+        except OSError as error:
+            return Check("keeper", False, f"its socket does not answer: {error.strerror}", hint)
+    return Check("keeper", True, "alive, its socket answers, it holds the cells' descriptors")
+
+
+def _page(facts: Facts) -> Check:
+    path = facts.place.page
+    try:
+        info = os.stat(path)
+        reader = PageReader(path)
+    except (OSError, ValueError) as error:
+        return Check("page", False, f"{path}: {error}", "stop all, then restart the warden")
+    words = reader.words
+    used = words[HANDED_OUT]
+    keeper_has_all = words[KEEPER_EPOCH] == words[WARDEN_EPOCH]
+    reader.close()
+    if info.st_mode & 0o022:
+        return Check("page", False, f"{path} can be written by others", f"chmod 0444 {path}")
+    if not keeper_has_all:
+        return Check("page", False, "the keeper has not acknowledged every cell", "wait a second")
+    if SLOTS - used < SLOTS // 20:
+        hint = "restart the machine when it suits: words are not reused in a boot"
+        return Check("page", False, f"{used} of {SLOTS} words are used", hint)
+    return Check("page", True, f"{path}, {used} of {SLOTS} words used")
+
+
+def _lease(facts: Facts) -> Check:
+    """Watch the lease being renewed: a deadline in the future may be the last one."""
+    hint = "the warden's loop hangs: the keeper freezes its cells; restart it"
+    try:
+        reader = PageReader(facts.place.page)
+    except (OSError, ValueError) as error:
+        return Check("lease", False, str(error), hint)
+    try:
+        first, until = reader.lease_left_ns(), time.monotonic() + _RENEWAL_S
+        left = first
+        while left <= first and time.monotonic() < until:
+            time.sleep(0.01)
+            left = reader.lease_left_ns()
+    finally:
+        reader.close()
+    if left <= 0:
+        return Check("lease", False, f"ran out {-left / 1e9:.1f} s ago: every guard refuses", hint)
+    if left <= first:
+        return Check("lease", False, f"not renewed for {_RENEWAL_S} s", hint)
+    return Check("lease", True, f"renewed just now, {left / 1e9:.1f} s left")
+
+
+def _clock(_facts: Facts) -> Check:
+    """The wall clock dates the record; leases and stops do not depend on it."""
+    newest = max(os.stat(__file__).st_mtime, 1_700_000_000)
+    if time.time() < newest - 86_400:
+        return Check("clock", False, "the wall clock is in the past", "set it: timedatectl")
+    synchronised = _adjtimex() not in {None, 5}
+    how = "synchronised" if synchronised else "not said to be synchronised (the record's times)"
+    return Check("clock", True, f"{how}; leases count CLOCK_BOOTTIME")
+
+
+def _adjtimex() -> int | None:
+    """Give the kernel's state of the clock (5: not synchronised), or None if it will not say."""
+    buffer = ctypes.create_string_buffer(512)
+    try:
+        state: int = ctypes.CDLL(None).adjtimex(buffer)
+    except (OSError, AttributeError):
+        return None
+    return state if state >= 0 else None
+
+
+def _sqlite(facts: Facts) -> Check:
+    """SQLite 3.7.0 to 3.51.2 loses commits when two connections checkpoint a WAL together."""
+    version = sqlite3.sqlite_version
+    writers = list(_writers(f"{facts.place.home}/ledger"))
+    if len(writers) > 1:
+        who = ", ".join(str(pid) for pid in writers)
+        hint = "end all but the recorder: only one may write"
+        return Check("sqlite", False, f"{version}; processes {who} all write the ledger", hint)
+    fixed = sqlite3.sqlite_version_info > (3, 51, 2)
+    how = "" if fixed else ", whose WAL-reset bug needs two checkpointers; there is one writer"
+    return Check("sqlite", True, f"{version}{how}")
+
+
+def _writers(prefix: str) -> Iterator[int]:
+    """Find the processes that hold a write-ahead log of the ledger open for writing."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                path = os.readlink(f"/proc/{pid}/fd/{fd}")
+                if path.startswith(prefix) and path.endswith("-wal"):
+                    yield int(pid)
+                    break
+        except OSError:
+            continue
+
+
+def _journal(facts: Facts) -> Check:
+    journal = facts.health.get("journal") or {}
+    lost = int(journal.get("lost") or 0)
+    room = os.statvfs(facts.place.memory)
+    free = room.f_bavail * room.f_frsize
+    if lost:
+        hint = "stops were never delayed by it; see why the recorder fell behind: warden.log"
+        return Check("journal", False, f"{lost} entries were lost; the ledger marks the gap", hint)
+    if free < 16 * _MIB:
+        hint = f"free space below {facts.place.memory}"
+        return Check("journal", False, f"{free // _MIB} MiB are free on its tmpfs", hint)
+    return Check("journal", True, f"nothing lost, {free // _MIB} MiB free beside it")
+
+
+def _latch(facts: Facts) -> Check:
+    problem = facts.health.get("latch_problem")
+    live = facts.health.get("live_stops", 0)
+    if problem:
+        hint = f"free space or repair the disk of {facts.place.home}"
+        return Check("latch", False, f"latched, not yet durable: {problem}", hint)
+    return Check("latch", True, f"{live} live stops, all durable" if live else "nothing is latched")
+
+
+def _state(facts: Facts) -> Check:
+    home = facts.place.home
+    kind = _file_system(home)
+    room = os.statvfs(home)
+    free = room.f_bavail * room.f_frsize
+    if kind in _VOLATILE:
+        hint = "set OFFSWITCH_HOME to a folder on a disk that survives a reboot"
+        return Check("state", False, f"{home} lies on {kind}: a stop would not outlive it", hint)
+    if free < 64 * _MIB:
+        return Check("state", False, f"{home}: {free // _MIB} MiB left", "free some space")
+    return Check("state", True, f"{home} on {kind}, {free // _MIB:,} MiB free")
+
+
+def _run(facts: Facts) -> Check:
+    run, memory = facts.place.run, facts.place.memory
+    if memory == run:
+        return Check("run", True, f"{run} on {_file_system(run)}")
+    return Check("run", True, f"{run} is not on tmpfs, so page and journal lie in {memory}")
+
+
+def _file_system(folder: str) -> str:
+    best, kind = "", "unknown"
+    real = os.path.realpath(folder)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            fields = line.split(" ")
+            point = fields[4].replace("\\040", " ")
+            inside = real == point or real.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, kind = point, fields[fields.index("-") + 1]
+    return kind
+
+
+def _group(facts: Facts) -> Check:
+    info = os.stat(facts.place.control)
+    if not info.st_mode & 0o050:
+        return Check("group", True, f"uid {info.st_uid} and root may stop; no group may")
+    try:
+        entry = grp.getgrgid(info.st_gid)
+        who = f"{entry.gr_name} ({', '.join(entry.gr_mem) or 'nobody in it'})"
+    except KeyError:
+        who = f"gid {info.st_gid}"
+    if info.st_mode & 0o002:
+        hint = f"chmod 0750 {facts.place.control}"
+        return Check("group", False, f"{facts.place.control} is open to everybody", hint)
+    return Check("group", True, f"owner, root and group {who} may stop")
+
+
+def _trust(facts: Facts) -> Check:
+    """SR-1: nothing of ours is loaded from where anyone but its owner can write."""
+    place = facts.place
+    paths = [*ours(), place.home, place.run, place.config]
+    found = writable_by_others(paths, os.stat(place.home).st_uid)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        hint = "take write rights from everyone but the owner, or install elsewhere"
+        return Check("trust", False, f"{found[0]}{more}", hint)
+    return Check("trust", True, "code, interpreter, configuration and state: their owner's alone")
+
+
+def _reset(facts: Facts) -> Check:
+    forgeable = [note for note in facts.status.get("notes", []) if "reset" in note]
+    if forgeable:
+        hint = "start the warden as root and targets with a user of their own"
+        return Check("reset", True, forgeable[0], hint)
+    return Check("reset", True, "no target shares a user with who may reset")
+
+
+def _targets(facts: Facts) -> Check:
+    """Every target that lives must be seen, watched, and stand still if it is stopped."""
+    rows = facts.status.get("targets", [])
+    for row in rows:
+        name = row["target"]
+        if row["blind"]:
+            return Check("targets", False, f"{name} is blind: nobody watches it", "offswitch up")
+        if row["state"] in {"unknown", "unreachable"}:
+            hint = f"offswitch status {name}"
+            return Check("targets", False, f"{name}: it cannot be told what it does", hint)
+        if row["level"] in {"kill", "poweroff"} and not row["confirmed"]:
+            hint = f"offswitch stop {name}; see what still acts: offswitch status {name}"
+            return Check("targets", False, f"{name} is stopped, but not confirmed", hint)
+        bad = {
+            layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"
+        }
+        if bad and row["pids"]:
+            shown = ", ".join(f"{layer} {state}" for layer, state in sorted(bad.items()))
+            return Check("targets", False, f"{name}: {shown}", f"offswitch target show {name}")
+    return Check("targets", True, f"{len(rows)} known, every layer of the living ones is ready")
+
+
+CHECKS: tuple[Callable[[Facts], Check], ...] = (
+    _warden,
+    _rung,
+    _privileges,
+    _keeper,
+    _helper("observer", "alive: it sees whether a stop took effect"),
+    _helper("recorder", "alive: it writes the ledger"),
+    _page,
+    _lease,
+    _clock,
+    _sqlite,
+    _journal,
+    _latch,
+    _state,
+    _run,
+    _group,
+    _trust,
+    _reset,
+    _targets,
+)
+"""All questions, in the order in which they are shown."""

@@ -1,0 +1,195 @@
+"""The processes that `up` keeps alive on one machine: a warden and, with a configuration, watch.
+
+A warden that serves already is used as it is; if it goes, one of our own takes its place.
+What dies is started again, at once the first time and with growing pauses if it dies
+again, and each time is recorded. A process that has run for a minute is forgiven. The
+targets that the configuration declares are told to every warden anew.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from offswitch.cli.begin import daemon_environment, open_log, warden_answers
+from offswitch.cli.declare import declaration
+from offswitch.config.load import Loaded
+from offswitch.control.client import Conversation, call
+from offswitch.control.place import Place
+from offswitch.errors import OffswitchError
+
+__all__ = ["Household"]
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 30.0
+_FORGIVEN_S = 60.0
+_LOOK_S = 1.0
+_RECORD_S = 2.0
+_END_S = 8.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Member:
+    """One of our own processes."""
+
+    name: str
+    module: str
+    process: subprocess.Popen[bytes] | None = None
+    since: float = 0.0
+    pause: float = 0.0
+    again_at: float = 0.0
+    deaths: int = 0
+
+
+@dataclass(slots=True)
+class Household:
+    """Keeps the processes of `place` alive; `turn` is called again and again."""
+
+    place: Place
+    loaded: Loaded | None
+    """The configuration; None: there is none, so nothing is watched."""
+    tell: Tell
+    """Where a line for people goes."""
+    _warden: _Member = field(default_factory=lambda: _Member("warden", "offswitch.warden"))
+    _watch: _Member = field(default_factory=lambda: _Member("watch", "offswitch.watch"))
+    _foreign: bool = False
+    """Whether the warden that serves is somebody else's."""
+    _declared_to: tuple[int, int] = (0, 0)
+    _looked: float = 0.0
+
+    @property
+    def owns_warden(self) -> bool:
+        """Whether the warden ends with us."""
+        return self._warden.process is not None
+
+    def turn(self, now: float) -> None:
+        """Start what is missing, notice what died, declare the targets to a new warden."""
+        self._reap(self._warden, now)
+        self._reap(self._watch, now)
+        if now - self._looked < _LOOK_S and self._declared_to[0]:
+            return
+        self._looked = now
+        if self._warden.process is None:
+            foreign = warden_answers(self.place)
+            if self._foreign and not foreign:
+                self.tell("the warden that served here has ended; starting one")
+            self._foreign = foreign
+            if not foreign and now >= self._warden.again_at:
+                self._start(self._warden, now)
+        self._declare()
+        ready = self._declared_to[0] and self.loaded is not None
+        if ready and self._watch.process is None and now >= self._watch.again_at:
+            self._start(self._watch, now)
+
+    def _start(self, member: _Member, now: float) -> None:
+        place = self.place
+        log = open_log(place)
+        command = [sys.executable, "-I", "-m", member.module]
+        command += ["--home", place.home, "--run", place.run]
+        try:
+            member.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd="/",
+                env=daemon_environment(),
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        member.since = now
+        self.tell(f"{member.name} started, pid {member.process.pid}")
+
+    def _reap(self, member: _Member, now: float) -> None:
+        process = member.process
+        if process is None or process.poll() is None:
+            return
+        member.process = None
+        member.deaths += 1
+        lived = now - member.since
+        member.pause = min(max(member.pause * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        if lived > _FORGIVEN_S:
+            member.pause = _FIRST_PAUSE_S
+        member.again_at = now + member.pause
+        self._looked = 0.0
+        how = _how(process.returncode)
+        self.tell(
+            f"{member.name} ended ({how}) after {lived:.1f} s; again in {member.pause:.1f} s"
+            f" (see {self.place.home}/warden.log)"
+        )
+        if member is self._warden:
+            self._declared_to = (0, 0)
+        self._record(member, how)
+
+    def _record(self, member: _Member, how: str) -> None:
+        """Hand an entry to the recorder; without one, the warden's own entry has to do."""
+        entry = {
+            "public": {
+                "kind": "restart",
+                "process": member.name,
+                "what": f"ended: {how}",
+                "deaths": member.deaths,
+            },
+            "sealed": {},
+        }
+        try:
+            with Conversation(self.place.recorder_socket, _RECORD_S) as recorder:
+                recorder.ask({"op": "record", "entries": [entry]})
+        except OffswitchError:
+            self.tell(f"the end of {member.name} could not be recorded: no recorder answers")
+
+    def _declare(self) -> None:
+        """Tell the declared targets to this warden, once."""
+        try:
+            ping = call(self.place, {"op": "ping"}, _RECORD_S)
+        except OffswitchError:
+            return
+        known = (int(ping["pid"]), int(ping["epoch"]))
+        if known == self._declared_to:
+            return
+        targets = declaration(self.loaded) if self.loaded is not None else []
+        if targets:
+            call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
+        self._declared_to = known
+        whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
+        self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
+
+    @property
+    def ready(self) -> bool:
+        """Whether a warden serves and, where there is a configuration, watch runs."""
+        watching = self.loaded is None or self._watch.process is not None
+        return bool(self._declared_to[0]) and watching
+
+    def alive_targets(self) -> list[str]:
+        """Name the targets that run now; empty if nobody can tell."""
+        try:
+            answer = call(self.place, {"op": "status", "scope": None}, _RECORD_S)
+        except OffswitchError:
+            return []
+        return [str(row["target"]) for row in answer["targets"] if row["pids"]]
+
+    def end(self) -> None:
+        """End what is ours, watch first, so that it does not call the warden's end a fault."""
+        for member in (self._watch, self._warden):
+            process = member.process
+            if process is None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self.tell(f"{member.name} does not end; it is killed")
+                process.kill()
+                process.wait()
+            member.process = None
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
