@@ -18,3 +18,13 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield one.start()
     finally:
         one.close()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Iterator[Installation]:
+    """Give an installation with a group that may stop."""
+    one = Installation(tmp_path, gid=4200)
+    try:
+        yield one.start()
+    finally:
+        one.close()

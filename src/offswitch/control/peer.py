@@ -8,7 +8,8 @@ import struct
 __all__ = ["Peer", "peer_of"]
 
 _SO_PEERGROUPS = 59
-_SO_PEERPIDFD = 77
+_MOST_GROUPS = 256
+"""Python asks for at most 1,024 bytes; who is in more groups than that is in none here."""
 
 
 class Peer:
@@ -32,7 +33,7 @@ def peer_of(sock: socket.socket) -> Peer:
     """Ask the kernel who connected (SO_PEERCRED, SO_PEERGROUPS)."""
     pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4096)
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * 4)
     except OSError:
         raw = b""
     groups = struct.unpack(f"{len(raw) // 4}I", raw[: len(raw) // 4 * 4])

@@ -300,7 +300,8 @@ class Starter:
         if row.uid == 0:
             notes.append("runs as root: it can escape its cell")
         elif row.sharing:
-            notes.append(f"shares the user {row.user}: no sweep by user, and it can fake a reset")
+            fake = ", and it can fake a reset" if row.uid == self._core.rights.uid else ""
+            notes.append(f"shares the user {row.user}: no sweep by user{fake}")
         if self._core.rung is not Rung.ROOT:
             notes.append(f"degraded: rung {self._core.rung.value}")
         return notes
