@@ -1,0 +1,104 @@
+"""Which requirement and which ruling is met by which test: `docs/requirements.md`, kept true.
+
+The page is half written by hand (what an ID asks, what is left to do) and half read from the
+tests: a test whose function name bears an ID, `test_REC_1_a_flipped_bit_is_found`, shows it.
+From the two follows the state: *met* (shown, nothing left), *partly* (shown, something left),
+*open* (not shown, so something must be left).
+
+Run as a program it writes the page anew; a test compares page and tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "requirements.md"
+GROUPS = ["SR", "MON", "DET", "DEC", "ACT", "VER", "RST", "DRL", "REC", "REP", "HMI", "SEC", "REL"]
+NOTHING = "-"
+"""What stands in a cell that holds nothing."""
+_ID = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(GROUPS)})_(\d+)(?![0-9])")
+_ROW = re.compile(r"^\| (?P<id>[A-Z]+-\d+) \| (?P<asks>.*?) \| .*? \| .*? \| (?P<left>.*?) \|$")
+_COUNTS = re.compile(r"^Of \d+ .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One requirement or ruling."""
+
+    id: str
+    """As `REC-1`."""
+    asks: str
+    """What it asks, in short; written by hand."""
+    left: str
+    """What is left to do and who does it; written by hand, `-` for nothing."""
+
+    def state(self, tests: list[str]) -> str:
+        """Tell met, partly or open."""
+        if not tests:
+            return "open"
+        return "met" if self.left == NOTHING else "partly"
+
+    def line(self, tests: list[str]) -> str:
+        """Write the row."""
+        shown = "<br>".join(f"`{name}`" for name in tests) or NOTHING
+        return f"| {self.id} | {self.asks} | {self.state(tests)} | {shown} | {self.left} |"
+
+
+def ids_of(name: str) -> set[str]:
+    """Give the IDs that a test's name bears."""
+    return {f"{group}-{number}" for group, number in _ID.findall(name.replace("__", "_"))}
+
+
+def shown_by(root: Path = ROOT / "tests") -> dict[str, list[str]]:
+    """Give for each ID the names of the tests that bear it, sorted."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(root.rglob("test_*.py")):
+        for name in _tests_in(ast.parse(path.read_text(), str(path))):
+            for one in ids_of(name):
+                found.setdefault(one, set()).add(name)
+    return {one: sorted(names) for one, names in found.items()}
+
+
+def _tests_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+            "test_"
+        ):
+            yield node.name
+
+
+def rows_of(page: str) -> list[Row]:
+    """Read what was written by hand."""
+    matches = (_ROW.match(line) for line in page.splitlines())
+    return [Row(found["id"], found["asks"], found["left"]) for found in matches if found]
+
+
+def page_with(page: str, tests: dict[str, list[str]]) -> str:
+    """Give the page with its tests and states as they are now."""
+    rows = {row.id: row for row in rows_of(page)}
+    lines = []
+    for line in page.splitlines():
+        found = _ROW.match(line)
+        lines.append(rows[found["id"]].line(tests.get(found["id"], [])) if found else line)
+    states = [row.state(tests.get(row.id, [])) for row in rows.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("met", "partly", "open"))
+    return _COUNTS.sub(f"Of {len(rows)} IDs: {counts}.", "\n".join(lines) + "\n", count=1)
+
+
+def main() -> int:
+    """Write the page anew."""
+    before = PAGE.read_text()
+    after = page_with(before, shown_by())
+    PAGE.write_text(after)
+    sys.stdout.write("unchanged\n" if before == after else f"{PAGE.relative_to(ROOT)} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
