@@ -193,8 +193,11 @@ def _write(fd: int, data: bytes, offset: int) -> None:
 
 
 def _as_urgent_as_the_loop() -> None:
-    """Take the loop's priority: a thread that is put aside while it holds the interpreter's
-    lock would hold up the stop that comes next."""
+    """Take the loop's priority.
+
+    A thread that is put aside while it holds the interpreter's lock would hold up the stop
+    that comes next.
+    """
     policy = os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK
     if policy in {os.SCHED_FIFO, os.SCHED_RR}:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the latch survives: a copy on tmpfs at once, a file in `home` as soon as a disk can (SR-16).
+"""Where the latch survives: on tmpfs at once, in `home` as soon as a disk can (SR-16).
 
     note ─► a line in the copy on tmpfs: survives every crash of ours, waits for nothing
     sync ─► a thread appends to `home/latch` and syncs it: survives a reboot
@@ -63,7 +63,7 @@ class LatchStore:
         self._held: dict[str, Canonical] = {}
         """The stops that the copy on tmpfs holds, or should."""
         self._cleared_by: dict[str, str] = {}
-        """Stop → the reset that names it: once that one is durable, the copy may forget the stop."""
+        """Stop → the reset that names it: once that is durable, the copy may forget the stop."""
         self._memory: Preallocated | None = None
         self._known: set[str] = set()
         self._queue: list[Order] = []

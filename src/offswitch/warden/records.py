@@ -15,6 +15,7 @@ never half of one.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -57,7 +58,7 @@ def line(number: int, body: Canonical) -> bytes:
 def _body(text: bytes) -> tuple[int, Canonical]:
     """Take a line apart (without its newline); ValueError or Corrupt if it is not whole."""
     crc, _, rest = text.partition(b" ")
-    if len(crc) != 8 or int(crc, 16) != zlib.crc32(rest):
+    if crc != b"%08x" % zlib.crc32(rest):
         raise ValueError("its checksum is wrong")
     number, _, body = rest.partition(b" ")
     return int(number), parse(body)
@@ -134,8 +135,7 @@ class Preallocated:
             self._map[: len(HEAD)] = HEAD
             self._end, self._number = len(HEAD), 0
             for body in bodies:
-                if not self.append(body):
-                    raise OSError(28, "no room left in it", path)
+                self._must_append(body)
             os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -153,6 +153,10 @@ class Preallocated:
         self._map[start : start + 1] = data[:1]  # from here on it is there
         self._end, self._number = end, self._number + 1
         return True
+
+    def _must_append(self, body: Canonical) -> None:
+        if not self.append(body):
+            raise OSError(errno.ENOSPC, "no room left in it", self.path)
 
     @property
     def left(self) -> int:
