@@ -123,6 +123,13 @@ class Network:
         if folder is not None:
             os.close(folder)
 
+    def close(self) -> None:
+        """Let go of the programs; where they are attached they stay."""
+        for fd in (*(program for program, _where in self._programs), *self._folders.values()):
+            os.close(fd)
+        self._programs.clear()
+        self._folders.clear()
+
     def _folder(self, cell: Cell) -> int:
         """Give the cell's folder, opened once: at `arm`, before descriptors can run out."""
         folder = self._folders.get(cell.name)

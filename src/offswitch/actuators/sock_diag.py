@@ -6,8 +6,9 @@ on delivering. The filter by cgroup runs in the kernel (INET_DIAG_BC_CGROUP_COND
 Linux 5.7); each answer is compared again with INET_DIAG_CGROUP_ID. SOCK_DESTROY
 (Linux 4.5, CONFIG_INET_DIAG_DESTROY) ends a connection at once and discards its queue.
 
-The numbers are those of linux/inet_diag.h and linux/sock_diag.h. Only the network
-namespace of the caller is seen.
+A `Diag` holds its socket open, so that a stop works when no descriptor is left. The numbers
+are those of linux/inet_diag.h and linux/sock_diag.h. Only the network namespace of the
+caller is seen.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
-__all__ = ["DiagError", "Sock", "any_of", "destroy", "sockets_of"]
+__all__ = ["Diag", "Sock", "any_of"]
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -40,10 +42,6 @@ KINDS = tuple(
     for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP, 136)
 )
 """Families and protocols that are asked for; 136 is UDP-Lite."""
-
-
-class DiagError(OSError):
-    """The kernel did not answer, or refused: what is there is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +79,6 @@ def _cgroup_filter(cgroup_id: int) -> bytes:
     return struct.pack("=BBHQ", _BC_CGROUP_COND, 12, 16, cgroup_id)
 
 
-def _open() -> socket.socket:
-    sock = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-    )
-    sock.settimeout(_TIMEOUT_S)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    return sock
-
-
-def _messages(sock: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """Give the answers to one request, as (type, payload), to its end."""
-    while True:
-        data = sock.recv(1 << 16)
-        offset = 0
-        while offset + _HEAD.size <= len(data):
-            length, kind, _flags, _seq, _pid = _HEAD.unpack_from(data, offset)
-            if length < _HEAD.size:
-                return
-            payload = data[offset + _HEAD.size : offset + length]
-            if kind == _NLMSG_DONE:
-                return
-            if kind == _NLMSG_ERROR:
-                (code,) = struct.unpack_from("=i", payload)
-                if code:
-                    raise DiagError(-code, f"sock_diag: {errno.errorcode.get(-code, code)}")
-                return
-            yield kind, payload
-            offset += (length + 3) & ~3
-
-
 def _parse(protocol: int, payload: bytes) -> Sock | None:
     if len(payload) < _MSG_LENGTH:
         return None
@@ -136,55 +104,96 @@ def _request(family: int, protocol: int, ident: bytes, extension: int) -> bytes:
     return struct.pack("=BBBBI", family, protocol, extension, 0, _ALL_STATES) + ident
 
 
-def _dump(sock: socket.socket, family: int, protocol: int, cgroup_id: int) -> Iterator[Sock]:
-    body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
-    body += _attribute(_BYTECODE, _cgroup_filter(cgroup_id))
-    flags = _NLM_F_REQUEST | _NLM_F_DUMP
-    head = _HEAD.pack(_HEAD.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 1, 0)
-    sock.send(head + body)
-    for _kind, payload in _messages(sock):
-        found = _parse(protocol, payload)
-        if found is not None and found.cgroup_id == cgroup_id:
-            yield found
+class Diag:
+    """A conversation with the kernel about sockets. Every failure is an OSError: *unknown*."""
 
+    __slots__ = ("_number", "_sock")
 
-def sockets_of(cgroup_id: int) -> list[Sock]:
-    """List the sockets that bear `cgroup_id`; DiagError when that cannot be known."""
-    found: list[Sock] = []
-    with _open() as sock:
+    def __init__(self) -> None:
+        """Open the socket that will be used."""
+        self._number = 0
+        self._sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
+        )
+        self._sock.settimeout(_TIMEOUT_S)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def sockets_of(self, cgroup_id: int) -> list[Sock]:
+        """List the sockets that bear `cgroup_id`."""
+        found: list[Sock] = []
         for family, protocol in KINDS:
+            body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
+            body += _attribute(_BYTECODE, _cgroup_filter(cgroup_id))
             try:
-                found.extend(_dump(sock, family, protocol, cgroup_id))
+                for payload in self._ask(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, body):
+                    each = _parse(protocol, payload)
+                    if each is not None and each.cgroup_id == cgroup_id:
+                        found.append(each)
             except FileNotFoundError:
                 continue  # this kernel has no such protocol
-            except TimeoutError:
-                raise DiagError(errno.ETIMEDOUT, "sock_diag did not answer") from None
+        return found
+
+    def destroy(self, found: Iterable[Sock]) -> int:
+        """Destroy these; return how many the kernel took. One that is gone counts as taken."""
+        taken = 0
+        for each in found:
+            body = _request(each.family, each.protocol, each.ident, 0)
+            try:
+                for _payload in self._ask(_SOCK_DESTROY, _NLM_F_ACK, body):
+                    pass
+                taken += 1
             except OSError as error:
-                if error.errno != errno.ENOENT:
-                    raise DiagError(error.errno, str(error)) from None
-    return found
+                taken += error.errno == errno.ENOENT
+        return taken
+
+    def _ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
+        """Send one request and give the answers to it, to their end."""
+        self._number = number = self._number % 0xFFFFFFFF + 1
+        head = _HEAD.pack(_HEAD.size + len(body), kind, _NLM_F_REQUEST | flags, number, 0)
+        self._sock.send(head + body)
+        while True:
+            data = self._sock.recv(1 << 16)
+            for answer, asked, payload in _split(data):
+                if asked != number:
+                    continue  # late, to a question that we have given up
+                if answer == _NLMSG_DONE:
+                    return
+                if answer == _NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", payload)
+                    if code:
+                        name = errno.errorcode.get(-code, str(code))
+                        raise OSError(-code, f"sock_diag: {name}")
+                    return
+                yield payload
+
+
+def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Give the netlink messages in `data`: type, number, payload."""
+    offset = 0
+    while offset + _HEAD.size <= len(data):
+        length, kind, _flags, number, _pid = _HEAD.unpack_from(data, offset)
+        if length < _HEAD.size:
+            return
+        yield kind, number, data[offset + _HEAD.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 def any_of(cgroup_id: int) -> bool | None:
     """Whether any socket bears `cgroup_id`; None: unknown."""
     try:
-        return bool(sockets_of(cgroup_id))
-    except DiagError:
+        with Diag() as diag:
+            return bool(diag.sockets_of(cgroup_id))
+    except OSError:
         return None
-
-
-def destroy(found: list[Sock]) -> int:
-    """Destroy these sockets; return how many the kernel took. One that is gone counts as taken."""
-    taken = 0
-    with _open() as sock:
-        for each in found:
-            body = _request(each.family, each.protocol, each.ident, 0)
-            flags = _NLM_F_REQUEST | _NLM_F_ACK
-            sock.send(_HEAD.pack(_HEAD.size + len(body), _SOCK_DESTROY, flags, 1, 0) + body)
-            try:
-                for _answer in _messages(sock):
-                    pass
-                taken += 1
-            except OSError as error:
-                taken += error.errno == errno.ENOENT
-    return taken

@@ -9,8 +9,8 @@ one bounded sweep; `left` says whether another is needed.
 
 from __future__ import annotations
 
-from offswitch.actuators import sock_diag
 from offswitch.actuators.contract import Cell, Readiness, Ready
+from offswitch.actuators.sock_diag import Diag
 
 __all__ = ["Sockets"]
 
@@ -18,16 +18,27 @@ _ROUNDS = 3
 
 
 class Sockets:
-    """Destroys by cgroup id, through sock_diag."""
+    """Destroys by cgroup id, through a socket to the kernel that is open already."""
 
-    __slots__ = ()
+    __slots__ = ("_diag", "_problem")
+
+    def __init__(self) -> None:
+        """Open the conversation with the kernel; what it refuses is said by `arm`."""
+        self._diag: Diag | None = None
+        self._problem = ""
+        try:
+            self._diag = Diag()
+        except OSError as error:
+            self._problem = str(error.strerror)
 
     def arm(self, cell: Cell) -> Readiness:
         """Ask the kernel once for this cell's sockets: the same question as at the stop."""
         if cell.cgroup_id is None:
             return Readiness(Ready.ABSENT, "no cgroup here: its sockets cannot be told from others")
+        if self._diag is None:
+            return Readiness(Ready.ABSENT, f"the kernel does not list sockets: {self._problem}")
         try:
-            sock_diag.sockets_of(cell.cgroup_id)
+            self._diag.sockets_of(cell.cgroup_id)
         except OSError as error:
             return Readiness(Ready.ABSENT, f"the kernel does not list sockets: {error.strerror}")
         return Readiness(Ready.READY, "sockets are listed by cgroup; destroyed at a kill")
@@ -38,14 +49,19 @@ class Sockets:
 
     def left(self, cell: Cell) -> bool | None:
         """Destroy what is there; say whether anything remains (None: unknown)."""
-        if cell.cgroup_id is None:
+        if cell.cgroup_id is None or self._diag is None:
             return None
         try:
             for _round in range(_ROUNDS):
-                found = sock_diag.sockets_of(cell.cgroup_id)
+                found = self._diag.sockets_of(cell.cgroup_id)
                 if not found:
                     return False
-                sock_diag.destroy(found)
-            return bool(sock_diag.sockets_of(cell.cgroup_id))
+                self._diag.destroy(found)
+            return bool(self._diag.sockets_of(cell.cgroup_id))
         except OSError:
             return None
+
+    def close(self) -> None:
+        """Close the conversation with the kernel."""
+        if self._diag is not None:
+            self._diag.close()

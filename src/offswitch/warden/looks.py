@@ -113,13 +113,16 @@ class NetworkLook(Look):
         self._cgroup_id = facts.get("cgroup_id")
         self._moved_is_enough = level == "freeze"
         self._before: dict[bytes, int] | None = None
+        self._diag: sock_diag.Diag | None = None
 
     def once(self) -> Seen:
         """List them."""
         if self._cgroup_id is None:
             return Seen(None, "without a cgroup its sockets cannot be told from others")
         try:
-            found = sock_diag.sockets_of(int(self._cgroup_id))
+            if self._diag is None:
+                self._diag = sock_diag.Diag()
+            found = self._diag.sockets_of(int(self._cgroup_id))
         except OSError as error:
             return Seen(None, f"the kernel does not list sockets: {error.strerror}")
         if not found:
@@ -137,6 +140,12 @@ class NetworkLook(Look):
         if all(now[ident] == before.get(ident) for ident in now):
             return Seen(True, f"no byte passes on its {len(now)} sockets")
         return Seen(False, "bytes still pass on its connections")
+
+    def close(self) -> None:
+        """Close the conversation with the kernel."""
+        if self._diag is not None:
+            self._diag.close()
+            self._diag = None
 
 
 class SweepLook(Look):
