@@ -91,6 +91,7 @@ class Warden:
         self._loop = Loop(self._defect)
         self._clock = SystemClock()
         self._sweeper: SweeperLink | None = None
+        self._unsettled = False
         self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
@@ -208,6 +209,7 @@ class Warden:
 
     def _join(self, core: Core, stops: list[Stop]) -> None:
         """Take the keeper's own orders into the latch; a cleared one stays cleared."""
+        self._unsettled = self._unsettled or bool(stops)
         for stop in stops:
             if core.latch.add(stop):
                 core.store.note(stop)
@@ -441,6 +443,10 @@ class Warden:
             os.read(self._core.store.fileno(), 8)
         except BlockingIOError:
             pass
+        keeper = self._core.keeper
+        if self._unsettled and keeper is not None:
+            keeper.settle(self._core.store.durable)
+            self._unsettled = bool(keeper_link.left_orders(self._place))
 
     # --- the end ------------------------------------------------------------------
 

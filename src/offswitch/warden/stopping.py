@@ -114,6 +114,8 @@ class Stopper:
             core.store.note(stop)
         core.store.sync()
         self._record(press, levels)
+        if core.keeper is not None:
+            core.keeper.obeyed([stop.nonce for stop in stops])
         return press
 
     def enforce(self, row: Tracked, why: str) -> None:
