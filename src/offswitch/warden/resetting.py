@@ -109,7 +109,7 @@ class Resetter:
         core = self._core
         scope = parse_scope(str(message.get("scope", "")))
         reason = str(message.get("reason", "")).strip()
-        if not reason:
+        if not reason and not message.get("digest"):
             raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
         stops = core.latch.within(scope)
         if not stops:
