@@ -457,6 +457,7 @@ class Stopper:
                 level=stop.level.label,
                 channel=stop.channel,
                 given_us=stop.time_us,
+                accepted_mono_us=press.accepted_ns // 1000,
                 prior=press.prior,
                 state={row.target.name: row.state.value for row in press.rows},
             )
