@@ -1,11 +1,12 @@
-"""Which requirement and which ruling is met by which test: `docs/requirements.md`, kept true.
+"""Which requirement and ruling is met by which test: two pages of `docs/`, kept true.
 
-The page is half written by hand (what an ID asks, what is left to do) and half read from the
-tests: a test whose function name bears an ID, `test_REC_1_a_flipped_bit_is_found`, shows it.
-From the two follows the state: *met* (shown, nothing left), *partly* (shown, something left),
-*open* (not shown, so something must be left).
+`requirements.md` is half written by hand (what an ID asks, what is left to do) and half read
+from the tests: a test whose function name bears an ID, `test_REC_1_a_flipped_bit_is_found`,
+shows it. From the two follows the state: *met* (shown, nothing left), *partly* (shown,
+something left), *open* (not shown, so something must be left). `threat-model.md` gets the
+tests of its rulings in the same way.
 
-Run as a program it writes the page anew; a test compares page and tests.
+Run as a program it writes both anew; a test compares pages and tests.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "requirements.md"
+THREATS = ROOT / "docs" / "threat-model.md"
 GROUPS = ["SR", "MON", "DET", "DEC", "ACT", "VER", "RST", "DRL", "REC", "REP", "HMI", "SEC", "REL"]
 NOTHING = "-"
 """What stands in a cell that holds nothing."""
 _ID = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(GROUPS)})_(\d+)(?![0-9])")
 _ROW = re.compile(r"^\| (?P<id>[A-Z]+-\d+) \| (?P<asks>.*?) \| .*? \| .*? \| (?P<left>.*?) \|$")
+_RULING = re.compile(
+    r"^\| (?P<id>SR-\d+) \| (?P<ruling>.*?) \| (?P<defence>.*?) \| .*? \| (?P<residual>.*?) \|$"
+)
 _COUNTS = re.compile(r"^Of \d+ .*$", re.MULTILINE)
 
 
@@ -46,8 +51,11 @@ class Row:
 
     def line(self, tests: list[str]) -> str:
         """Write the row."""
-        shown = "<br>".join(f"`{name}`" for name in tests) or NOTHING
-        return f"| {self.id} | {self.asks} | {self.state(tests)} | {shown} | {self.left} |"
+        return f"| {self.id} | {self.asks} | {self.state(tests)} | {_cell(tests)} | {self.left} |"
+
+
+def _cell(tests: list[str]) -> str:
+    return "<br>".join(f"`{name}`" for name in tests) or NOTHING
 
 
 def ids_of(name: str) -> set[str]:
@@ -91,12 +99,26 @@ def page_with(page: str, tests: dict[str, list[str]]) -> str:
     return _COUNTS.sub(f"Of {len(rows)} IDs: {counts}.", "\n".join(lines) + "\n", count=1)
 
 
+def threats_with(page: str, tests: dict[str, list[str]]) -> str:
+    """Give the threat model with the tests of its rulings as they are now."""
+    lines = []
+    for line in page.splitlines():
+        found = _RULING.match(line)
+        if found:
+            one, ruling, defence, residual = found.groups()
+            line = f"| {one} | {ruling} | {defence} | {_cell(tests.get(one, []))} | {residual} |"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
-    """Write the page anew."""
-    before = PAGE.read_text()
-    after = page_with(before, shown_by())
-    PAGE.write_text(after)
-    sys.stdout.write("unchanged\n" if before == after else f"{PAGE.relative_to(ROOT)} written\n")
+    """Write both pages anew."""
+    tests = shown_by()
+    for path, write in ((PAGE, page_with), (THREATS, threats_with)):
+        before = path.read_text()
+        after = write(before, tests)
+        path.write_text(after)
+        sys.stdout.write(f"{path.name}: {'unchanged' if before == after else 'written anew'}\n")
     return 0
 
 

@@ -9,10 +9,12 @@ import pytest
 from requirements_table import (
     NOTHING,
     PAGE,
+    THREATS,
     ids_of,
     page_with,
     rows_of,
     shown_by,
+    threats_with,
 )
 
 NUMBERS = {"SR": 26, "MON": 6, "DET": 7, "DEC": 8, "ACT": 13, "VER": 6, "RST": 8}
@@ -34,6 +36,8 @@ THE_SPINE = {
 def test_the_page_is_what_the_tests_show() -> None:
     page = PAGE.read_text()
     assert page == page_with(page, shown_by()), "run scripts/requirements-table"
+    threats = THREATS.read_text()
+    assert threats == threats_with(threats, shown_by()), "run scripts/requirements-table"
 
 
 def test_every_requirement_and_ruling_stands_on_the_page_once() -> None:
