@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from offswitch.config.crosscheck import Implicit, problems
 from offswitch.config.declared import Config, Rule
 from offswitch.config.lines import Path, key_lines, line_of
+from offswitch.config.section import SensorSection
 from offswitch.config.trust import others_could_write
 from offswitch.errors import BadConfig
 from offswitch.plugins import DETECTORS, SENSORS, Plugin, installed
@@ -46,12 +47,17 @@ class Kinds:
     def implicit(self) -> Implicit:
         """The sensors that every target has without a word in the file, by name."""
         return {
-            plugin.cls.IMPLICIT: lambda target, one=plugin: one.cls.Settings(
-                name=one.cls.IMPLICIT, target=target, kind=one.kind
-            )
+            plugin.cls.IMPLICIT: partial(_implicit, plugin)
             for plugin in self.sensors.values()
             if getattr(plugin.cls, "IMPLICIT", None)
         }
+
+
+def _implicit(plugin: Plugin, target: str) -> SensorSection:
+    """Make the section that a target has without a word in the file."""
+    cls = plugin.cls
+    section: SensorSection = cls.Settings(name=cls.IMPLICIT, target=target, kind=plugin.kind)
+    return section
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +113,13 @@ def config_model(kinds: Kinds) -> type[Config]:
     return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
 
-def _one_of(plugins: Mapping[str, Plugin]) -> Any:
+def _one_of(plugins: Mapping[str, Plugin]) -> Any:  # noqa: ANN401 - a type made at run time
     """Make the type *one of these kinds*, told apart by the key `kind`."""
     settings = [plugin.cls.Settings for plugin in plugins.values()]
-    if len(settings) < 2:
-        return settings[0] if settings else None
+    if not settings:
+        return None
+    if len(settings) == 1:
+        return settings[0]
     return Annotated[reduce(or_, settings), Field(discriminator="kind")]
 
 
@@ -221,7 +229,7 @@ def _keys_of(plugins: Mapping[str, Plugin], table: Mapping[str, Any]) -> list[st
     return list(plugin.cls.Settings.model_fields) if plugin else []
 
 
-def _walk(model: Any, path: Path) -> list[str]:
+def _walk(model: type[Config], path: Path) -> list[str]:
     """Follow a path of keys through the models; the keys of the last one."""
     schema_: dict[str, Any] = model.model_json_schema()
     here = schema_

@@ -13,6 +13,9 @@ import stat
 
 __all__ = ["others_could_write"]
 
+_MOST = 1000
+"""Folders and links looked at, however they are knotted together."""
+
 
 def others_could_write(path: str, uid: int) -> list[str]:
     """List why somebody else than root and `uid` could change what `path` holds; empty: nobody.
@@ -28,7 +31,7 @@ def others_could_write(path: str, uid: int) -> list[str]:
 
 def _look(path: str, uid: int, reasons: list[str], seen: set[str]) -> None:
     """Look at `path` and everything above it."""
-    if path in seen or len(seen) > 1000:
+    if path in seen or len(seen) > _MOST:
         return
     seen.add(path)
     parent = os.path.dirname(path)

@@ -22,7 +22,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from offswitch.decide.people import People, read_people, write_person
+from offswitch.decide.people import NOBODY, People, read_people, write_person
 from offswitch.decide.sshsig import parse_signature
 from offswitch.decide.totp import CodeBook
 from offswitch.errors import Refused, Storage
@@ -66,7 +66,7 @@ class Authority:
     """The mode in force and the people known."""
 
     mode: Mode
-    people: People = People(())
+    people: People = NOBODY
     problem: str = ""
     """What is wrong with the authority file, for people; empty: nothing."""
 
@@ -149,10 +149,10 @@ def read_authority(home: str, owner_uid: int) -> Authority:
         word = _read_word(f"{home}/authority", owner_uid)
         mode = Mode.LOCAL if word is None else Mode(word)
     except Refused as error:
-        return Authority(Mode.PEOPLE, People(()), error.message)
+        return Authority(Mode.PEOPLE, NOBODY, error.message)
     except ValueError:
         problem = f"{home}/authority holds neither local nor people: nobody may reset"
-        return Authority(Mode.PEOPLE, People(()), problem)
+        return Authority(Mode.PEOPLE, NOBODY, problem)
     if mode is Mode.LOCAL:
         return Authority(mode)
     return Authority(mode, read_people(home, owner_uid))

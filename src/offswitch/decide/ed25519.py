@@ -27,6 +27,7 @@ _D = -121665 * pow(121666, -1, _P) % _P
 _TWO_D = 2 * _D % _P
 _SQRT_MINUS_1 = pow(2, (_P - 1) // 4, _P)
 _WIDTH = 5
+_KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 
 _Point: TypeAlias = tuple[int, int, int, int]
 _IDENTITY: _Point = (0, 1, 1, 0)
@@ -37,7 +38,7 @@ _BASE: _Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether `signature` is that of `message` under `public_key`; never raises."""
-    if len(public_key) != 32 or len(signature) != 64:
+    if len(public_key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
         return False
     s = int.from_bytes(signature[32:], "little")
     key = _decode(public_key)

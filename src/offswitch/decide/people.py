@@ -22,7 +22,7 @@ from offswitch.decide.sshsig import PublicKey, parse_key
 from offswitch.decide.totp import read_secret
 from offswitch.errors import Busy, OffswitchError, Refused, Storage, Usage
 
-__all__ = ["People", "Person", "read_people", "write_person"]
+__all__ = ["NOBODY", "People", "Person", "read_people", "write_person"]
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 _MAX_FILE = 16 * 1024
@@ -57,6 +57,10 @@ class People:
     def of_name(self, name: str) -> Person | None:
         """Give the person of that name."""
         return next((person for person in self.persons if person.name == name), None)
+
+
+NOBODY = People(())
+"""What is known where nothing is known."""
 
 
 def _own_bytes(path: str, owner_uid: int) -> bytes:

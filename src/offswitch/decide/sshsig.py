@@ -32,6 +32,8 @@ _TOKEN = b"sk-ssh-ed25519@openssh.com"
 _HASHES = {b"sha256": hashlib.sha256, b"sha512": hashlib.sha512}
 _TOUCHED = 0x01
 _LONGEST = 8192
+_POINT_BYTES = 32
+_LEAST_LINES, _LEAST_WORDS = 3, 2
 _HINT = "sign the digest anew: printf %s DIGEST | ssh-keygen -Y sign -n offswitch-reset -f KEY"
 
 
@@ -107,7 +109,7 @@ def _key(data: bytes) -> PublicKey:
     point = reader.string()
     application = reader.string() if kind == _TOKEN else b""
     reader.end()
-    if len(point) != 32:
+    if len(point) != _POINT_BYTES:
         raise Refused(f"an Ed25519 key of {len(point)} bytes", _HINT)
     return PublicKey(kind.decode(), point, application)
 
@@ -122,7 +124,7 @@ def _base64(text: str, what: str) -> bytes:
 def parse_key(line: str) -> PublicKey:
     """Read one line of a `.pub` or `authorized_keys` file without options."""
     words = line.split()
-    if len(words) < 2 or len(line) > _LONGEST:
+    if len(words) < _LEAST_WORDS or len(line) > _LONGEST:
         raise Refused("that is no line of an SSH public key", "paste the line of the .pub file")
     key = _key(_base64(words[1], "the public key"))
     if key.kind != words[0]:
@@ -133,7 +135,11 @@ def parse_key(line: str) -> PublicKey:
 def parse_signature(armoured: str) -> Signature:
     """Read an armoured signature; `Refused` says what is wrong with it."""
     lines = armoured.strip().splitlines()
-    if len(armoured) > _LONGEST or len(lines) < 3 or (lines[0], lines[-1]) != (_BEGIN, _END):
+    if (
+        len(armoured) > _LONGEST
+        or len(lines) < _LEAST_LINES
+        or (lines[0], lines[-1]) != (_BEGIN, _END)
+    ):
         raise Refused("that is no SSH signature", _HINT)
     reader = _Reader(_base64("".join(lines[1:-1]), "the signature"), "the signature")
     if reader.take(6) != _MAGIC or reader.take(4) != b"\0\0\0\1":

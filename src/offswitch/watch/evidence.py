@@ -2,7 +2,7 @@
 
 One file a sensor, JSON lines, the last 10,000 changes at the least: when it holds twice as
 many, the older half is dropped. Values keep their SQLite type, so that a row can be put
-back exactly: text as text (bytes that are no UTF-8 as lone surrogates, `\\udcXX`), a blob
+back exactly: text as text (bytes that are no UTF-8 as lone surrogates), a blob
 as `{"blob": hex}`, a real that JSON cannot write as `{"real": "inf"}`. Written after the
 readings were sent, never before; a full disk loses evidence and stops nothing.
 """
@@ -24,7 +24,7 @@ KEPT = 10_000
 _CHUNK = 1 << 20
 
 
-def _plain(value: Value) -> Any:
+def _plain(value: Value) -> Any:  # noqa: ANN401 - where values become JSON
     if isinstance(value, bytes):
         return {"blob": value.hex()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -32,7 +32,7 @@ def _plain(value: Value) -> Any:
     return value
 
 
-def _value(plain: Any) -> Value:
+def _value(plain: Any) -> Value:  # noqa: ANN401
     if isinstance(plain, dict):
         return bytes.fromhex(plain["blob"]) if "blob" in plain else float(plain["real"])
     value: Value = plain

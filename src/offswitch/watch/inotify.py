@@ -60,7 +60,8 @@ class Inotify:
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable."""
-        return self._fd
+        fd: int = self._fd
+        return fd
 
     def add_file(self, path: str, mask: int = MODIFIED) -> int:
         """Watch a file (never through a link); gives the watch's number."""

@@ -1,1 +1,1 @@
-"""Detectors: one a file, the maths in its docstring. A plugin of the group `offswitch.detectors`."""
+"""Detectors, plugins of the group `offswitch.detectors`: one a file, the maths in its docstring."""

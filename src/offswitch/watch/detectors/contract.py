@@ -40,3 +40,11 @@ class Detector(Protocol):
     def update(self, mono_us: int, value: float) -> Verdict:
         """Take in one reading (monotonic microseconds, never falling) and give the verdict."""
         ...
+
+    def rearm(self) -> None:
+        """Let the alarm fall: a person has reset what it stopped.
+
+        What is normal stays learnt; what led to this alarm is forgotten, so that what was
+        started again is judged by what it does now.
+        """
+        ...

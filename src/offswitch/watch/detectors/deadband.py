@@ -46,7 +46,7 @@ class Deadband:
         self.raised = False
 
     def update(self, mono_us: int, *, beyond: bool, inside: bool) -> bool:
-        """Take in where the value is: `beyond` the limit, well `inside`, or in the band (neither)."""
+        """Take in where the value is: `beyond` the limit, well `inside`, or in the band."""
         if beyond:
             self._inside_since = None
             if self._beyond_since is None:
@@ -62,3 +62,8 @@ class Deadband:
         elif mono_us - self._inside_since >= self._clear_after:
             self.raised = False
         return self.raised
+
+    def rearm(self) -> None:
+        """Let the alarm fall at once."""
+        self._beyond_since = self._inside_since = None
+        self.raised = False

@@ -1,7 +1,7 @@
 """Rate: how much came in the last `per`, of a series that says how much is new.
 
     rate  = sum of the readings with  now - per < time <= now
-    score = rate / above;  beyond when rate > above, inside when rate < above × (1 - deadband)
+    score = rate / above;  beyond when rate > above, inside when rate < above * (1 - deadband)
 
 The window slides, so a burst counts wherever it falls. Readings closer together than a
 256th of the window are kept as one (with the later time, so they are never forgotten too
@@ -12,6 +12,7 @@ early), which bounds the memory however fast the target writes. Negative reading
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Annotated, ClassVar, Literal
 
@@ -62,9 +63,14 @@ class Rate:
                 recent.append((mono_us, mono_us, value))
         while recent and recent[0][1] <= mono_us - self._settings.per:
             recent.popleft()
-        rate = sum(total for _, _, total in recent) if value == value else value
+        rate = sum(total for _, _, total in recent) if not math.isnan(value) else value
         inside = rate < above * (1 - self._settings.deadband) or (above == 0 and rate == 0)
         raised = self._alarm.update(mono_us, beyond=rate > above, inside=inside)
         score = rate / above if above else 1 + rate
         per = format_duration(self._settings.per)
         return Verdict(score, raised, f"{rate:g} in {per}, limit {above:g}")
+
+    def rearm(self) -> None:
+        """Let the alarm fall, and forget what led to it."""
+        self._recent.clear()
+        self._alarm.rearm()

@@ -1,8 +1,8 @@
 """Robust range: the value is far outside of where it has recently been.
 
     centre = median of the last `window` readings before this one
-    spread = 1.4826 × median of |reading - centre|, at least `floor` and 1 % of |centre|
-    score  = |value - centre| / (width × spread);  beyond when score > 1
+    spread = 1.4826 * median of |reading - centre|, at least `floor` and 1 % of |centre|
+    score  = |value - centre| / (width * spread);  beyond when score > 1
 
 1.4826 makes the spread that of a standard deviation where readings are normal (Hampel
 1974; Rousseeuw and Croux 1993). Up to half of the window may be outliers without moving
@@ -15,6 +15,7 @@ it says nothing, and a rule should not rest on it alone that early.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from statistics import median
 from typing import Annotated, ClassVar, Literal, Self
@@ -84,7 +85,11 @@ class RobustRange:
             away = max(-away, 0.0)
         score = abs(away) / (settings.width * spread)
         raised = self._alarm.update(mono_us, beyond=score > 1, inside=score < 1 - settings.deadband)
-        if value == value and abs(value) != float("inf"):
+        if math.isfinite(value):
             self._past.append(value)
         low, high = centre - settings.width * spread, centre + settings.width * spread
         return Verdict(score, raised, f"{value:g}, usual {low:g} to {high:g}")
+
+    def rearm(self) -> None:
+        """Let the alarm fall."""
+        self._alarm.rearm()

@@ -63,3 +63,7 @@ class Threshold:
             mono_us, beyond=excess > 0, inside=excess < -self._settings.deadband or excess <= -1
         )
         return Verdict(1 + excess, raised, f"{value:g}, {limit}")
+
+    def rearm(self) -> None:
+        """Let the alarm fall."""
+        self._alarm.rearm()

@@ -54,6 +54,8 @@ _SETTINGS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-16384",
 )
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_NOT_YET = {sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_CANTLOCK}
 _text = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
@@ -279,13 +281,8 @@ class Database:
     @staticmethod
     def _busy(error: sqlite3.OperationalError) -> bool:
         """Tell whether trying again may help: locked, or an index that is just being set up."""
-        passing = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
         code = error.sqlite_errorcode
-        return (
-            code & 0xFF in passing
-            or code == sqlite3.SQLITE_READONLY_CANTINIT
-            or (code == sqlite3.SQLITE_READONLY_CANTLOCK)
-        )
+        return code & 0xFF in _BUSY or code in _NOT_YET
 
     @staticmethod
     def _data_version(connection: sqlite3.Connection) -> int:

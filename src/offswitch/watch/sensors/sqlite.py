@@ -244,7 +244,7 @@ class Sqlite:
                     yield Sample("shift", abs(column.mean - base.mean) / unit, labels)
 
     def _nothing_new(self, now_us: int) -> Glance:
-        """No commit since the last look: look again soon after a write, else tell that all is quiet."""
+        """No commit since the last look: look again soon after a write, else tell of the quiet."""
         again_us = None
         if self._step < len(_STEPS_US):
             again_us = _STEPS_US[self._step]
@@ -258,7 +258,7 @@ class Sqlite:
         return Glance([*self._told(quiet), *self._columns()], again_us=again_us)
 
     def _gone(self, now_us: int) -> Glance:
-        """The file is not there: all rows that were known are deleted; before the first look, wait."""
+        """The file is not there: all known rows are deleted; before the first look, wait."""
         if not self._known:
             return Glance(absent=True)
         diffs = {table: diff(table, before, None) for table, before in self._known.items()}

@@ -1,0 +1,46 @@
+"""A rule in force: which channels, how they vote, who decides, what is ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from offswitch.decide.votes import OnFailed, Vote
+from offswitch.model.level import Level
+from offswitch.model.scope import Scope
+
+__all__ = ["Act", "Rule"]
+
+
+class Act(StrEnum):
+    """What a rule does when its vote trips."""
+
+    SHADOW = "shadow"
+    """Notes that it would have stopped."""
+    ADVISE = "advise"
+    """Asks a person."""
+    AUTO = "auto"
+    """Stops by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One trip function, as declared and checked."""
+
+    name: str
+    target: str
+    scope: Scope
+    level: Level
+    act: Act
+    vote: Vote
+    on_failed: OnFailed
+    decider: str
+    """`AUTO`, `HUMAN-1` or `HUMAN-2` (DEC-1)."""
+    harm: str
+    time_to_harm_us: int
+    false_stop_cost: str
+
+    @property
+    def by(self) -> str:
+        """Who orders, as orders and entries say it."""
+        return f"rule:{self.name}"

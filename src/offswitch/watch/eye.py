@@ -1,0 +1,182 @@
+"""An eye: a process that hosts sensors, so that what is hostile is looked at apart.
+
+    python -I -m offswitch.watch.eye --link FD
+
+Over the link come `{"open": {settings of a sensor}}` (with the descriptor of its evidence
+file), `{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as soon as
+they are there, `{"sensor", "target", "mono_us", "wall_us", "samples", "problem", "absent"}`.
+The end of the link is the end of the eye.
+
+A sensor looks when its descriptor wakes it, when it asked to look again, and at its
+interval. One that raises has failed at that look, and says so; it is not retried faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import os
+import select
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.clock import Clock, SystemClock
+from offswitch.config.section import SensorSection
+from offswitch.control import frames
+from offswitch.errors import OffswitchError
+from offswitch.plugins import SENSORS, installed
+from offswitch.watch.confine import confine
+from offswitch.watch.evidence import Evidence
+from offswitch.watch.sensors.contract import CellFacts, Glance, Sample, Sensor, SensorContext
+
+__all__ = ["main"]
+
+_BATCH = 400
+_LINK_TIMEOUT_S = 5.0
+_MOST_FILES = 32
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One sensor and when it looks next."""
+
+    section: SensorSection
+    sensor: Sensor
+    evidence: Evidence | None
+    due_us: int
+
+
+class Eye:
+    """Hosts sensors and sends what they see."""
+
+    def __init__(self, link: socket.socket, clock: Clock) -> None:
+        """Serve the link; the kinds of sensors are those that are installed."""
+        self._link = link
+        self._clock = clock
+        self._kinds = installed(SENSORS)
+        self._cells: dict[str, CellFacts] = {}
+        self._seats: dict[tuple[str, str], _Seat] = {}
+
+    def serve(self) -> None:
+        """Look and listen until the link ends."""
+        while True:
+            woken = self._wait()
+            if self._link.fileno() in woken and not self._take():
+                return
+            now_us = self._clock.mono_us()
+            for seat in list(self._seats.values()):
+                if seat.due_us <= now_us or any(fd in woken for fd in seat.sensor.wake()):
+                    self._look(seat)
+
+    def _wait(self) -> set[int]:
+        """Wait for the link, for what wakes a sensor, or for the next look."""
+        poller = select.poll()
+        poller.register(self._link, select.POLLIN)
+        for seat in self._seats.values():
+            for fd in seat.sensor.wake():
+                poller.register(fd, select.POLLIN | select.POLLPRI)
+        due_us = min((seat.due_us for seat in self._seats.values()), default=None)
+        wait_ms = None if due_us is None else max(due_us - self._clock.mono_us(), 0) / 1000
+        return {fd for fd, _events in poller.poll(wait_ms)}
+
+    def _take(self) -> bool:
+        """Take one message of the loop's; false at the end of the link."""
+        received = frames.receive(self._link)
+        if received is None:
+            return False
+        message, fds = received
+        if "cells" in message:
+            self._cells.clear()
+            for target, facts in message["cells"].items():
+                path, pids, log = facts["path"], tuple(facts["pids"]), facts["log"]
+                self._cells[target] = CellFacts(path, pids, log, facts["state"])
+        if "open" in message:
+            self._open(message["open"], fds)
+        if "close" in message:
+            seat = self._seats.pop((message["close"][0], message["close"][1]), None)
+            if seat is not None:
+                seat.sensor.close()
+        return True
+
+    def _open(self, raw: dict[str, Any], fds: Sequence[int]) -> None:
+        cls = self._kinds[raw["kind"]].cls
+        section: SensorSection = cls.Settings.model_validate(raw)
+        evidence = Evidence(fds[0]) if fds else None
+        sensor: Sensor = cls(section, SensorContext(self._clock, self._cells, evidence))
+        key = (section.name, section.target)
+        self._seats[key] = _Seat(section, sensor, evidence, self._clock.mono_us())
+
+    def _look(self, seat: _Seat) -> None:
+        try:
+            glance = seat.sensor.look()
+        except Exception as error:  # noqa: BLE001 - a plugin's edge: it has failed, and is said to
+            glance = Glance(problem=f"the sensor failed: {error!r}"[:500])
+        every_us = seat.section.every
+        wait_us = every_us if glance.again_us is None else min(glance.again_us, every_us)
+        self._send(seat, glance)
+        seat.due_us = self._clock.mono_us() + wait_us
+
+    def _send(self, seat: _Seat, glance: Glance) -> None:
+        """Send what was seen, if it says anything."""
+        if not (glance.samples or glance.problem or glance.absent):
+            return
+        head = {
+            "sensor": seat.section.name,
+            "target": seat.section.target,
+            "mono_us": self._clock.mono_us(),
+            "wall_us": self._clock.wall_us(),
+            "problem": glance.problem,
+            "absent": glance.absent,
+            "note": seat.evidence.problem if seat.evidence is not None else "",
+        }
+        for batch in _batches(glance.samples):
+            frames.send(self._link, {**head, "samples": [_sample(one) for one in batch]})
+
+
+def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    """Cut so that a frame never grows too long; one empty batch where there is nothing."""
+    for at in range(0, max(len(samples), 1), _BATCH):
+        yield samples[at : at + _BATCH]
+
+
+def _sample(sample: Sample) -> list[Any]:
+    # JSON knows no "not a number": None says that the value cannot be known.
+    value = None if math.isnan(sample.value) else sample.value
+    labels = {key: _plain(text) for key, text in sample.labels.items()}
+    return [sample.what, value, labels, {key: _plain(text) for key, text in sample.detail.items()}]
+
+
+def _plain(text: str) -> str:
+    """Make text that every encoder takes: what is no UTF-8 is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()[:1000]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve one link until it ends."""
+    parser = argparse.ArgumentParser(prog="offswitch.watch.eye")
+    parser.add_argument("--link", type=int, required=True)
+    given = parser.parse_args(argv)
+    with socket.socket(fileno=given.link) as link:
+        link.settimeout(_LINK_TIMEOUT_S)
+        eye = Eye(link, SystemClock())
+        refused = confine()
+        os.umask(0o077)
+        # Rows come and go by the ten thousand, never in cycles: the collector would only
+        # stand between a write and its discovery.
+        gc.freeze()
+        gc.set_threshold(200_000, 50, 50)
+        try:
+            frames.send(link, {"ready": os.getpid(), "refused": refused})
+            eye.serve()
+        except (OSError, OffswitchError, ValueError, KeyError) as error:
+            sys.stderr.write(f"offswitch eye: {error!r}\n")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,446 @@
+"""The loop that joins eyes, detectors, rules and the warden. One thread, nothing in it waits.
+
+For each reading: the detectors of its series, the rules of those, the arbiter; a decision
+to stop goes to the warden in the same breath. Only then is anything recorded. In between,
+four times in the shortest interval and at least ten times a second: what has fallen
+silent, which cells there are, what `status` shall show.
+
+What an eye says is believed for its own sensors only: which source a reading belongs to
+follows from the link that it came over, never from what it says (SR-6).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.clock import Clock
+from offswitch.config.declared import Rule as DeclaredRule
+from offswitch.config.load import Loaded
+from offswitch.config.section import SensorSection
+from offswitch.config.series import parse_series
+from offswitch.control.place import Place
+from offswitch.decide.arbiter import FRESH, Known, Standing, decide
+from offswitch.decide.rules import Act, Rule
+from offswitch.decide.votes import Channel, OnFailed, Vote
+from offswitch.model.decision import Choice, Decision
+from offswitch.model.entry import EntryKind
+from offswitch.model.level import parse_level
+from offswitch.model.reading import series as spell
+from offswitch.model.scope import parse_scope
+from offswitch.model.target import Target
+from offswitch.watch.channels import Judge, Source, shown_signals
+from offswitch.watch.eyes import EyeLink
+from offswitch.watch.scribe import Scribe
+from offswitch.watch.warden_link import WardenLink
+
+__all__ = ["Watch", "rule_of"]
+
+_CELLS_US = 250_000
+_REPORT_US = 500_000
+_LONGEST_TICK_US = 100_000
+_SHORTEST_TICK_US = 5_000
+_CHASE_US = 2_000
+_HUNG_INTERVALS = 10
+_HUNG_LEAST_US = 5_000_000
+_RUNNING = {"running", "restricted", "draining", "stopping", "frozen"}
+
+Message = dict[str, Any]
+
+
+def rule_of(declared: DeclaredRule) -> Rule:
+    """Make the rule that a table of the configuration declares."""
+    return Rule(
+        name=declared.name,
+        target=declared.target,
+        scope=parse_scope(declared.scope),
+        level=parse_level(declared.stop.level),
+        act=Act(declared.act),
+        vote=Vote(declared.vote),
+        on_failed=OnFailed(declared.on_failed),
+        decider=declared.decider.value,
+        harm=declared.harm,
+        time_to_harm_us=declared.time_to_harm,
+        false_stop_cost=declared.false_stop_cost,
+    )
+
+
+@dataclass(slots=True)
+class _Bench:
+    """A rule with its channels and what it decided last."""
+
+    rule: Rule
+    judges: list[Judge]
+    standing: Standing = FRESH
+    latched: bool = False
+
+
+class Watch:
+    """Everything of one watch process."""
+
+    def __init__(self, place: Place, loaded: Loaded, clock: Clock) -> None:
+        """Watch for the installation at `place` as `loaded` says."""
+        self._place = place
+        self._loaded = loaded
+        self._clock = clock
+        self._warden = WardenLink(place, clock)
+        self._scribe = Scribe(place, clock)
+        self._eyes: dict[str, EyeLink] = {}
+        self._sources: dict[tuple[str, str], Source] = {}
+        self._eye_of: dict[tuple[str, str], str] = {}
+        self._by_series: dict[tuple[str, str, str], list[tuple[_Bench, Judge]]] = {}
+        self._benches: list[_Bench] = []
+        self._cells: dict[str, Message] = {}
+        self._targets: dict[str, Target] = {}
+        self._warden_pid = 0
+        self._cells_us = self._report_us = self._tick_us = 0
+        self._pending: list[tuple[Decision, str]] = []
+        self._claimed: set[tuple[str, str, str, int]] = set()
+        self.running = True
+        for section in loaded.config.sensor:
+            self._add_source(section)
+        for declared in loaded.config.rule:
+            self._add_rule(declared)
+        every = [source.section.every for source in self._sources.values()]
+        self._tick = max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
+
+    # --- wiring -------------------------------------------------------------------
+
+    def _add_source(self, section: SensorSection) -> Source:
+        key = (section.name, section.target)
+        known = self._sources.get(key)
+        if known is not None:
+            return known
+        cls = self._loaded.kinds.sensors[section.kind].cls
+        source = self._sources[key] = Source(section, cls.SIGNAL, self._clock.mono_us())
+        name = f"sensor {section.name}" if cls.ISOLATED else "cells"
+        eye = self._eyes.get(name)
+        if eye is None:
+            eye = self._eyes[name] = EyeLink(name, self._clock)
+        self._eye_of[key] = name
+        evidence = self._evidence(section.name) if cls.ISOLATED else None
+        eye.open(section.model_dump(mode="json"), evidence)
+        return source
+
+    def _evidence(self, name: str) -> str:
+        folder = f"{self._place.home}/evidence"
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return f"{folder}/{name}.jsonl"
+
+    def _add_rule(self, declared: DeclaredRule) -> None:
+        bench = _Bench(rule_of(declared), [])
+        for section in declared.detectors:
+            name = parse_series(section.series)
+            make = self._loaded.kinds.implicit.get(name.sensor)
+            if make is not None:
+                source = self._add_source(make(declared.target))
+            else:
+                source = next(one for key, one in self._sources.items() if key[0] == name.sensor)
+            detector = self._loaded.kinds.detectors[section.kind].cls(section)
+            judge = Judge(section, detector, source)
+            bench.judges.append(judge)
+            key = (*source.key, section.series)
+            self._by_series.setdefault(key, []).append((bench, judge))
+        self._benches.append(bench)
+
+    # --- the loop -----------------------------------------------------------------
+
+    def run(self) -> None:
+        """Watch until `running` is false."""
+        for eye in self._eyes.values():
+            eye.start()
+        self._scribe.add(EntryKind.RESTART, {"process": "watch", "pid": os.getpid()})
+        self._scribe.add(EntryKind.CONFIG, self._in_force())
+        try:
+            while self.running:
+                self._wait()
+                for eye in list(self._eyes.values()):
+                    for message in eye.messages():
+                        self._hear(eye, message)
+                now_us = self._clock.mono_us()
+                if now_us - self._tick_us >= self._tick:
+                    self._tick_us = now_us
+                    self._tick_all(now_us)
+                self._pump()
+        finally:
+            self.close()
+
+    def _wait(self) -> None:
+        poller = select.poll()
+        for eye in self._eyes.values():
+            fd = eye.fileno()
+            if fd is not None:
+                poller.register(fd, select.POLLIN)
+        waits = [*self._warden.waits()]
+        scribe = self._scribe.wait()
+        for fd, writing in [*waits, *([scribe] if scribe else [])]:
+            poller.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
+        due_us = self._tick_us + self._tick - self._clock.mono_us()
+        if self._warden.chasing():
+            due_us = min(due_us, _CHASE_US)
+        poller.poll(max(due_us, 0) / 1000)
+
+    def close(self) -> None:
+        """End the eyes and hang up."""
+        for eye in self._eyes.values():
+            eye.end()
+        self._warden.close()
+        self._scribe.close()
+
+    def _pump(self) -> None:
+        """Talk with the warden; and only after that record what was decided."""
+        for press in self._warden.pump():
+            if press.answer.get("confirmed") is not True:
+                self._scribe.add(
+                    EntryKind.NOTE,
+                    {
+                        "what": "a rule's stop is not confirmed",
+                        "rule": press.decision.by,
+                        "order": press.order,
+                    },
+                )
+        for decision, nonce in self._pending:
+            self._record(decision, nonce)
+        self._pending.clear()
+        self._scribe.pump()
+
+    # --- readings -----------------------------------------------------------------
+
+    def _hear(self, eye: EyeLink, message: Message) -> None:
+        """Take in what an eye saw; stop at once what must be stopped."""
+        key = (str(message.get("sensor")), str(message.get("target")))
+        source = self._sources.get(key)
+        if source is None or self._eye_of.get(key) != eye.name:
+            return
+        mono_us, wall_us = self._clock.mono_us(), self._clock.wall_us()
+        before, note = source.state, source.note
+        source.hear(
+            mono_us,
+            problem=str(message.get("problem", ""))[:1000],
+            absent=bool(message.get("absent")),
+            note=str(message.get("note", ""))[:1000],
+        )
+        touched: dict[int, _Bench] = {}
+        for sample in message["samples"]:
+            what, value, labels, detail = sample
+            number = float("nan") if value is None else float(value)
+            series = spell(source.section.name, what, labels)
+            for bench, judge in self._by_series.get((*key, series), ()):
+                judge.feed(mono_us, wall_us, number, detail)
+                touched[id(bench)] = bench
+        if source.state is not before:
+            touched = {id(bench): bench for bench in self._of(source)}
+        for bench in touched.values():
+            self._decide(bench, mono_us, wall_us)
+        if source.state is not before or source.note != note:
+            self._tell(source, before)
+
+    def _of(self, source: Source) -> list[_Bench]:
+        return [
+            bench for bench in self._benches if any(one.source is source for one in bench.judges)
+        ]
+
+    def _decide(self, bench: _Bench, mono_us: int, wall_us: int) -> None:
+        rule = bench.rule
+        channels = [judge.state(mono_us, wall_us) for judge in bench.judges]
+        decision, bench.standing = decide(
+            rule,
+            channels,
+            self._known(rule),
+            bench.standing,
+            mono_us=mono_us,
+            wall_us=wall_us,
+        )
+        if decision is None:
+            return
+        nonce = ""
+        if decision.choice is Choice.STOP:
+            nonce = str(self._warden.stop(decision).message["nonce"])
+        self._pending.append((decision, nonce))
+
+    def _known(self, rule: Rule) -> Known:
+        running = unlatched = 0
+        for name, cell in self._cells.items():
+            if cell["state"] not in _RUNNING or not rule.scope.covers(self._targets[name]):
+                continue
+            running += 1
+            level = cell.get("level")
+            if level is None or parse_level(level) < rule.level:
+                unlatched += 1
+        return Known(running, unlatched)
+
+    def _record(self, decision: Decision, nonce: str) -> None:
+        for finding in decision.findings:
+            claim = (finding.detector, finding.target, finding.series, finding.time_us)
+            if claim not in self._claimed:
+                if len(self._claimed) > 1000:  # noqa: PLR2004 - a bound, not a meaning
+                    self._claimed.clear()
+                self._claimed.add(claim)
+                self._scribe.finding(finding)
+        prior, state = self._states(decision)
+        self._scribe.decision(decision, prior=prior, state=state, nonce=nonce)
+
+    def _states(self, decision: Decision) -> tuple[str, str]:
+        """Say in which state its scope is, and in which it will be."""
+        running = [
+            f"{name} {cell['state']}"
+            for name, cell in self._cells.items()
+            if decision.scope.covers(self._targets[name])
+        ]
+        prior = ", ".join(running[:20]) or "nothing runs in it"
+        return prior, "stop ordered" if decision.choice is Choice.STOP else prior
+
+    # --- time ---------------------------------------------------------------------
+
+    def _tick_all(self, now_us: int) -> None:
+        """Let time pass: silence, hung eyes, cells, reports."""
+        wall_us = self._clock.wall_us()
+        for eye in self._eyes.values():
+            eye.revive()
+        for source in self._sources.values():
+            before = source.state
+            if source.age(now_us):
+                self._tell(source, before)
+                for bench in self._of(source):
+                    self._decide(bench, now_us, wall_us)
+            self._replace_hung(source, now_us)
+        for bench in self._benches:
+            self._decide(bench, now_us, wall_us)
+        if not self._warden.connected:
+            return
+        if now_us - self._cells_us >= _CELLS_US:
+            self._cells_us = now_us
+            self._warden.ask({"op": "cells"}, self._take_cells)
+        if now_us - self._report_us >= _REPORT_US:
+            self._report_us = now_us
+            self._report(now_us)
+
+    def _replace_hung(self, source: Source, now_us: int) -> None:
+        """An eye that has long been silent though it lives is replaced."""
+        age_us = source.silent_us(now_us)
+        limit_us = max(_HUNG_INTERVALS * source.section.every, _HUNG_LEAST_US)
+        if source.state is Channel.STALE and age_us > limit_us:
+            eye = self._eyes[self._eye_of[source.key]]
+            if eye.fileno() is not None:
+                eye.lose()
+            source.wait(now_us)
+
+    def _tell(self, source: Source, before: Channel) -> None:
+        """Record that a source fell silent, failed, or is back: a silent one is an alarm."""
+        well = source.state is Channel.OK
+        self._scribe.add(
+            EntryKind.WATCH,
+            {
+                "what": f"sensor {source.section.name} is {source.state}",
+                "target": source.section.target,
+                "sensor": source.section.name,
+                "prior": before.value,
+                "state": source.state.value,
+                "why": source.note if well else source.problem,
+            },
+        )
+        if not well:
+            finding = source.finding(self._clock.wall_us())
+            self._claimed.add((finding.detector, finding.target, finding.series, finding.time_us))
+            self._scribe.finding(finding)
+
+    # --- the warden ---------------------------------------------------------------
+
+    def _take_cells(self, answer: Message) -> None:
+        rows = answer.get("cells")
+        if not isinstance(rows, list):
+            return
+        self._cells = {str(row["target"]): row for row in rows}
+        self._targets = {
+            name: Target(name, row.get("labels") or {}, row.get("kind") or "process")
+            for name, row in self._cells.items()
+        }
+        for name, row in self._cells.items():
+            if row["state"] in _RUNNING:
+                for make in self._loaded.kinds.implicit.values():
+                    key = self._add_source(make(name)).key
+                    self._eyes[self._eye_of[key]].revive()
+        facts = {name: _facts(row) for name, row in self._cells.items()}
+        for eye in self._eyes.values():
+            eye.tell_cells(facts)
+        self._rearm()
+        if self._warden_pid == 0:
+            self._warden_pid = -1
+            self._warden.ask({"op": "ping"}, self._take_ping)
+
+    def _rearm(self) -> None:
+        """Where a person has reset what a rule stopped, the rule judges anew."""
+        for bench in self._benches:
+            levels = [
+                cell.get("level")
+                for name, cell in self._cells.items()
+                if bench.rule.scope.covers(self._targets[name])
+            ]
+            latched = any(level is not None for level in levels)
+            if bench.latched and not latched:
+                for judge in bench.judges:
+                    judge.rearm()
+                bench.standing = FRESH
+            bench.latched = latched
+
+    def _take_ping(self, answer: Message) -> None:
+        if not answer.get("pong"):
+            self._warden_pid = 0
+            return
+        self._warden_pid = int(answer.get("pid", 0))
+        self._scribe.of(str(answer.get("installation", "")))
+
+    def _report(self, now_us: int) -> None:
+        auto: set[str] = set()
+        blind: set[str] = set()
+        for bench in self._benches:
+            if bench.rule.act is not Act.AUTO:
+                continue
+            covered = {
+                name for name, target in self._targets.items() if bench.rule.scope.covers(target)
+            }
+            auto |= covered or {bench.rule.target}
+            if bench.standing.blind:
+                blind |= covered or {bench.rule.target}
+        message = {
+            "op": "report",
+            "signals": shown_signals(list(self._sources.values()), now_us),
+            "auto": sorted(auto),
+            "blind": sorted(blind),
+            "untracked": [],
+        }
+        self._warden.ask(message, lambda _answer: None)
+
+    def _in_force(self) -> Message:
+        """Say which rules are in force, for the ledger."""
+        return {
+            "what": "rules in force",
+            "path": self._loaded.path,
+            "sha256": self._loaded.sha256,
+            "degraded": list(self._loaded.degraded),
+            "rules": [
+                {
+                    "name": bench.rule.name,
+                    "scope": bench.rule.scope.text,
+                    "level": bench.rule.level.label,
+                    "act": bench.rule.act.value,
+                    "decider": bench.rule.decider,
+                    "vote": bench.rule.vote.value,
+                }
+                for bench in self._benches
+            ],
+        }
+
+
+def _facts(row: Mapping[str, Any]) -> Message:
+    """Cut what the warden says of a cell down to what sensors need."""
+    path = row.get("path")
+    return {
+        "path": path,
+        "pids": [] if path else list(row.get("pids") or [])[:4096],
+        "log": row.get("log"),
+        "state": str(row.get("state", "")),
+    }
