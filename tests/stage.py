@@ -238,7 +238,7 @@ class Stage:
             for message in self.messages(1.0):
                 if message.get("id") == self._number:
                     seen[message["layer"]] = message["seen"]
-            if "process" in seen and not seen.get("network"):
+            if seen.get("process") and not seen.get("network"):
                 self.sockets.trip(actor.cell)  # what was being opened at the kill appears now
         return seen
 

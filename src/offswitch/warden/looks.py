@@ -16,6 +16,7 @@ does not answer. It reads no file whose content a target can delay or shape
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ __all__ = ["LAYERS", "Blind", "Look", "Seen", "look_for", "proc_is_open"]
 
 LAYERS = ("process", "network", "sweep")
 """In the order in which they are looked at: the cheapest and most urgent first."""
+_STILL_NS = 50_000_000
+"""How long the connections of a frozen cell must not move until they are said to stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class NetworkLook(Look):
         self._cgroup_id = facts.get("cgroup_id")
         self._moved_is_enough = level == "freeze"
         self._before: dict[bytes, int] | None = None
+        self._since_ns = 0
         self._diag: sock_diag.Diag | None = None
 
     def once(self) -> Seen:
@@ -132,14 +136,15 @@ class NetworkLook(Look):
         return Seen(False, f"{len(found)} sockets of it are left, such as {found[0].where()}")
 
     def _stands_still(self, found: list[sock_diag.Sock]) -> Seen:
-        """Frozen: nothing was acknowledged or received on any connection since the last look."""
-        now = {each.ident: each.moved for each in found}
-        before, self._before = self._before, now
-        if before is None:
-            return Seen(False, "its connections are being watched")
-        if all(now[ident] == before.get(ident) for ident in now):
-            return Seen(True, f"no byte passes on its {len(now)} sockets")
-        return Seen(False, "bytes still pass on its connections")
+        """Frozen: nothing was acknowledged or received on any connection for a while."""
+        now, state = time.monotonic_ns(), {each.ident: each.moved for each in found}
+        if self._before is None or state != self._before:
+            moved = self._before is not None
+            self._before, self._since_ns = state, now
+            return Seen(False, "bytes still pass on its connections" if moved else "being watched")
+        if now - self._since_ns < _STILL_NS:
+            return Seen(False, "being watched")
+        return Seen(True, f"no byte passes on its {len(state)} sockets")
 
     def close(self) -> None:
         """Close the conversation with the kernel."""
