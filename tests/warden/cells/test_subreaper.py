@@ -1,0 +1,253 @@
+"""The lower rung: what it stops, what gets away, and that it says so.
+
+A warden of an ordinary user is played by a process of this test that has become one. The
+programs are the same as on the first rung.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offswitch.control.place import Place
+from offswitch.warden import rung
+from offswitch.warden.descendants import Process, Tracker, marked, walk
+from offswitch.warden.rung import SUBREAPER_ESCAPES, Rung
+from scale import runs
+from stage import PYTHON, SABOTAGE, alive_as, until
+
+USERS = itertools.count(65_000)
+"""A user for each warden: the limit on processes is counted by user, the dead included."""
+WARDEN = """
+import json, os, sys, time
+from offswitch.control.place import Place
+from offswitch.warden import birth, cell, kernel, rung
+from offswitch.warden.limits import default_limits
+
+folder, *argv = sys.argv[1:]
+os.setresgid(*[int(os.environ["AS"])] * 3)
+os.setresuid(*[int(os.environ["AS"])] * 3)
+kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+place = Place(folder + "/home", folder + "/run")
+made = cell.create(place, "c1", uid=os.geteuid(), own_uid=False, limits=default_limits())
+null = os.open("/dev/null", os.O_RDWR)
+born = birth.spawn(made, birth.Spec(argv=tuple(argv), cwd=folder, env={"PATH": "/usr/bin:/bin"},
+    fds=(null, null, 2), uid=os.geteuid(), gid=os.getegid(), limits=default_limits()))
+print(json.dumps({"rung": rung.this_rung(place), "leader": born.pid}), flush=True)
+for line in sys.stdin:
+    began = time.monotonic()
+    done = getattr(made, line.strip())()
+    print(json.dumps({"done": done, "ms": (time.monotonic() - began) * 1000}), flush=True)
+"""
+
+
+class LowlyWarden:
+    """A warden without root, with one cell."""
+
+    def __init__(self, program: str) -> None:
+        self.uid = next(USERS)
+        self.folder = Path(tempfile.mkdtemp(prefix="offswitch-lowly-"))
+        self.folder.chmod(0o777)
+        (self.folder / "acts").touch()
+        (self.folder / "acts").chmod(0o666)
+        script = self.folder / f"{program}.py"
+        script.write_text((SABOTAGE / f"{program}.py").read_text())
+        argv = [sys.executable, "-c", WARDEN, str(self.folder), PYTHON, "-I", str(script)]
+        env = {"AS": str(self.uid), "PATH": os.environ["PATH"]}
+        self.process = subprocess.Popen(
+            argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.first = self._read()
+        until(lambda: self.acts > 0, "it acts")
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def ask(self, what: str) -> Any:  # noqa: ANN401
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        answer = self._read()
+        assert answer["ms"] < 1000, "each call is bounded"
+        return answer["done"]
+
+    def kill_all(self) -> None:
+        """Repeat the kill as a warden does, until nothing is found."""
+        until(lambda: self.ask("kill") or not self.ask("populated"), "all that is found is dead")
+
+    @property
+    def acts(self) -> int:
+        return (self.folder / "acts").stat().st_size
+
+    def close(self) -> None:
+        """Kill all that the user has, whatever the rung has missed."""
+        child = os.fork()
+        if child == 0:
+            os.setresuid(self.uid, self.uid, 1_899_999_000)
+            try:
+                os.kill(-1, 9)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        self.process.communicate()
+        until(lambda: alive_as(self.uid) == [], "nothing is left")
+        subprocess.run(["rm", "-rf", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def lowly(request: pytest.FixtureRequest) -> Iterator[LowlyWarden]:
+    warden = LowlyWarden(request.param)
+    yield warden
+    warden.close()
+
+
+CAUGHT = ("ignore_signals", "stopped", "memfd", "respawner", "pdeathsig", "namespaces", "fork_bomb")
+
+
+@pytest.mark.parametrize("program", CAUGHT)
+def test_without_root_a_stop_sweeps_to_a_fixed_point(program: str) -> None:
+    for _run in range(max(1, runs(20) // 2)):
+        lowly = LowlyWarden(program)
+        try:
+            assert lowly.first["rung"] == "subreaper"
+            lowly.kill_all()
+            before = lowly.acts
+            assert lowly.ask("pids") == []
+            assert set(alive_as(lowly.uid)) <= {lowly.process.pid}
+            assert lowly.acts == before
+        finally:
+            lowly.close()
+
+
+@pytest.mark.parametrize("lowly", ["ignore_signals"], indirect=True)
+def test_without_root_a_freeze_stops_and_a_thaw_goes_on(lowly: LowlyWarden) -> None:
+    assert lowly.ask("frozen") is False
+    lowly.ask("freeze")
+    until(lambda: lowly.ask("frozen"), "all of it is stopped")
+    before = lowly.acts
+    assert lowly.ask("populated") is True
+    assert lowly.acts == before
+    lowly.ask("thaw")
+    until(lambda: lowly.acts > before, "it goes on")
+
+
+@pytest.mark.parametrize("lowly", ["daemon"], indirect=True)
+def test_SR_25_a_daemon_without_parent_session_and_mark_gets_away_and_that_is_said(
+    lowly: LowlyWarden,
+) -> None:
+    """It has left before the first look: a named escape of this rung."""
+    lowly.kill_all()
+    before = lowly.acts
+    until(lambda: lowly.acts > before, "it acts on after the stop")
+    assert any(
+        "leaves parent, session and environment behind" in each for each in SUBREAPER_ESCAPES
+    )
+
+
+@pytest.mark.parametrize("lowly", ["hopper"], indirect=True)
+def test_SR_25_a_hopper_is_faster_than_any_list_and_that_is_said(lowly: LowlyWarden) -> None:
+    for _ in range(10):
+        lowly.ask("kill")
+    before = lowly.acts
+    caught = lowly.ask("populated") is False
+    assert caught or lowly.acts >= before
+    assert any("hops from pid to pid" in each for each in SUBREAPER_ESCAPES)
+
+
+@pytest.mark.parametrize("lowly", ["idle"], indirect=True)
+def test_SR_25_the_wardens_own_user_may_signal_the_warden_and_that_is_said(
+    lowly: LowlyWarden,
+) -> None:
+    child = os.fork()
+    if child == 0:
+        os.setresuid(lowly.uid, lowly.uid, lowly.uid)
+        os.kill(lowly.process.pid, 9)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert lowly.process.wait() == -9
+    assert any("may signal and trace the warden" in each for each in SUBREAPER_ESCAPES)
+
+
+@pytest.mark.parametrize("lowly", ["idle"], indirect=True)
+def test_SR_25_a_job_of_a_broker_gets_away_and_that_is_said(lowly: LowlyWarden) -> None:
+    job = os.fork()
+    if job == 0:
+        os.chdir(lowly.folder)
+        os.setsid()
+        os.setresuid(lowly.uid, lowly.uid, lowly.uid)
+        os.execve(PYTHON, [PYTHON, "-I", str(lowly.folder / "idle.py")], {})
+    lowly.kill_all()
+    before = lowly.acts
+    until(lambda: lowly.acts > before, "the broker's job acts on")
+    os.kill(job, 9)
+    os.waitpid(job, 0)
+    assert any("a job handed to a broker" in each for each in SUBREAPER_ESCAPES)
+
+
+def test_SR_25_the_rung_is_named_with_what_is_missing(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
+    place = Place(str(tmp_path / "home"), str(tmp_path / "run"))
+    assert rung.standing(place) == rung.Standing(Rung.ROOT)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    lower = rung.standing(place)
+    assert lower.rung is Rung.SUBREAPER
+    assert "not root" in lower.facts()[0]
+    assert len(lower.facts()) == 1 + len(SUBREAPER_ESCAPES)
+
+
+def test_SR_25_root_without_a_writable_tree_is_not_the_first_rung(
+    tmp_path: Path,
+    monkeypatch: Any,  # noqa: ANN401
+) -> None:
+    place = Place(str(tmp_path / "home"), str(tmp_path / "run"))
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(rung.os, "makedirs", refuse)
+    lower = rung.standing(place)
+    assert lower.rung is Rung.SUBREAPER
+    assert "read-only" in lower.missing[0]
+
+
+def test_a_walk_sees_itself_and_knows_what_stands() -> None:
+    me = walk()[os.getpid()]
+    assert (me.parent, me.stands, me.dead) == (os.getppid(), False, False)
+    assert Process(1, "T", 0, 1, 1, 0).stands
+    assert Process(1, "Z", 0, 1, 1, 0).dead
+
+
+def test_a_tracker_never_names_the_warden_itself() -> None:
+    """Not even if the leader's group were its own: a kill must never come home."""
+    me = walk()[os.getpid()]
+    tracker = Tracker(me.pid, me.start, "")
+    assert os.getpid() not in [each.pid for each in tracker.members()]
+    assert os.getppid() not in [each.pid for each in tracker.members()]
+
+
+def test_a_pid_that_was_given_to_a_stranger_is_not_the_leader() -> None:
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    start = walk()[child.pid].start
+    assert [each.pid for each in Tracker(child.pid, start, "").members()] == [child.pid]
+    assert Tracker(child.pid, start + 1, "").members() == []
+    child.kill()
+    child.wait()
+
+
+def test_marks_are_read_by_a_child_that_may_hang() -> None:
+    child = subprocess.Popen(["sleep", "60"], env={"OFFSWITCH_CELL": "abc123"})
+    assert marked([child.pid, os.getpid(), 999_999_999], "abc123") == {child.pid}
+    assert marked([child.pid], "other") == set()
+    assert marked([child.pid], "") == set()
+    child.kill()
+    child.wait()
