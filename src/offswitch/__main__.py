@@ -1,0 +1,38 @@
+"""Where every command begins.
+
+`stop`, `status` and `reset` are answered from here before any framework is imported: an
+emergency verb must not wait for a command line to load (ACT-12). Everything else goes to
+`offswitch.cli.app`, which is named only when it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run one command and return its exit code."""
+    words = sys.argv[1:]
+    verb = words[0] if words else ""
+    if verb == "stop":
+        from offswitch.cli.stop import main as stop  # noqa: PLC0415 - only what is asked for
+
+        return stop(words[1:])
+    if verb == "status":
+        from offswitch.cli.status import main as status  # noqa: PLC0415
+
+        return status(words[1:])
+    if verb == "reset":
+        from offswitch.cli.reset import main as reset  # noqa: PLC0415
+
+        return reset(words[1:])
+    from importlib import import_module  # noqa: PLC0415
+
+    code: int = import_module("offswitch.cli.app").main()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
