@@ -69,6 +69,19 @@ class Latch:
         self.add(stop)
         return stop.digest
 
+    def repeats(self, stop: Stop, barred: Collection[str] = (), within_us: int = 0) -> bool:
+        """Tell whether `stop` is a press that was admitted a moment ago, come by another road.
+
+        One press goes down several roads at once (SR-11). It is the same one if a live stop
+        that it would join was given within `within_us` of it, and no reset is open for that.
+        """
+        return any(
+            digest not in barred
+            and stop.joins(live.stop)
+            and abs(stop.time_us - live.last_us) <= within_us
+            for digest, live in self._live.items()
+        )
+
     def fresh(self, stop: Stop) -> bool:
         """Tell whether `stop` would be live when added: false for a digest already cleared."""
         return stop.digest not in self._cleared

@@ -64,6 +64,7 @@ _KEEPER_PATIENCE_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 _PRIORITY = 20
 _AGAIN_S = 0.2
+_SAME_PRESS_US = 1_000_000
 
 
 def take_lock(place: Place) -> int:
@@ -435,7 +436,9 @@ class Warden:
                 core.notes["spool"] = "a file in the spool is no scope, so it stops nothing"
                 core.recording.note("refused", {"name": spooled.path}, what="spool", why="no scope")
             else:
-                self._stopper.press([stop])
+                # `offswitch stop` goes to the socket and the spool at once: one press, obeyed once.
+                if not core.latch.repeats(stop, core.barred, _SAME_PRESS_US):
+                    self._stopper.press([stop])
             spool.consume(spooled)
 
     def _durability(self, _events: int) -> None:

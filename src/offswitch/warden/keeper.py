@@ -87,12 +87,13 @@ class Keeper:
         self._orders = KeptOrders(place, epoch, self._installation)
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
+        gid = os.stat(place.control).st_gid
+        spool.prepare(place, gid)
         self._spool_due: int | None = None
         self._spool = spool.watch(place)
         self._watch(self._spool, self._spooled)
         self._watch(link.fileno(), self._linked)
         self._watch_warden()
-        gid = os.stat(place.control).st_gid
         rights = Rights(gid, place.cgroup)
         self._door = Door(
             place.keeper_socket, gid, rights, self._pressed, self._watch, self._forget
