@@ -33,6 +33,8 @@ class Birth:
     sock: socket.socket
     answer: dict[str, Any]
     log: int | None
+    early: list[dict[str, Any]]
+    """Events that came before the answer: a stop may be faster than a birth."""
 
 
 def ask_for_birth(place: Place, message: dict[str, Any], given: list[int]) -> Birth:
@@ -40,27 +42,39 @@ def ask_for_birth(place: Place, message: dict[str, Any], given: list[int]) -> Bi
 
     A private warden may end in the very moment in which we reach it: then another is started.
     """
-    for attempt in range(_TRIES):
+    for _attempt in range(_TRIES):
         ensure_warden(place)
-        sock = connect(place.warden_socket, _BIRTH_S)
+        try:
+            sock = connect(place.warden_socket, _BIRTH_S)
+        except Unreachable:
+            continue
+        birth = None
         try:
             frames.send(sock, message, tuple(given))
-            got = frames.receive(sock)
+            birth = _await_birth(sock)
         except TimeoutError:
-            sock.close()
             raise Timeout("the warden did not answer", "offswitch doctor") from None
-        except OSError as error:
-            got = None
-            if attempt == _TRIES - 1:
-                raise Unreachable(f"the warden is gone: {error.strerror}", "try again") from None
-        if got is not None:
-            answer, fds = got
-            if isinstance(answer.get("error"), dict):
+        except (OSError, Unreachable):
+            continue
+        finally:
+            if birth is None:
                 sock.close()
-                raise _error(answer)
-            return Birth(sock, answer, fds[0] if fds else None)
-        sock.close()
+        if birth is not None:
+            return birth
     raise Unreachable("the warden ended before it answered", f"see {place.home}/warden.log")
+
+
+def _await_birth(sock: socket.socket) -> Birth | None:
+    """Read until the birth is told; None at the end of the stream; raises what stood in the way."""
+    early = []
+    while (got := frames.receive(sock)) is not None:
+        answer, fds = got
+        if isinstance(answer.get("error"), dict):
+            raise _error(answer)
+        if answer.get("event") == "born":
+            return Birth(sock, answer, fds[0] if fds else None, early)
+        early.append(answer)
+    return None
 
 
 def _error(answer: dict[str, Any]) -> OffswitchError:
@@ -83,4 +97,6 @@ def relay(place: Place, birth: Birth, streams: Streams) -> int:
         relaying.pump(source, sink)
     if streams.terminal is not None:
         relaying.use(streams.terminal)
+    for event in birth.early:
+        relaying.hear(event)
     return relaying.run()

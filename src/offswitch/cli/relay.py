@@ -161,7 +161,7 @@ class Relay:
         if self._done in ready:
             os.eventfd_read(self._done)
         if self._sock is not None and self._sock.fileno() in ready:
-            self._hear()
+            self._listen()
         if self._sock is None and (self._pidfd < 0 or self._pidfd in ready):
             self._lost_and_over()
         if terminal is not None and terminal.fd in ready:
@@ -180,7 +180,7 @@ class Relay:
 
     # --- the warden ---------------------------------------------------------------
 
-    def _hear(self) -> None:
+    def _listen(self) -> None:
         if self._sock is None:
             return
         try:
@@ -189,14 +189,15 @@ class Relay:
         except (OSError, OffswitchError):
             data, messages = b"", []
         for message in messages:
-            self._event(message)
+            self.hear(message)
         if not data:
             self._sock.close()
             self._sock = None
             if not self._outcome.over:
                 say(f"the warden is gone; {self._target} is in its keeper's hands")
 
-    def _event(self, message: dict[str, Any]) -> None:
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take in an event: a stop that hit the target, or its end."""
         outcome = self._outcome
         if message.get("event") == "stopped":
             order = str(message.get("order"))

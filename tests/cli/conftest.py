@@ -1,0 +1,19 @@
+"""What the tests of the command line share: an installation with a warden, one a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from installation import Installation
+from needs import needs_root
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    needs_root()
+    made = Installation(tmp_path_factory.mktemp("cli"))
+    try:
+        yield made.start()
+    finally:
+        made.close()
