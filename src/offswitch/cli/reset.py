@@ -1,12 +1,12 @@
-"""`offswitch reset SCOPE --reason TEXT`: clear the stops at a scope or below. Starts nothing.
+"""`offswitch reset`: deliberate, with its cause; it clears what it names and starts nothing.
 
-It is deliberate: the scope is typed, the cause is entered, and who may do it is for the
-warden to say (SR-2, SR-5). It addresses the one installation in which that scope is latched;
-where there are several, `OFFSWITCH_RUN` must say which. A secret is asked for on the
-terminal and never taken from an argument or the environment, where others could read it.
+    offswitch reset SCOPE --reason TEXT [--secret] [--proof FILE]… [--confirm DIGEST] [--json]
 
-In two people's mode the first call opens the reset and prints what is to be signed; each
-further one brings a proof: `--digest DIGEST --proof FILE`.
+It goes to the one installation in which SCOPE is latched; where several have it latched,
+`OFFSWITCH_RUN` must say which. A warden is started if none is there, since the latch
+outlives it. The secret is typed on the terminal, never an argument or in the environment,
+where a stopped program could have left or read it (SR-2). `--confirm` and `--proof` bring a
+second person's word to a reset that waits for it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,23 @@ import os
 import sys
 import time
 
-from offswitch.cli.fast import Words, ask_each, guarded, say
-from offswitch.cli.lean_json import dumps
 from offswitch.cli.printable import printable
-from offswitch.control.place import chosen, within_reach
+from offswitch.cli.quick_json import dumps
+from offswitch.cli.roads import ask_all
+from offswitch.cli.status import Said, ask
+from offswitch.cli.words import covers, read_scope, read_words, say_error
+from offswitch.control.place import within_reach
 from offswitch.errors import (
     Ambiguous,
+    OffswitchError,
+    Storage,
     Timeout,
     Unreachable,
     Usage,
     from_kind,
 )
+
+__all__ = ["main"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,75 +39,74 @@ if TYPE_CHECKING:
 
     from offswitch.control.place import Place
 
-__all__ = ["main"]
-
-USAGE = "offswitch reset SCOPE --reason TEXT [--secret] [--digest DIGEST] [--proof FILE]… [--json]"
-_HELP = f"""\
-{USAGE}
-
-Clear the live stops whose scope is SCOPE or below. It starts nothing: what was stopped is
-started by a command of its own, offswitch start TARGET.
-
-  --reason TEXT    why it is safe now; kept in the ledger
-  --secret         ask for the installation's secret on the terminal
-  --digest DIGEST  confirm the reset that was opened under this digest
-  --proof FILE     a person's proof over that digest: an SSH signature, or: code NAME 123456
-  --json           one object on stdout
-
-Exit: 0 done, or pending until another person confirms; 3 a wider stop remains; 4 standstill
-is not confirmed, or nothing answers; 5 refused; 2 usage.
-"""
+_LOOK_S = 1.5
 _PATIENCE_S = 20.0
-_LOOK_S = 2.0
-_LONGEST_PROOF = 65536
+_LONGEST_PROOF = 64 << 10
+_DIGEST = 64
+_FLAGS = ("--json", "--secret")
+_OPTIONS = ("--reason", "--proof", "--confirm")
+_HELP = """\
+Usage: offswitch reset SCOPE --reason TEXT [--secret] [--proof FILE]… [--confirm DIGEST] [--json]
+
+Clear the live stops of SCOPE and below. A reset starts nothing: that is `offswitch start`.
+
+  --reason TEXT      why it is safe now; asked for on a terminal if it is missing
+  --secret           ask for the secret on the terminal
+  --proof FILE       a signature or code over the reset's digest; may be given again
+  --confirm DIGEST   bring proofs to the reset that waits under that digest
+  --json             one object on stdout
+
+Exit codes: 0 done or pending, 2 usage or ambiguous, 3 a wider stop remains,
+4 nobody reached or not confirmed, 5 refused.
+"""
 
 
-def main(argv: list[str]) -> int:
-    """Run `offswitch reset ARGV`; return its exit code."""
-    return guarded(_reset, argv)
+def main(words: list[str]) -> int:
+    """Reset; return the exit code."""
+    as_json = "--json" in words
+    try:
+        return _main(words)
+    except OffswitchError as error:
+        return say_error(error, as_json=as_json)
 
 
-def _reset(argv: list[str]) -> int:
-    words = Words(
-        argv,
-        flags=("--secret", "--json", "--help", "-h"),
-        values=("--reason", "--digest", "--proof"),
-        usage=USAGE,
-    )
-    if words.has("--help") or words.has("-h"):
+def _main(words: list[str]) -> int:
+    names, given = read_words("reset", words, _FLAGS, _OPTIONS)
+    if "--help" in given:
         sys.stdout.write(_HELP)
         return 0
-    if len(words.rest) != 1:
-        raise Usage("a reset names exactly one scope", USAGE)
-    scope = words.rest[0]
+    if len(names) != 1:
+        wrong = "a reset names its scope" if not names else "a reset takes one scope at a time"
+        raise Usage(wrong, "offswitch reset SCOPE --reason TEXT; see: offswitch status")
+    scope = read_scope(names[0])
     message = {
         "op": "reset",
         "scope": scope,
-        "reason": _reason(words),
+        "reason": _reason(given),
         "nonce": os.urandom(16).hex(),
         "time_us": time.time_ns() // 1000,
-        "proofs": [_proof(path) for path in words.given.get("--proof", [])],
+        "proofs": [_proof(path) for path in given.get("--proof", [])],
     }
-    if words.value("--digest"):
-        message["digest"] = words.value("--digest")
+    if "--confirm" in given:
+        message["digest"] = _digest(given["--confirm"][-1])
     place = _where(scope)
-    if words.has("--secret"):
-        message["secret"] = _secret(place)
+    if "--secret" in given:
+        message["secret"] = _secret()
     answer = _ask(place, message)
-    if words.has("--json"):
-        kept = {key: answer[key] for key in ("reset", "state", "cleared", "needs")}
-        say(dumps(kept))
+    if "--json" in given:
+        sys.stdout.write(dumps(answer) + "\n")
     else:
-        for line in _shown(answer, scope):
-            say(line)
+        sys.stdout.write(_text(answer, scope))
     return int(answer.get("exit", 0))
 
 
-def _reason(words: Words) -> str:
-    """Take the cause; on a terminal ask for it."""
-    reason = (words.value("--reason") or "").strip()
-    if not reason and not words.has("--json") and sys.stdin.isatty():
-        sys.stderr.write("Why is it safe now? ")
+# --- what is brought --------------------------------------------------------------
+
+
+def _reason(given: dict[str, list[str]]) -> str:
+    reason = (given.get("--reason") or [""])[-1].strip()
+    if not reason and "--reason" not in given and "--json" not in given and sys.stdin.isatty():
+        sys.stderr.write("Why is it safe now? (the reset starts nothing) ")
         sys.stderr.flush()
         reason = sys.stdin.readline().strip()
     if not reason:
@@ -109,101 +114,141 @@ def _reason(words: Words) -> str:
     return reason
 
 
+def _digest(text: str) -> str:
+    digest = text.strip().lower()
+    if len(digest) != _DIGEST or not frozenset("0123456789abcdef").issuperset(digest):
+        raise Usage(f"{printable(text, 80)!r} is no digest", "64 hex digits, as the reset said")
+    return digest
+
+
 def _proof(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read(_LONGEST_PROOF)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"the proof {path!r} cannot be read: {error}", USAGE) from None
+            text = file.read(_LONGEST_PROOF + 1)
+    except (OSError, ValueError) as error:
+        raise Usage(f"no proof in {printable(path)}: {error}", "name a readable file") from None
+    if len(text) > _LONGEST_PROOF:
+        raise Usage(f"{printable(path)} is too long for a proof", "name the signature's file")
+    return text
 
 
-def _secret(place: Place) -> str:
-    """Ask for the secret where only a person can type: on the terminal itself, unseen."""
-    import termios  # noqa: PLC0415 - only who has set a secret needs it
+def _secret() -> str:
+    """Read the secret from the terminal itself, unseen; a pipe cannot bring it."""
+    import termios  # noqa: PLC0415 - only where it is asked for
 
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         raise Usage(
-            "a secret is typed on a terminal, and there is none here", "call it from a terminal"
+            "the secret is typed on a terminal, and there is none", "run it there"
         ) from None
     try:
-        usual = termios.tcgetattr(fd)
-        unseen = [*usual]
-        unseen[3] &= ~termios.ECHO
-        termios.tcsetattr(fd, termios.TCSAFLUSH, unseen)
+        before = termios.tcgetattr(fd)
+        hidden = list(before)
+        hidden[3] &= ~termios.ECHO
+        os.write(fd, b"Secret (not shown): ")
+        termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
         try:
-            os.write(fd, f"The secret of {printable(place.run)}: ".encode())
             typed = b""
-            while not typed.endswith(b"\n"):
-                part = os.read(fd, 4096)
-                if not part:
-                    break
-                typed += part
+            while not typed.endswith(b"\n") and (more := os.read(fd, 1024)):
+                typed += more
         finally:
-            termios.tcsetattr(fd, termios.TCSAFLUSH, usual)
+            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
             os.write(fd, b"\n")
     finally:
         os.close(fd)
-    return typed.decode("utf-8", "replace").rstrip("\r\n")
+    return typed.rstrip(b"\r\n").decode(errors="replace")
+
+
+# --- where it goes ----------------------------------------------------------------
 
 
 def _where(scope: str) -> Place:
-    """Find the one installation in which `scope` is latched; start its warden if need be."""
-    if os.environ.get("OFFSWITCH_RUN"):
-        place = chosen()
-    else:
-        places = within_reach()
-        answers = ask_each(places, {"op": "status", "scope": scope}, _LOOK_S)
-        holding = [place for place in places if (answers[place.run] or {}).get("latched")]
-        if len(holding) > 1:
-            runs = ", ".join(place.run for place in holding)
-            raise Ambiguous(f"{scope} is latched in several: {runs}", "name one by OFFSWITCH_RUN")
-        answering = [place for place in places if "targets" in (answers[place.run] or {})]
-        place = (holding or answering or [chosen()])[0]
-    if not _serves(place):
-        from offswitch.cli.begin import ensure_warden  # noqa: PLC0415 - only where there is none
+    """Find the one installation in which `scope` is latched; start a warden if none is there."""
+    places = within_reach()
+    said = ask(places, None, _LOOK_S)
+    there = [one for one in said if one.answer is not None]
+    if not there:
+        return _only(said)
+    within = [one for one in there if any(_within(scope, s) for s in one.answer["latched"])]
+    if len(within) > 1:
+        runs = ", ".join(one.place.run for one in within)
+        hint = f"OFFSWITCH_RUN={within[0].place.run} offswitch reset {scope} --reason TEXT"
+        raise Ambiguous(f"{scope} is latched in several installations: {runs}", hint)
+    if within:
+        return within[0].place
+    held = [one for one in there if any(_touches(scope, s) for s in one.answer["latched"])]
+    return (held or there)[0].place
 
-        ensure_warden(place)
+
+def _only(said: list[Said]) -> Place:
+    silent = [one for one in said if not one.absent]
+    if silent:
+        runs = ", ".join(one.place.run for one in silent)
+        raise Timeout(f"the warden of {runs} does not answer: nothing is reset", "offswitch doctor")
+    mine = [one.place for one in said if one.why == "absent"]
+    if not mine:
+        raise Unreachable(
+            f"you may not speak to the warden of {said[0].place.run}",
+            "ask an administrator to add you to its group",
+        )
+    from offswitch.cli.begin import ensure_warden  # noqa: PLC0415 - only where none is there
+
+    place = next((one for one in mine if os.path.isdir(one.home)), mine[0])
+    ensure_warden(place)
     return place
 
 
-def _serves(place: Place) -> bool:
-    answer = ask_each([place], {"op": "ping"}, _LOOK_S)[place.run]
-    return answer is None or "trouble" not in answer
+def _within(scope: str, stop: dict[str, Any]) -> bool:
+    """Tell whether a reset of `scope` may clear this stop (SR-18)."""
+    text = str(stop.get("scope", ""))
+    if scope in {"/", text}:
+        return True
+    return "=" not in text and text != "/" and "=" not in scope and covers(scope, text, {})
+
+
+def _touches(scope: str, stop: dict[str, Any]) -> bool:
+    """Tell whether this stop is wider than `scope`."""
+    text = str(stop.get("scope", ""))
+    return text == "/" or ("=" not in scope and "=" not in text and covers(text, scope, {}))
 
 
 def _ask(place: Place, message: dict[str, Any]) -> dict[str, Any]:
-    answer = ask_each([place], message, _PATIENCE_S)[place.run]
-    if answer is None:
-        raise Timeout(
-            f"the warden of {place.run} did not answer; whether it was reset is unknown",
-            "offswitch status",
-        )
-    if "trouble" in answer:
-        why = answer["trouble"]
-        raise Unreachable(f"no warden answers at {place.run}: {why}", "offswitch doctor")
+    [road] = ask_all([place.warden_socket], message, _PATIENCE_S)
+    if not road.answers:
+        if road.why in {"absent", "barred"}:
+            raise Unreachable(f"no warden answers at {place.run}", "offswitch status")
+        if road.ended:
+            raise Unreachable("the warden ended without an answer", "offswitch status")
+        raise Timeout("the warden did not answer in time", "see what is latched: offswitch status")
+    answer = road.answers[0]
     error = answer.get("error")
     if isinstance(error, dict):
-        raised = from_kind(
-            str(error.get("kind")), str(error.get("message")), str(error.get("hint", ""))
-        )
-        raised.exit_code = int(answer.get("exit", raised.exit_code))
-        raise raised
+        kind, what = str(error.get("kind")), str(error.get("message", ""))
+        raise from_kind(kind, what, str(error.get("hint", "")))
+    if "state" not in answer:
+        raise Storage("the warden gave an answer that is none", "offswitch doctor")
     return answer
 
 
-def _shown(answer: dict[str, Any], scope: str) -> list[str]:
-    name = printable(scope)
+# --- text for people --------------------------------------------------------------
+
+
+def _text(answer: dict[str, Any], scope: str) -> str:
+    spoken = "everything" if scope == "/" else printable(scope)
+    needs = [printable(need, 500) for need in answer.get("needs", [])]
     if answer["state"] == "pending":
-        lines = [f"reset (starts nothing) of {name}: PENDING, nothing is cleared yet."]
-        lines += [f"  needs {printable(need, 2000)}" for need in answer["needs"]]
-        digest = printable(answer["reset"])
-        lines.append(f"  then: offswitch reset {name} --reason TEXT --digest {digest} --proof FILE")
-        return lines
+        lines = [f"Reset (starts nothing) of {spoken} is PENDING: everything stays latched."]
+        lines += [f"  needs {need}" for need in needs]
+        digest = printable(answer.get("reset"))
+        lines += ["  to be signed:", f"  {digest}"]
+        return "\n".join(lines) + "\n"
     count = len(answer["cleared"])
-    lines = [f"reset (starts nothing): {count} stop{'' if count == 1 else 's'} at {name} cleared."]
-    lines += [f"  {printable(need, 2000)}" for need in answer["needs"]]
-    if not answer["needs"]:
-        lines.append("  nothing was started; for that: offswitch start TARGET")
-    return lines
+    stops = "1 stop" if count == 1 else f"{count} stops"
+    if answer.get("wider"):
+        lines = [f"Reset (starts nothing) of {spoken}: {stops} cleared, but it is STILL LATCHED."]
+        lines += [f"  {need}" for need in needs]
+        return "\n".join(lines) + "\n"
+    lines = [f"Reset (starts nothing) of {spoken}: {stops} cleared, nothing was started."]
+    lines.append("  start again: offswitch start TARGET")
+    return "\n".join(lines) + "\n"

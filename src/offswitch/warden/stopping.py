@@ -489,11 +489,13 @@ class Stopper:
             "targets": [self._target(row) for row in press.rows],
             "notes": [],
             "nearest": [],
+            "empty": [],
             "exit": 0 if confirmed else 4,
         }
         for stop in press.stops:
             if not any(stop.scope.covers(row.target) for row in press.rows):
                 answer["nearest"] += nearest(stop.scope, core.table.targets())
+                answer["empty"].append(stop.scope.text)
                 answer["notes"].append(
                     f"{stop.scope.text} covers nothing yet; it is latched for what comes"
                 )

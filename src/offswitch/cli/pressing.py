@@ -1,0 +1,170 @@
+"""One stop over every road at once, and what is known of it in the end (SR-7, SR-11).
+
+    at once            the warden's socket, the keeper's, the spool, of every installation
+    after 20 ms        where nobody has accepted: what our own rights can kill
+    until 3 s          answers are awaited; cells that no warden vouches for are looked at
+
+Only a warden's final answer says *confirmed*. What the keeper accepted and what we killed
+ourselves is *commanded*, and said to be no more, even where a cell was seen empty.
+"""
+
+from __future__ import annotations
+
+import time
+
+from offswitch.cli.roads import Road, serve
+from offswitch.cli.spooling import leave, take_back
+
+__all__ = ["Pressed", "press"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from offswitch.cli.own_hands import Cell
+    from offswitch.control.place import Place
+
+_ACCEPT_NS = 20_000_000
+_ANSWER_NS = 3_000_000_000
+_EMPTY_NS = 1_000_000_000
+_GLANCE_MS = 2.0
+_BY_KEEPER = frozenset({"freeze", "kill", "poweroff"})
+_BY_HAND = frozenset({"kill", "poweroff"})
+
+
+class Pressed:
+    """What became of one press in one installation."""
+
+    __slots__ = ("began_ns", "cells", "keeper", "place", "spooled", "tried", "warden")
+
+    def __init__(self, place: Place, message: dict[str, Any]) -> None:
+        """Send the order everywhere in this installation; wait for nothing."""
+        self.place = place
+        self.began_ns = time.monotonic_ns()
+        level = message["level"]
+        self.warden = Road(place.warden_socket, message)
+        self.keeper = Road(place.keeper_socket, message) if level in _BY_KEEPER else None
+        self.spooled = leave(place, message["scopes"]) if level in _BY_HAND else None
+        self.cells: list[Cell] = []
+        """What we killed, or only look at, ourselves."""
+        self.tried = False
+        """Whether our own rights were used."""
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """The warden's last word; None: there is none."""
+        for answer in self.warden.answers:
+            if "targets" in answer:
+                return answer
+        return None
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """What the warden refused; None: nothing."""
+        for answer in self.warden.answers:
+            if isinstance(answer.get("error"), dict):
+                return answer
+        return None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the warden has given every command."""
+        return any(answer.get("accepted") is True for answer in self.warden.answers)
+
+    @property
+    def kept(self) -> dict[str, Any] | None:
+        """The keeper's answer, if it accepted."""
+        if self.keeper is None:
+            return None
+        return next((a for a in self.keeper.answers if a.get("accepted") is True), None)
+
+    @property
+    def commanded(self) -> bool:
+        """Whether anybody at all carried the order out."""
+        return self.accepted or self.kept is not None or any(c.commanded_ns for c in self.cells)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be learnt here."""
+        if self.final is not None or self.error is not None:
+            return True
+        if not self.warden.ended or (self.keeper is not None and not self._keeper_done()):
+            return False
+        if self.keeper is not None and not self.tried:
+            return False
+        late = time.monotonic_ns() > self.began_ns + _EMPTY_NS
+        return late or all(cell.effect_ns is not None or cell.path is None for cell in self.cells)
+
+    def _keeper_done(self) -> bool:
+        return self.keeper is None or self.keeper.ended or bool(self.keeper.answers)
+
+    def step(self, level: str, scopes: list[str]) -> None:
+        """Do what is due now: our own hands, a look, the spool taken back."""
+        if self.final is not None or self.error is not None:
+            return
+        silent = not self.accepted and not self.warden.answers
+        if level not in _BY_KEEPER or not silent:
+            return
+        now = time.monotonic_ns()
+        alone = self.warden.ended and (self.keeper is None or self.keeper.ended)
+        if not self.tried and (alone or now >= self.began_ns + _ACCEPT_NS):
+            self.tried = True
+            self._find(scopes)
+            if level in _BY_HAND and self.kept is None:
+                for cell in self.cells:
+                    cell.kill()
+        for cell in self.cells:
+            if cell.effect_ns is None:
+                cell.look()
+
+    def _find(self, scopes: list[str]) -> None:
+        from offswitch.cli.own_hands import cells_of  # noqa: PLC0415 - only where nobody answers
+
+        self.cells = cells_of(self.place, scopes)
+
+    def finish(self, scopes: list[str]) -> None:
+        """Hang up; where the warden has the order, take our file out of the spool.
+
+        A warden that accepted and then fell silent has left its cells to be looked at.
+        """
+        if self.accepted and self.final is None and not self.tried:
+            self._find(scopes)
+            for cell in self.cells:
+                cell.look()
+        if self.accepted and self.spooled:
+            take_back(self.place, self.spooled)
+        self.warden.close()
+        if self.keeper is not None:
+            self.keeper.close()
+
+
+def press(places: list[Place], message: dict[str, Any], *, patient: bool) -> list[Pressed]:
+    """Press in all of `places` at once; `patient` waits for as long as a drain takes."""
+    level, scopes = str(message["level"]), list(message["scopes"])
+    presses = [Pressed(place, message) for place in places]
+    deadline = time.monotonic_ns() + _ANSWER_NS
+    while True:
+        for each in presses:
+            each.step(level, scopes)
+        open_ = [each for each in presses if not each.settled]
+        now = time.monotonic_ns()
+        if patient and any(each.accepted for each in open_):
+            deadline = max(deadline, now + _ANSWER_NS)
+        if not open_ or now >= deadline:
+            break
+        roads = [road for each in open_ for road in (each.warden, each.keeper) if road is not None]
+        serve(roads, _patience_ms(open_, now, deadline))
+    for each in presses:
+        each.finish(scopes)
+    return presses
+
+
+def _patience_ms(open_: list[Pressed], now: int, deadline: int) -> float:
+    """How long nothing of ours is due."""
+    due = [deadline]
+    for each in open_:
+        if each.tried and each.cells:
+            return _GLANCE_MS
+        if not each.tried and each.began_ns + _ACCEPT_NS > now:
+            due.append(each.began_ns + _ACCEPT_NS)
+    return max((min(due) - now) / 1e6, 0.1)
