@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LIMITED", "Trees", "check_cell_name", "find_trees"]
+__all__ = ["LIMITED", "Trees", "check_cell_name", "find_trees", "hand_down", "remove_tree"]
 
 LIMITED = ("pids", "memory")
 """The controllers that a cell's limits need."""
