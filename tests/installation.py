@@ -80,10 +80,15 @@ class Running:
 class Installation:
     """One installation: folders, a warden, and what a test asks of it."""
 
-    def __init__(self, folder: Path, run: str | None = None) -> None:
+    def __init__(self, folder: Path, run: str | None = None, gid: int = 0) -> None:
         self.folder = folder
+        self.gid = gid
+        self.children: list[subprocess.Popen[str]] = []
         self.home = str(folder / "home")
         self.run_folder = run or tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
+        if gid:
+            os.chown(self.run_folder, 0, gid)
+            os.chmod(self.run_folder, 0o711)
         self.place = Place(self.home, self.run_folder)
         self.work = folder / "work"
         self.work.mkdir(exist_ok=True)
@@ -230,7 +235,10 @@ class Installation:
     def entries(self) -> list[dict[str, Any]]:
         """Read the ledger's entries as anyone can: through `offswitch ledger show --json`."""
         shown = self.cli("ledger", "show", "--json")
-        return list(json.loads(shown.stdout)["entries"])
+        entries = json.loads(shown.stdout)["entries"]
+        return [
+            {**entry["sealed"], **entry["public"], "index": entry["index"]} for entry in entries
+        ]
 
     def cli(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
         """Run the command line against this installation."""
@@ -257,6 +265,9 @@ class Installation:
         for running in self._running:
             with contextlib.suppress(OSError):
                 running.close()
+        for child in self.children:
+            child.kill()
+            child.communicate()
         self._note_helpers()
         for path in self.cgroups():
             with contextlib.suppress(OSError):

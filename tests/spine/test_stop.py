@@ -106,7 +106,7 @@ def test_ACT_4_a_process_acts_no_more_after_the_commands(installation: Installat
         "while True: os.pwrite(fd, b'%020d' % time.monotonic_ns(), 0)"
     )
     installation.run(PYTHON, "-c", script, target="busy")
-    until(acts.exists, "it acts")
+    until(lambda: acts.exists() and acts.read_bytes(), "it acts")
     with Conversation(installation.place.warden_socket) as conversation:
         conversation.ask(installation.stop_message("busy"))
         answered = time.monotonic_ns()
@@ -138,9 +138,7 @@ def test_VER_4_not_confirmed_means_the_remaining_layers_and_a_page(
     installation: Installation,
 ) -> None:
     """The plan names the process layer alone and the observer is stuck: the network follows."""
-    installation.ask(
-        {"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process"]}}]}
-    )
+    installation.ask({"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process"]}}]})
     installation.run("sleep", "1000", target="a")
     os.kill(installation.pids()["observer"], 19)
     answer = installation.stop("a")
@@ -154,8 +152,13 @@ def test_VER_4_not_confirmed_means_the_remaining_layers_and_a_page(
     )
     assert notes[0]["missing"] == ["process"]
     until(
-        lambda: "network" in {layer["layer"] for layer in installation.ask(
-            {"op": "target", "name": "a"})["layers"]},
+        lambda: (
+            "network"
+            in {
+                layer["layer"]
+                for layer in installation.ask({"op": "target", "name": "a"})["layers"]
+            }
+        ),
         "the network layer was commanded too",
     )
 

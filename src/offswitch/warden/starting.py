@@ -31,7 +31,7 @@ from offswitch.warden.rung import Rung
 from offswitch.warden.table import Listener, Tracked
 from offswitch.warden.trust import ours
 
-__all__ = ["Request", "Starter"]
+__all__ = ["Request", "Starter", "default_name"]
 
 _ACK_S = 2.0
 
@@ -227,7 +227,7 @@ class Starter:
         if row.cell is None:
             return
         born = birth.spawn(row.cell, spec)
-        row.leader, row.pidfd = born.pid, born.pidfd
+        row.leader, row.pidfd, row.ours = born.pid, born.pidfd, True
         row.since_us = core.clock.wall_us()
         row.state = step(State.IDLE, Event.START, None, alive=False)
         row.listener = request.listener
@@ -370,7 +370,7 @@ class Starter:
             self._core.loop.forget(row.pidfd)
             os.close(row.pidfd)
             row.pidfd = None
-        row.leader = None
+        row.leader, row.ours = None, False
         self.settle(row)
         self._core.recording.note(
             "exit",
@@ -389,6 +389,8 @@ class Starter:
         """Where nothing of a target lives any more, say so; unlatched, its cell is removed."""
         if row.cell is None or row.cell.populated() is not False:
             return
+        if row.ours:
+            return  # its first process is not reaped yet: `ended` says how it ended
         level = self._core.level(row)
         if level is not None:
             return  # stays until it is reset: the observer watches what bears its name

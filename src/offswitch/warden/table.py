@@ -50,6 +50,7 @@ class Tracked:
         "listener",
         "log",
         "order",
+        "ours",
         "pidfd",
         "readiness",
         "receipts",
@@ -70,6 +71,7 @@ class Tracked:
         self.cell: Cell | None = None
         self.slot: int | None = None
         self.leader: int | None = None
+        self.ours = False
         self.pidfd: int | None = None
         self.uid: int | None = None
         self.user = ""
