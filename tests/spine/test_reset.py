@@ -8,7 +8,7 @@ import pytest
 
 from installation import PYTHON, Installation, until
 from offswitch.decide.secret import set_secret
-from offswitch.errors import Latched, NotFound, OffswitchError, Refused, Usage
+from offswitch.errors import Latched, NotFound, OffswitchError, Usage
 from people import PERSON, Person
 from scale import runs
 
