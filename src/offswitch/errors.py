@@ -164,6 +164,6 @@ class Internal(OffswitchError):
 def from_kind(kind: str, message: str, hint: str = "") -> OffswitchError:
     """Make the error of a kind again on the other side of a socket; unknown kinds are internal."""
     for cls in OffswitchError.__subclasses__():
-        if cls.kind == kind:
+        if cls.kind == kind and cls.__module__ == __name__:
             return cls(message, hint)
     return Internal(message, hint)

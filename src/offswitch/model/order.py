@@ -114,11 +114,23 @@ def _text(body: dict[str, Canonical], key: str, default: str | None = None) -> s
 
 
 def from_wire(body: Canonical) -> Order:
-    """Make an order of its canonical object; raises `Corrupt` or `Usage`, naming the field."""
+    """Make an order of its canonical object; raises `Corrupt` or `Usage`, naming the field.
+
+    The order says exactly what the object says: one that would get another digest, because a
+    field is unknown to us or spelt otherwise, is `Corrupt`. Else a stop could be latched under
+    a name that no reset knows.
+    """
+    order = _read(body)
+    if order.wire() != body:
+        raise Corrupt("order: a field that is unknown, or not in its canonical spelling")
+    return order
+
+
+def _read(body: Canonical) -> Order:
     if not isinstance(body, dict):
         raise Corrupt("order: not an object")
     time_us = body.get("time_us")
-    if body.get("v") != _VERSION or not isinstance(time_us, int):
+    if type(body.get("v")) is not int or body["v"] != _VERSION or type(time_us) is not int:
         raise Corrupt("order: unknown version or no time")
     common = {key: _text(body, key) for key in ("installation", "by", "channel", "nonce")}
     scope = parse_scope(_text(body, "scope"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from offswitch.model.target import Target, check_label, check_name
 
@@ -48,6 +49,8 @@ class Scope:
 
 
 EVERYTHING = Scope("/")
+_MEASURED = 48
+"""Names whose distance is measured, at some 0.3 ms each."""
 
 
 def parse_scope(text: str) -> Scope:
@@ -94,5 +97,8 @@ def nearest(scope: Scope, targets: Iterable[Target], limit: int = 3) -> list[str
     for target in known:
         names.update(f"{key}={value}" for key, value in target.labels.items())
     wanted = scope.text
-    ranked = sorted(names, key=lambda name: (distance(wanted[:64], name[:64]), name))
+    letters = set(wanted)
+    # Whoever asks is the warden, which has stops to obey: only the likeliest are measured.
+    likely = nsmallest(_MEASURED, names, key=lambda name: (len(letters ^ set(name)), name))
+    ranked = sorted(likely, key=lambda name: (distance(wanted[:64], name[:64]), name))
     return ranked[:limit]

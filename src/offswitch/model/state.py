@@ -44,16 +44,33 @@ class Event(StrEnum):
     FOUND = "found"
 
 
-def _stopped_at(level: Level, now: State) -> State:
+def _stopped_at(level: Level) -> State:
+    """Give the state of something alive that a stop of `level` was just commanded for."""
     match level:
         case Level.RESTRICT:
             return State.RESTRICTED
         case Level.DRAIN:
             return State.DRAINING
         case Level.FREEZE | Level.KILL | Level.POWEROFF:
-            return now if now is State.STOPPED else State.STOPPING
+            return State.STOPPING
         case _:
             assert_never(level)
+
+
+def _after_reset(now: State, level: Level | None, *, alive: bool) -> State:
+    """A reset starts nothing: what another stop still holds is held as it was."""
+    if not alive:
+        return State.IDLE if level is None else State.STOPPED
+    if level is None:
+        return State.RUNNING
+    return now if level >= Level.FREEZE else _stopped_at(level)
+
+
+def _after_standstill(now: State, level: Level | None, *, alive: bool) -> State:
+    """Standstill was observed: what may still run at its level has not stopped."""
+    if level is None or (alive and level < Level.FREEZE):
+        return now
+    return State.FROZEN if level is Level.FREEZE and alive else State.STOPPED
 
 
 def step(  # noqa: PLR0911 - a table of states reads best as one
@@ -71,26 +88,22 @@ def step(  # noqa: PLR0911 - a table of states reads best as one
                 return now
             if not alive and now is not State.STOPPING:
                 return State.STOPPED
-            return _stopped_at(level, now)
+            return _stopped_at(level)
         case Event.RESET:
-            if level is not None:
-                return _stopped_at(level, now) if alive else State.STOPPED
-            return State.RUNNING if alive else State.IDLE
+            return _after_reset(now, level, alive=alive)
         case Event.START:
             return now if level is not None or alive else State.RUNNING
         case Event.EXIT:
             return State.STOPPED if level is not None else State.EXITED
         case Event.STANDSTILL:
-            if level is None:
-                return now
-            return State.FROZEN if level is Level.FREEZE and alive else State.STOPPED
+            return _after_standstill(now, level, alive=alive)
         case Event.MOVED:
-            return now if level is None else State.STOPPING
+            return now if level is None or level < Level.FREEZE else State.STOPPING
         case Event.LOST:
             return State.UNKNOWN
         case Event.FOUND:
             if level is None:
                 return State.RUNNING if alive else State.EXITED
-            return _stopped_at(level, now) if alive else State.STOPPED
+            return _stopped_at(level) if alive else State.STOPPED
         case _:
             assert_never(event)

@@ -1,9 +1,9 @@
 """Canonical JSON and digests: the one spelling that everything signed or named has.
 
 RFC 8785 (JCS), narrowed to what we allow: objects with string keys, arrays, strings and
-integers within ±(2^53-1). Floats, booleans and null have no place here, so two
-implementations can not disagree about them. A digest is SHA-256 over a domain prefix and
-the canonical bytes; the prefix keeps an order from ever being taken for an entry.
+integers within ±(2^53-1), nested at most 64 deep. Floats, booleans and null have no place
+here, so two implementations can not disagree about them. A digest is SHA-256 over a domain
+prefix and the canonical bytes; the prefix keeps an order from ever being taken for an entry.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ __all__ = ["Canonical", "canonical", "digest", "parse"]
 Canonical: TypeAlias = "str | int | list[Canonical] | dict[str, Canonical]"
 
 _LARGEST = 2**53 - 1
+_DEEPEST = 64
+"""How deeply arrays and objects may be nested: a limit of the format, not of some stack."""
 
 
-def _check(value: object, where: str) -> None:
+def _check(value: object, where: str, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise Corrupt("$: nested too deeply")
     if isinstance(value, bool) or value is None or isinstance(value, float):
         raise Corrupt(f"{where}: only strings, integers, arrays and objects are canonical")
     if isinstance(value, str):
@@ -37,10 +41,10 @@ def _check(value: object, where: str) -> None:
             if not isinstance(key, str):
                 raise Corrupt(f"{where}: a key that is not a string")
             _check(key, where)
-            _check(item, f"{where}.{key}")
+            _check(item, f"{where}.{key}", depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]")
+            _check(item, f"{where}[{index}]", depth + 1)
     else:
         raise Corrupt(f"{where}: {type(value).__name__} is not canonical")
 
