@@ -26,6 +26,7 @@ from offswitch.ledger.seal import SealedEntry, seal
 __all__ = ["Intake", "Pending", "admit_outside_cells", "listen"]
 
 _PEERS = 256
+_STRANGERS = 16
 _MOST = 1000
 _CHUNK = 1 << 16
 
@@ -69,6 +70,8 @@ class _Connection:
     """One peer."""
 
     sock: socket.socket
+    unwelcome: bool
+    """It is told so when it asks; hung up on at once, it would never read why."""
     decoder: frames.Decoder = field(default_factory=frames.Decoder)
 
 
@@ -88,7 +91,7 @@ class Intake:
         self._selector = selector
         self._listener = sock
         self._admit = admit
-        self._peers: set[int] = set()
+        self._peers: dict[int, _Connection] = {}
         self.pending: list[Pending] = []
         """Requests that wait, in the order in which they came."""
         selector.register(sock, selectors.EVENT_READ, self._accept)
@@ -112,12 +115,12 @@ class Intake:
             return
         sock.setblocking(False)
         peer = peer_of(sock)
-        connection = _Connection(sock)
-        if len(self._peers) >= _PEERS or not self._admit(peer.pid, peer.uid, peer.gid):
-            error = Refused("this peer may hand in no entries", "the owner's own processes may")
-            self._refuse(connection, error)
+        connection = _Connection(sock, not self._admit(peer.pid, peer.uid, peer.gid))
+        strangers = sum(1 for each in self._peers.values() if each.unwelcome)
+        if len(self._peers) - strangers >= _PEERS or strangers >= _STRANGERS:
+            sock.close()
             return
-        self._peers.add(sock.fileno())
+        self._peers[sock.fileno()] = connection
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._readable(connection))
 
     def _readable(self, connection: _Connection) -> None:
@@ -129,6 +132,10 @@ class Intake:
             data = b""
         if not data:
             self._drop(connection)
+            return
+        if connection.unwelcome:
+            hint = "only the owner's own processes may, outside of every cell"
+            self._refuse(connection, Refused("this peer may hand in no entries", hint))
             return
         try:
             for message in connection.decoder.feed(data):
@@ -143,9 +150,7 @@ class Intake:
         self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
-        fd = connection.sock.fileno()
-        if fd in self._peers:
-            self._peers.discard(fd)
+        if self._peers.pop(connection.sock.fileno(), None) is not None:
             self._selector.unregister(connection.sock)
         connection.sock.close()
 

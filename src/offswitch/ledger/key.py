@@ -47,7 +47,7 @@ class SigningKey:
             raise
         except OSError as error:
             raise Storage(f"{path}: {error.strerror}", "only the recorder's user may") from None
-        parts = text.split("+")
+        parts = text.split("+", _PARTS - 1)  # base64 has plus signs of its own
         try:
             blob = base64.b64decode(parts[-1], validate=True)
         except ValueError:

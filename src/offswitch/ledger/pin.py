@@ -61,7 +61,7 @@ class Pin:
         try:
             if not os.path.isdir(self.folder):
                 os.mkdir(self.folder)
-                os.chmod(self.folder, 0o755)
+                os.chmod(self.folder, 0o755)  # noqa: S103 - whoever checks reads it
             _write(draft, text.encode() + b"\n", durable=True)
             os.rename(draft, self.key_path)
         except OSError as error:

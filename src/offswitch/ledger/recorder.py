@@ -88,13 +88,14 @@ class Recorder:
         self._intake = Intake(self._selector, listener, admit)
 
     def wait_for_lock(self) -> int | None:
-        """Wait until no other recorder writes; None if the warden went before that."""
+        """Wait until no other recorder writes; None if the warden has gone meanwhile."""
         os.makedirs(self._paths.folder, mode=0o700, exist_ok=True)
         started = self._clock.mono_us()
         while (held := lock(self._paths.lock)) is None:
             self._turn(_LOCK_POLL_S)
-            if self._too_late():
-                return None
+            drained = self._ring.durable_seq >= self._ring.next_seq - 1
+            if self._too_late() or (self._ends_us is not None and drained):
+                return None  # whoever holds the ledger has taken over this ring, too
             if self._clock.mono_us() - started > 10 * _IDLE_S * 1e6:
                 self._once("another recorder holds the ledger; the journal keeps what comes")
         return held
@@ -262,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         recorder = Recorder(place, Ring.open(options.ring), options.wake, SystemClock())
         if recorder.wait_for_lock() is None:
-            return 1
+            return 0
         try:
             if options.listen is None:
                 listener = listen(place.recorder_socket)

@@ -86,7 +86,10 @@ def seal(public: Mapping[str, Any], sealed: Mapping[str, Any], via: str) -> Seal
     if lacking:
         body["missing"] = list(lacking)
     body["via"] = via
-    return _assemble(body, {_field(name): _plain(value, 0) for name, value in sealed.items()})
+    values: dict[str, Canonical] = {}
+    for name, value in sealed.items():
+        values[_new(_field(name), values)] = _plain(value, 0)
+    return _assemble(body, values)
 
 
 def seal_record(payload: bytes, stamp: Stamp, via: str) -> SealedEntry:
@@ -143,6 +146,13 @@ def _field(name: object) -> str:
     return text if _FIELD.fullmatch(text) else re.sub(r"[^a-z0-9_.]", "_", text.lower())[:64] or "_"
 
 
+def _new(name: str, among: Mapping[str, object]) -> str:
+    """Keep two names apart that are spelt the same here."""
+    while name in among:
+        name += "_"
+    return name
+
+
 def _object(value: Mapping[Any, Any], depth: int) -> dict[str, Canonical]:
     made: dict[str, Canonical] = {}
     for key, item in value.items():
@@ -151,7 +161,7 @@ def _object(value: Mapping[Any, Any], depth: int) -> dict[str, Canonical]:
         name = (
             key if type(key) is str and key.isidentifier() else _ODD_KEY.sub("_", _text(str(key)))
         )
-        made["sealed_" if name == "sealed" else name] = _plain(item, depth + 1)
+        made[_new("sealed_" if name == "sealed" else name, made)] = _plain(item, depth + 1)
     return made
 
 
