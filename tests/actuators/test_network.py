@@ -293,6 +293,20 @@ def test_sockets_are_listed_with_their_ends_and_only_those_of_the_cell(stage: St
     talker.close()
 
 
+def test_sockets_of_many_cells_are_listed_in_one_question(stage: Stage) -> None:
+    talkers = [Talker(stage, host) for host in HOSTS]
+    ids = [talker.actor.cell.cgroup_id or 0 for talker in talkers]
+    strangers = range(1 << 40, (1 << 40) + 1500)
+    with sock_diag.Diag() as diag:
+        for asked in (ids, [*strangers, *ids], [*ids, *strangers]):
+            assert {each.cgroup_id for each in diag.sockets_of(*asked)} == set(ids)
+        assert {each.cgroup_id for each in diag.sockets_of(ids[1])} == {ids[1]}
+        assert diag.sockets_of(*strangers) == []
+        assert diag.sockets_of() == []
+    for talker in talkers:
+        talker.close()
+
+
 def test_what_the_kernel_does_not_answer_is_unknown(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

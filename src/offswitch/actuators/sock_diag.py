@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,7 +28,9 @@ _SOCK_DESTROY = 21
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 1, 4, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _BYTECODE, _INFO, _CGROUP_ID = 1, 2, 21
-_BC_CGROUP_COND = 13
+_BC_JMP, _BC_CGROUP_COND = 1, 13
+_BC_STEP = 16
+_MOST_IDS = 1024
 _HEAD = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 _ID_LENGTH = 48
@@ -74,9 +76,18 @@ def _attribute(kind: int, payload: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(padding)
 
 
-def _cgroup_filter(cgroup_id: int) -> bytes:
-    # One instruction: yes goes to its end (accept), no goes four bytes beyond (reject).
-    return struct.pack("=BBHQ", _BC_CGROUP_COND, 12, 16, cgroup_id)
+def _cgroup_filter(cgroup_ids: Sequence[int]) -> bytes:
+    """Give the kernel's little program that accepts a socket of any of these cgroups.
+
+    Each is a comparison and a jump: equal, on to the jump, which goes to the end (accept);
+    not equal, over the jump to the next one. After the last, four bytes beyond (reject).
+    """
+    code = b""
+    for place, cgroup_id in enumerate(cgroup_ids, 1):
+        behind = (len(cgroup_ids) - place) * _BC_STEP
+        code += struct.pack("=BBHQ", _BC_CGROUP_COND, 12, 16 if behind else 20, cgroup_id)
+        code += struct.pack("=BBH", _BC_JMP, 4, 4 + behind)
+    return code
 
 
 def _parse(protocol: int, payload: bytes) -> Sock | None:
@@ -130,20 +141,25 @@ class Diag:
         """Close the socket."""
         self._sock.close()
 
-    def sockets_of(self, cgroup_id: int) -> list[Sock]:
-        """List the sockets that bear `cgroup_id`."""
+    def sockets_of(self, *cgroup_ids: int) -> list[Sock]:
+        """List the sockets that bear one of these numbers."""
         found: list[Sock] = []
-        for family, protocol in KINDS:
-            body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
-            body += _attribute(_BYTECODE, _cgroup_filter(cgroup_id))
-            try:
-                for payload in self._ask(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, body):
-                    each = _parse(protocol, payload)
-                    if each is not None and each.cgroup_id == cgroup_id:
-                        found.append(each)
-            except FileNotFoundError:
-                continue  # this kernel has no such protocol
+        for first in range(0, len(cgroup_ids), _MOST_IDS):
+            wanted = cgroup_ids[first : first + _MOST_IDS]
+            for family, protocol in KINDS:
+                found.extend(self._dump(family, protocol, wanted))
         return found
+
+    def _dump(self, family: int, protocol: int, wanted: Sequence[int]) -> Iterator[Sock]:
+        body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
+        body += _attribute(_BYTECODE, _cgroup_filter(wanted))
+        try:
+            for payload in self._ask(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, body):
+                each = _parse(protocol, payload)
+                if each is not None and each.cgroup_id in wanted:
+                    yield each
+        except FileNotFoundError:
+            return  # this kernel has no such protocol
 
     def destroy(self, found: Iterable[Sock]) -> int:
         """Destroy these; return how many the kernel took. One that is gone counts as taken."""

@@ -138,9 +138,10 @@ class Tracker:
         self._asked: set[tuple[int, int]] = set()
         self._never = {os.getpid(), os.getppid(), 0, 1}
 
-    def members(self) -> list[Process]:
-        """Walk, and list the cell's processes, the dead ones left out."""
-        picture = walk()
+    def members(self, picture: dict[int, Process] | None = None) -> list[Process]:
+        """List the cell's processes, the dead left out: by a walk of its own, or in `picture`."""
+        if picture is None:
+            picture = walk()
         inside = {
             pid
             for pid, each in picture.items()

@@ -23,9 +23,9 @@ from typing import Any
 
 from offswitch.actuators import sock_diag
 from offswitch.warden import users
-from offswitch.warden.descendants import Tracker
+from offswitch.warden.descendants import Process, Tracker
 
-__all__ = ["LAYERS", "Blind", "Look", "Seen", "look_for", "proc_is_open"]
+__all__ = ["LAYERS", "Blind", "Look", "ProcessLook", "Seen", "look_for", "proc_is_open"]
 
 LAYERS = ("process", "network", "sweep")
 """In the order in which they are looked at: the cheapest and most urgent first."""
@@ -133,7 +133,7 @@ class NetworkLook(Look):
             return Seen(True, "no socket of it is left")
         if self._moved_is_enough:
             return self._stands_still(found)
-        return Seen(False, f"{len(found)} sockets of it are left, such as {found[0].where()}")
+        return remain(found)
 
     def _stands_still(self, found: list[sock_diag.Sock]) -> Seen:
         """Frozen: nothing was acknowledged or received on any connection for a while."""
@@ -153,6 +153,13 @@ class NetworkLook(Look):
             self._diag = None
 
 
+def remain(found: list[sock_diag.Sock]) -> Seen:
+    """Say it of the sockets that were found of a cell."""
+    if not found:
+        return Seen(True, "no socket of it is left")
+    return Seen(False, f"{len(found)} sockets of it are left, such as {found[0].where()}")
+
+
 class SweepLook(Look):
     """The user ids of all processes."""
 
@@ -168,12 +175,17 @@ class SweepLook(Look):
         if not proc_is_open():
             return Seen(None, "/proc hides other users' processes here (hidepid)")
         try:
-            left = [pid for pid in users.living_ids(self._uid) if not users.is_dead(pid)]
+            left = users.living_ids(self._uid)
         except OSError as error:
             return Seen(None, f"/proc cannot be read: {error.strerror}")
-        if not left:
-            return Seen(True, f"no process of user {self._uid} is left")
-        return Seen(False, f"processes of user {self._uid} live: {left[:5]}")
+        return lives(self._uid, left)
+
+
+def lives(uid: int, pids: list[int]) -> Seen:
+    """Say it of the processes that a user was found to have."""
+    if not pids:
+        return Seen(True, f"no process of user {uid} is left")
+    return Seen(False, f"processes of user {uid} live: {pids[:5]}")
 
 
 class DescendantsLook(Look):
@@ -187,9 +199,13 @@ class DescendantsLook(Look):
 
     def once(self) -> Seen:
         """Walk once."""
+        return self.judge(None)
+
+    def judge(self, picture: dict[int, Process] | None) -> Seen:
+        """Look for it in a picture of /proc, or in one of its own."""
         if not self._leader:
             return Seen(True, "nothing was born in it")
-        found = self._tracker.members()
+        found = self._tracker.members(picture)
         if not found:
             return Seen(
                 True, "a walk of /proc finds none of its processes (degraded: some could hide)"

@@ -67,18 +67,23 @@ class Observer:
     def run(self) -> None:
         """Look until the warden's end of the link is closed."""
         while True:
-            for fd, _events in self._epoll.poll(self._patience()):
+            self._wait()
+            for fd, _events in self._epoll.poll(0):
                 if fd != self._link.fileno():
                     self._watch.changed(fd)
                 elif not self._take():
                     return
             self._look()
-            self._watch.due()
+            if not self._open or time.monotonic_ns() > self._fast_until:
+                self._watch.due()  # what somebody waits for comes first
 
-    def _patience(self) -> float:
-        if not self._open:
-            return self._watch.patience()
-        return _FAST_S if time.monotonic_ns() < self._fast_until else _SLOW_S
+    def _wait(self) -> None:
+        """Wait for something to do; by select(2), since epoll counts whole milliseconds."""
+        if self._open:
+            patience = _FAST_S if time.monotonic_ns() < self._fast_until else _SLOW_S
+        else:
+            patience = self._watch.patience()
+        select.select([self._epoll], [], [], None if patience < 0 else patience)
 
     def _take(self) -> bool:
         data = self._link.recv(1 << 16)

@@ -1,10 +1,11 @@
 """The standing watch: as long as a latch is set, whatever moves is told (VER-3).
 
-Three things wake it: the kernel's report that a cell's events changed, the clock ten
-times a second, and a new process anywhere (the kernel's newest pid in /proc/loadavg): only
-then are user ids scanned, and at least every half second in any case. A cell that moves is
-told again and again, ten times a second at most, until it stands still or is not watched
-any more. What cannot be known any more is told once.
+Two things wake it: the kernel's report that a cell's events changed, and the clock ten
+times a second, when all cells are looked at together: one list of sockets, one pass over
+the users of all processes (only when one was born since, by the kernel's newest pid in
+/proc/loadavg, and at least twice a second). So a thousand latched cells cost little more
+than one. A cell that moves is told again and again, ten times a second at most, until it
+stands still or is not watched any more. What cannot be known any more is told once.
 """
 
 from __future__ import annotations
@@ -14,23 +15,45 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from offswitch.warden.looks import LAYERS, Look, ProcessLook, Seen, look_for
+from offswitch.actuators.sock_diag import Diag, Sock
+from offswitch.warden import users
+from offswitch.warden.descendants import walk
+from offswitch.warden.looks import (
+    DescendantsLook,
+    Look,
+    ProcessLook,
+    Seen,
+    lives,
+    look_for,
+    proc_is_open,
+    remain,
+)
 
 __all__ = ["StandingWatch"]
 
 _EVERY_S = 0.1
 _SCAN_EVERY_S = 0.5
+_HIDDEN = Seen(None, "/proc cannot be read: whether its user is swept is unknown")
+_UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is unknown")
 
 
 class _Watched:
     """One cell."""
 
-    __slots__ = ("looks", "name", "told")
+    __slots__ = ("cgroup_id", "name", "process", "told", "uid")
 
-    def __init__(self, name: str, looks: dict[str, Look]) -> None:
-        self.name = name
-        self.looks = looks
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        self.name = str(facts["name"])
+        self.process: Look | None = look_for("process", facts, level)
+        # A frozen cell keeps its sockets and its user's processes: that they stand still is seen
+        # by their being frozen.
+        killed = level != "freeze"
+        self.cgroup_id: int | None = facts["cgroup_id"] if killed else None
+        self.uid: int | None = int(facts["uid"]) if killed and facts["own_uid"] else None
         self.told: dict[str, float] = {}
+
+    def events_fd(self) -> int:
+        return self.process.fileno() if isinstance(self.process, ProcessLook) else -1
 
 
 class StandingWatch:
@@ -42,45 +65,37 @@ class StandingWatch:
         self._send = send
         self._cells: dict[str, _Watched] = {}
         self._by_fd: dict[int, _Watched] = {}
+        self._diag: Diag | None = None
         self._next = 0.0
         self._scan = 0.0
         self._newest = b""
 
     def add(self, facts: Mapping[str, Any], level: str) -> None:
         """Watch a cell at a level, from now on; replaces what was watched under its name."""
-        name = str(facts["name"])
-        self.remove(name)
-        looks: dict[str, Look] = {}
-        for layer in LAYERS:
-            if _applies(layer, facts, level):
-                look = look_for(layer, facts, level)
-                if look is not None:
-                    looks[layer] = look
-        watched = _Watched(name, looks)
-        self._cells[name] = watched
-        process = looks.get("process")
-        if isinstance(process, ProcessLook) and process.fileno() >= 0:
-            self._by_fd[process.fileno()] = watched
-            self._epoll.register(process.fileno(), select.EPOLLPRI)
-        for layer in looks:
-            self._check(watched, layer)
+        watched = _Watched(facts, level)
+        self.remove(watched.name)
+        self._cells[watched.name] = watched
+        fd = watched.events_fd()
+        if fd >= 0:
+            self._by_fd[fd] = watched
+            self._epoll.register(fd, select.EPOLLPRI)
+        self._next = self._scan = 0.0
 
     def remove(self, name: str) -> None:
         """Watch it no longer."""
         watched = self._cells.pop(name, None)
-        if watched is None:
+        if watched is None or watched.process is None:
             return
-        for fd in [fd for fd, each in self._by_fd.items() if each is watched]:
+        fd = watched.events_fd()
+        if self._by_fd.pop(fd, None) is not None:
             self._epoll.unregister(fd)
-            del self._by_fd[fd]
-        for look in watched.looks.values():
-            look.close()
+        watched.process.close()
 
     def changed(self, fd: int) -> None:
         """The kernel reports a change of a cell's events."""
         watched = self._by_fd.get(fd)
-        if watched is not None:
-            self._check(watched, "process")
+        if watched is not None and watched.process is not None:
+            self._judge(watched, "process", watched.process.once())
 
     def patience(self) -> float:
         """How many seconds may pass until `due` is called; -1: for ever."""
@@ -92,11 +107,48 @@ class StandingWatch:
         if not self._cells or now < self._next:
             return
         self._next = now + _EVERY_S
-        scan = self._users_may_have_changed(now)
-        for watched in list(self._cells.values()):
-            for layer in watched.looks:
-                if layer != "sweep" or scan:
-                    self._check(watched, layer)
+        cells = list(self._cells.values())
+        self._look_at_processes(cells)
+        self._look_at_sockets([each for each in cells if each.cgroup_id is not None])
+        swept = [each for each in cells if each.uid is not None]
+        if swept and self._users_may_have_changed(now):
+            self._look_at_users(swept)
+
+    def _look_at_processes(self, cells: list[_Watched]) -> None:
+        picture = None
+        for each in cells:
+            if isinstance(each.process, DescendantsLook):
+                picture = walk() if picture is None else picture
+                self._judge(each, "process", each.process.judge(picture))
+            elif each.process is not None:
+                self._judge(each, "process", each.process.once())
+
+    def _look_at_sockets(self, cells: list[_Watched]) -> None:
+        if not cells:
+            return
+        by_cell: dict[int, list[Sock]] = {}
+        try:
+            if self._diag is None:
+                self._diag = Diag()
+            ids = [each.cgroup_id for each in cells if each.cgroup_id is not None]
+            for sock in self._diag.sockets_of(*ids):
+                by_cell.setdefault(sock.cgroup_id, []).append(sock)
+        except OSError:
+            for each in cells:
+                self._judge(each, "network", _UNLISTED)
+            return
+        for each in cells:
+            self._judge(each, "network", remain(by_cell.get(each.cgroup_id or 0, [])))
+
+    def _look_at_users(self, cells: list[_Watched]) -> None:
+        try:
+            left = users.living_among([each.uid for each in cells if each.uid is not None])
+        except OSError:
+            left = {}
+        is_open = proc_is_open()
+        for each in cells:
+            uid = each.uid or 0
+            self._judge(each, "sweep", lives(uid, left[uid]) if is_open and left else _HIDDEN)
 
     def _users_may_have_changed(self, now: float) -> bool:
         """Whether a process was born since the last scan, or half a second has passed."""
@@ -110,8 +162,7 @@ class StandingWatch:
         self._newest, self._scan = newest, now + _SCAN_EVERY_S
         return True
 
-    def _check(self, watched: _Watched, layer: str) -> None:
-        seen = watched.looks[layer].once()
+    def _judge(self, watched: _Watched, layer: str, seen: Seen) -> None:
         if seen.stands:
             watched.told.pop(layer, None)
         elif self._worth_telling(watched, layer, seen):
@@ -125,12 +176,3 @@ class StandingWatch:
             return False
         watched.told[layer] = now
         return True
-
-
-def _applies(layer: str, facts: Mapping[str, Any], level: str) -> bool:
-    if layer == "sweep":
-        return bool(facts["own_uid"]) and level != "freeze"
-    if layer == "network":
-        # A frozen cell keeps its sockets; that it sends nothing follows from its standing still.
-        return facts.get("cgroup_id") is not None and level != "freeze"
-    return True

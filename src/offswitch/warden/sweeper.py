@@ -40,7 +40,10 @@ REQUEST = struct.Struct("=QI?")
 RESULT = struct.Struct("=QIiI")
 """Number, uid, processes seen at last (-1: refused or failed), rounds."""
 _DEADLINE_S = 2.0
-_RETRY_S = 0.02
+_DYING_S = 0.003
+"""What was killed needs the processor to die; a scan meanwhile would only take it away."""
+_REFILL_S = 0.05
+"""Likewise for forking new workers, as long as one is free."""
 
 
 def refusal(uid: int, *, exclusive: bool) -> str:
@@ -72,7 +75,8 @@ def sweep(uid: int, reserved: int) -> tuple[int, int]:
             kernel.keep_only_setuid()
         os.setresuid(reserved, reserved, reserved)
         rounds += 1
-        left = [pid for pid in users.living_ids(uid) if not users.is_dead(pid)]
+        time.sleep(_DYING_S)
+        left = users.living_ids(uid)
         if not left or time.monotonic() > end:
             return len(left), rounds
 
@@ -122,18 +126,22 @@ class Head:
 
     def run(self) -> None:
         """Serve until the warden's end of the link is closed."""
+        self._fill()
         while True:
-            whole = self._fill()
-            ready = self._poll.poll(None if whole else _RETRY_S * 1000)
+            missing = len(self._workers) < len(users.SWEEPERS)
+            ready = self._poll.poll(_REFILL_S * 1000 if missing else None)
             for fd, _events in ready:
                 if fd != self._link.fileno():
                     self._finished(fd)
                 elif not self._take():
                     return
             self._hand_out()
+            if not ready or self._queue:
+                self._fill()
+                self._hand_out()
 
-    def _fill(self) -> bool:
-        """Fork the workers that are missing; False if it must be tried again soon."""
+    def _fill(self) -> None:
+        """Fork the workers that are missing; without a process left the others serve meanwhile."""
         busy = {worker.reserved for worker in self._workers.values()}
         for reserved in users.SWEEPERS:
             if reserved in busy:
@@ -141,10 +149,9 @@ class Head:
             try:
                 worker = self._fork(reserved)
             except OSError:
-                return False  # no process left: the others serve until there is one again
+                return  # tried again in a moment
             self._workers[worker.result] = worker
             self._poll.register(worker.result, select.POLLIN)
-        return True
 
     def _fork(self, reserved: int) -> _Worker:
         order_out, order_in = os.pipe2(os.O_CLOEXEC)

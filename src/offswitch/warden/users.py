@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+from collections.abc import Iterable
 
 from offswitch.clock import boot_id
 from offswitch.control.place import Place
@@ -28,7 +29,7 @@ __all__ = [
     "WATCH",
     "allot",
     "is_allotted",
-    "is_dead",
+    "living_among",
     "living_ids",
 ]
 
@@ -41,6 +42,8 @@ SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
 _COUNTER = "/dev/shm/offswitch-users"  # noqa: S108 - owner and mode are checked at use
 _TRIES = 10_000
+_STATUS_HEAD = 1024
+"""Bytes of /proc/PID/status that hold its state and ids for certain; names are escaped there."""
 
 
 def is_allotted(uid: int) -> bool:
@@ -49,32 +52,41 @@ def is_allotted(uid: int) -> bool:
 
 
 def living_ids(uid: int) -> list[int]:
-    """List the processes that have `uid` as real, effective, saved or file system user.
+    """List the processes that have `uid` as real, effective, saved or file system user."""
+    return living_among([uid])[uid]
 
-    OSError when /proc cannot be read: that is unknown, not none.
+
+def living_among(uids: Iterable[int]) -> dict[int, list[int]]:
+    """List the processes of several users in one pass over /proc.
+
+    The dead that are only not yet reaped are left out. OSError when /proc cannot be read:
+    that is unknown, not none. Some ten microseconds a process of the machine.
     """
-    pids = [entry for entry in os.listdir("/proc") if entry.isdigit()]
-    return [int(pid) for pid in pids if uid in _ids_of(pid)]
+    found: dict[int, list[int]] = {uid: [] for uid in uids}
+    wanted = {b"%d" % uid: pids for uid, pids in found.items()}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for uid in wanted.keys() & _ids_of(pid):
+            wanted[uid].append(int(pid))
+    return found
 
 
-def _ids_of(pid: str) -> frozenset[int]:
+def _ids_of(pid: str) -> set[bytes]:
+    """Give the four user ids of a process, in digits; none of one that is gone or dead."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Uid:"):
-                    return frozenset(int(word) for word in line.split()[1:])
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
-        pass  # it ended while we looked; any other error is the caller's: unknown is not none
-    return frozenset()
-
-
-def is_dead(pid: int) -> bool:
-    """Whether a process is gone, or dead and only not yet reaped."""
+        return set()  # it ended while we looked; any other error is the caller's
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in {b"Z", b"X"}
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return True
+        text = os.read(fd, _STATUS_HEAD)
+    except ProcessLookupError:
+        return set()
+    finally:
+        os.close(fd)
+    state = text.find(b"\nState:\t") + 8
+    if text[state : state + 1] in {b"Z", b"X"}:
+        return set()
+    begin = text.find(b"\nUid:\t") + 6
+    return set(text[begin : text.find(b"\n", begin)].split(b"\t"))
 
 
 def _subordinate(uid: int) -> bool:

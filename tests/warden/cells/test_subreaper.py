@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,14 +156,22 @@ def test_SR_25_a_daemon_without_parent_session_and_mark_gets_away_and_that_is_sa
     )
 
 
-@pytest.mark.parametrize("lowly", ["hopper"], indirect=True)
-def test_SR_25_a_hopper_is_faster_than_any_list_and_that_is_said(lowly: LowlyWarden) -> None:
-    for _ in range(10):
-        lowly.ask("kill")
-    before = lowly.acts
-    caught = lowly.ask("populated") is False
-    assert caught or lowly.acts >= before
+def test_SR_25_a_hopper_can_be_faster_than_any_walk_and_that_is_said() -> None:
+    """It is caught now and then; it gets away often enough not to be called caught."""
+    assert any(hopper_gets_away() for _attempt in range(25))
     assert any("hops from pid to pid" in each for each in SUBREAPER_ESCAPES)
+
+
+def hopper_gets_away() -> bool:
+    lowly = LowlyWarden("hopper")
+    try:
+        for _ in range(3):
+            lowly.ask("kill")
+        before = lowly.acts
+        time.sleep(0.02)
+        return lowly.acts > before
+    finally:
+        lowly.close()
 
 
 @pytest.mark.parametrize("lowly", ["idle"], indirect=True)

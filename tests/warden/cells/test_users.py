@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import time
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from offswitch.control.place import Place
 from offswitch.errors import Busy
 from offswitch.warden import users
+from stage import until
 
 
 @pytest.fixture
@@ -34,9 +35,7 @@ def test_an_id_that_a_process_has_is_not_handed_out(place: Place) -> None:
         os.setresuid(0, 0, users.FIRST)  # as its saved id alone
         time.sleep(60)
     try:
-        while users.FIRST not in users._ids_of(str(pid)):
-            pass
-        assert users.living_ids(users.FIRST) == [pid]
+        until(lambda: users.living_ids(users.FIRST) == [pid], "it has the id")
         assert users.allot(place) == users.FIRST + 1
     finally:
         os.kill(pid, 9)
@@ -114,11 +113,13 @@ def test_our_own_ids_are_outside_of_what_is_handed_out() -> None:
     assert not any(users.is_allotted(uid) for uid in own)
 
 
-def test_the_dead_and_the_zombies_do_not_count_as_alive() -> None:
-    child = subprocess.Popen(["true"])
-    while not users.is_dead(child.pid):
-        pass
-    assert Path(f"/proc/{child.pid}").exists(), "a zombie"
-    child.wait()
-    assert users.is_dead(child.pid)
-    assert not users.is_dead(os.getpid())
+def test_the_dead_that_nobody_has_reaped_do_not_live() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(users.LAST, users.LAST, users.LAST)
+        signal.pause()
+    until(lambda: users.living_ids(users.LAST) == [pid], "it lives")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: users.living_ids(users.LAST) == [], "it is dead")
+    assert Path(f"/proc/{pid}").exists(), "a zombie"
+    os.waitpid(pid, 0)
