@@ -38,7 +38,7 @@ from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
-from offswitch.model.scope import Scope, parse_scope
+from offswitch.model.scope import Scope
 from offswitch.warden import spool
 from offswitch.warden.grip import Grip, grip_of
 from offswitch.warden.keeper_door import Door, Press
@@ -84,7 +84,7 @@ class Keeper:
         self._presses: list[Press] = []
         with open(f"{place.home}/installation", encoding="ascii") as file:
             self._installation = file.read().strip()
-        self._orders = KeptOrders(place, epoch, self._installation)
+        self._orders = KeptOrders(place, epoch)
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
         gid = os.stat(place.control).st_gid
@@ -95,8 +95,9 @@ class Keeper:
         self._watch(link.fileno(), self._linked)
         self._watch_warden()
         rights = Rights(gid, place.cgroup)
+        installation = self._installation
         self._door = Door(
-            place.keeper_socket, gid, rights, self._pressed, self._watch, self._forget
+            place.keeper_socket, rights, installation, self._pressed, self._watch, self._forget
         )
 
     # --- its loop -----------------------------------------------------------------
@@ -302,11 +303,9 @@ class Keeper:
 
     # --- stops that come to the keeper itself -------------------------------------
 
-    def _pressed(self, press: Press, message: dict[str, Any], by: str) -> None:
-        """Take a stop from the socket; raises what the peer is to be told."""
-        press.read(message, self._installation, by)
-        covered = self._covered(press.stops)
-        patience = _WARDEN_DOES_IT_NS if covered else _WARDEN_HEARS_IT_NS
+    def _pressed(self, press: Press) -> None:
+        """Take a stop from the socket: the warden has a moment to obey it first."""
+        patience = _WARDEN_DOES_IT_NS if self._covered(press.stops) else _WARDEN_HEARS_IT_NS
         press.due = time.monotonic_ns() + patience
         self._presses.append(press)
 
@@ -358,16 +357,11 @@ class Keeper:
         """Do what still lies in the spool. The warden takes it away when it is back."""
         self._spool_due = None
         for spooled in spool.pending(self._place):
-            try:
-                scope = parse_scope(spooled.scope_text or "")
-            except OffswitchError:
-                continue
-            nonce, when = spooled.nonce, spooled.time_us
-            level = Level.KILL
-            stop = Stop(self._installation, scope, level, spooled.by, "spool", nonce, when)
-            running = [grip for grip in self._covered([stop]) if not grip.killed]
-            if any(self._page.word(grip.slot) < RUN + Level.KILL for grip in running):
-                self._act([stop])
+            with suppress(OffswitchError):  # no scope: the warden reports it
+                stop = spooled.stop(self._installation)
+                running = [grip for grip in self._covered([stop]) if not grip.killed]
+                if any(self._page.word(grip.slot) < RUN + Level.KILL for grip in running):
+                    self._act([stop])
 
 
 def _harden() -> None:

@@ -1,9 +1,9 @@
-"""The keeper's own socket: it takes stops, and nothing else (SR-11, SR-22).
+"""The keeper's own socket: it takes a stop, and nothing else (SR-11, SR-22).
 
-Who may knock: root, the owner, the group. What runs in a cell is refused. Frames are those
-of the control socket; what is garbled ends its connection. A user may hold so many
-connections and no more, and nothing here ever waits. A new keeper binds beside the old
-one's name and renames over it, so that there is a listener at every instant.
+Who may knock: root, the owner, the group; what runs in a cell is refused. A connection is
+one frame of control/frames.py and one answer, so it can neither queue up work nor stay; a
+user may hold so many of them and no more. Nothing here ever waits. A new keeper binds
+beside the old one's name and renames over it: there is a listener at every instant.
 """
 
 from __future__ import annotations
@@ -15,104 +15,67 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from offswitch.clock import new_nonce
 from offswitch.control import frames
 from offswitch.control.peer import Peer, peer_of
-from offswitch.errors import OffswitchError, Unsupported, Usage
-from offswitch.model.level import Level, parse_level
+from offswitch.errors import OffswitchError, Unsupported
+from offswitch.model.level import Level
 from offswitch.model.order import Stop, set_digest
-from offswitch.model.scope import parse_scope
+from offswitch.warden.pressed import stops_of
 from offswitch.warden.rights import Rights
 
-__all__ = ["Door", "Press", "read_stops"]
+__all__ = ["Door", "Press"]
 
 _PER_USER = 32
+_PER_OWNER = 256
 _BACKLOG = 512
-_MAX_SCOPES = 256
-_REASON = 2000
-_CHANNELS = frozenset({"cli", "board", "rule", "console", "demo"})
-
-
-def read_stops(message: dict[str, Any], installation: str, by: str) -> list[Stop]:
-    """Make of a message the same stops that the warden makes of it; raises what is wrong."""
-    if message.get("op") != "stop":
-        raise Unsupported("the keeper only stops", "ask the warden")
-    level = parse_level(str(message.get("level", "kill")))
-    if level < Level.FREEZE:
-        raise Unsupported(f"the keeper cannot {level.label}", "ask the warden, or use: kill")
-    texts = message.get("scopes")
-    if not isinstance(texts, list) or not 0 < len(texts) <= _MAX_SCOPES:
-        raise Usage("a stop names between 1 and 256 scopes", "offswitch stop SCOPE")
-    given = message.get("time_us")
-    channel = str(message.get("channel", "cli"))
-    reason = str(message.get("reason") or "")[:_REASON]
-    return [
-        Stop(
-            installation,
-            parse_scope(str(text)),
-            level,
-            by,
-            channel if channel in _CHANNELS else "cli",
-            str(message.get("nonce") or new_nonce())[:64],
-            given if isinstance(given, int) and 0 < given < 1 << 53 else 0,
-            reason.encode("utf-8", "replace").decode(),
-        )
-        for text in dict.fromkeys(texts)
-    ]
 
 
 class Press:
     """One stop from one peer, until it is answered."""
 
-    __slots__ = ("_reply", "due", "level", "nonce", "stops")
+    __slots__ = ("_answer", "due", "level", "nonce", "stops")
 
-    def __init__(self, reply: Callable[[dict[str, Any]], None]) -> None:
-        """`reply` sends the answer."""
-        self._reply = reply
+    def __init__(self, stops: list[Stop], answer: Callable[[dict[str, Any]], None]) -> None:
+        """Hold the stops, all of one call; `answer` sends the answer and hangs up."""
+        self.stops = stops
+        self.level = stops[0].level
+        self.nonce = stops[0].nonce
         self.due = 0
         """When the keeper does it itself, on CLOCK_MONOTONIC in nanoseconds."""
-        self.stops: list[Stop] = []
-        self.level = Level.KILL
-        self.nonce = ""
-
-    def read(self, message: dict[str, Any], installation: str, by: str) -> None:
-        """Take in the message; raises what the peer is to be told."""
-        self.stops = read_stops(message, installation, by)
-        self.level = self.stops[0].level
-        self.nonce = self.stops[0].nonce
+        self._answer = answer
 
     def answer(self, acted: list[str], *, warden: bool) -> None:
         """Say that the stop is obeyed: by the warden, or by the keeper, on these targets."""
         digest = set_digest([stop.digest for stop in self.stops])
-        done = {"by": "warden" if warden else "keeper", "acted": acted}
-        self._reply({"accepted": True, "order": digest, **done})
+        by = "warden" if warden else "keeper"
+        self._answer({"accepted": True, "order": digest, "by": by, "acted": acted})
 
 
 class Door:
-    """Listens, reads, answers. `pressed(press, message, by)` is called for each message."""
+    """Listens, reads, answers; each lawful stop is given to `pressed`."""
 
     def __init__(
         self,
         path: str,
-        gid: int,
         rights: Rights,
-        pressed: Callable[[Press, dict[str, Any], str], None],
+        installation: str,
+        pressed: Callable[[Press], None],
         watch: Callable[[int, Callable[[], None]], None],
         forget: Callable[[int], None],
     ) -> None:
-        """Listen at `path`, where members of the group `gid` may knock."""
+        """Listen at `path`; `watch` and `forget` are the keeper's loop."""
         self._path = path
         self._rights = rights
+        self._installation = installation
         self._pressed = pressed
         self._watch = watch
         self._forget = forget
         self._held: Counter[int] = Counter()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         temporary = f"{path}.{os.getpid()}"
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._sock.bind(temporary)
-        os.chown(temporary, -1, gid)
+        os.chown(temporary, -1, rights.gid)
         os.chmod(temporary, 0o660)
         self._sock.listen(_BACKLOG)
         self._inode = os.stat(temporary).st_ino
@@ -122,49 +85,58 @@ class Door:
     def _accept(self) -> None:
         try:
             sock, _address = self._sock.accept()
-        except OSError:  # none left, or no descriptor: the next pass tries again
+        except BlockingIOError:
             return
-        peer = peer_of(sock)
+        except OSError:  # no descriptor left: this one is turned away, or it would wake us for ever
+            os.close(self._spare)
+            with suppress(OSError):
+                self._sock.accept()[0].close()
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            return
         sock.setblocking(False)
-        if self._held[peer.uid] >= _PER_USER and not self._rights.owner(peer):
+        peer = peer_of(sock)
+        most = _PER_OWNER if self._rights.owner(peer) else _PER_USER
+        if self._held[peer.uid] >= most:
             sock.close()
             return
         self._held[peer.uid] += 1
         decoder = frames.Decoder()
-
-        def read() -> None:
-            self._read(sock, peer, decoder)
-
-        self._watch(sock.fileno(), read)
-        read()
+        self._watch(sock.fileno(), lambda: self._read(sock, peer, decoder))
+        self._read(sock, peer, decoder)
 
     def _read(self, sock: socket.socket, peer: Peer, decoder: frames.Decoder) -> None:
+        """Take in the one frame; from then on only the answer is due."""
         try:
             data = sock.recv(65536)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        try:
-            messages = decoder.feed(data)
-        except OffswitchError as error:
-            _send(sock, {"error": error.as_dict(), "exit": error.exit_code})
-            data = b""
-            messages = []
         if not data:
             self._hang_up(sock, peer)
             return
-        for message in messages:
-            self._serve(sock, peer, message)
+        try:
+            messages = decoder.feed(data)
+            if messages:
+                self._forget(sock.fileno())
+                self._serve(sock, peer, messages[0])
+        except OffswitchError as error:
+            self._answer(sock, peer, {"error": error.as_dict(), "exit": error.exit_code})
 
     def _serve(self, sock: socket.socket, peer: Peer, message: dict[str, Any]) -> None:
-        try:
-            inside = self._rights.in_cell(peer, set())
-            self._rights.check(peer, "stop", in_cell=inside)
-            press = Press(lambda answer: _send(sock, answer))
-            self._pressed(press, message, f"uid:{peer.uid}")
-        except OffswitchError as error:
-            _send(sock, {"error": error.as_dict(), "exit": error.exit_code})
+        self._rights.check(peer, "stop", in_cell=self._rights.in_cell(peer, set()))
+        if message.get("op") != "stop":
+            raise Unsupported("the keeper only stops", "ask the warden")
+        stops = stops_of(message, self._installation, f"uid:{peer.uid}", 0)
+        if stops[0].level < Level.FREEZE:
+            raise Unsupported("the keeper freezes and kills, no less", "ask the warden")
+        self._pressed(Press(stops, lambda answer: self._answer(sock, peer, answer)))
+
+    def _answer(self, sock: socket.socket, peer: Peer, message: dict[str, Any]) -> None:
+        """Send the one answer to whoever still listens, and hang up."""
+        with suppress(OSError):
+            sock.send(frames.encode(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        self._hang_up(sock, peer)
 
     def _hang_up(self, sock: socket.socket, peer: Peer) -> None:
         self._held[peer.uid] -= 1
@@ -177,9 +149,3 @@ class Door:
         with suppress(OSError):
             if os.stat(self._path).st_ino == self._inode:
                 os.unlink(self._path)
-
-
-def _send(sock: socket.socket, message: dict[str, Any]) -> None:
-    """Send an answer to whoever still listens; it fits into the socket or is lost."""
-    with suppress(OSError):
-        sock.send(frames.encode(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

@@ -18,7 +18,7 @@ from typing import Any
 
 from offswitch.control.place import Place
 from offswitch.warden.children import launch
-from offswitch.warden.keeper_orders import forget_left, left_orders
+from offswitch.warden.orders_left import forget_left, left_orders
 
 __all__ = ["KeeperLink", "left_orders"]
 

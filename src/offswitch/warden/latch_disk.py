@@ -12,6 +12,7 @@ synced, renamed over it, and its folder synced: at every instruction there is on
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -86,6 +87,10 @@ class LatchDisk:
     def durable(self, digest: str) -> bool:
         """Tell whether the order of that digest is in the file, synced."""
         return digest in self._durable
+
+    def wait(self, patience_s: float) -> None:
+        """Wait until something was written, at most so long: at a start, never at a stop."""
+        select.select([self._event], [], [], patience_s)
 
     def fileno(self) -> int:
         """Give a descriptor that is readable when more became durable."""

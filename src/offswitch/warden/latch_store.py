@@ -38,6 +38,7 @@ __all__ = ["LatchStore", "Loaded"]
 _MEMORY_SIZE = 2 << 20
 _MEMORY_LOW = _MEMORY_SIZE // 4
 _REMEMBER_US = 30 * 86_400 * 1_000_000
+_FIRST_FILE_S = 5.0
 _CHANNEL = "latch"
 _NOBODY = "0" * 32
 
@@ -90,6 +91,9 @@ class LatchStore:
         latch.forget(self._clock.wall_us() - _REMEMBER_US)
         self._disk.begin(durable)
         self._disk.rewrite(self._bodies(), list(self._held))
+        if home is None:
+            # Without it a crash of a new installation would look as if the file had been lost.
+            self._disk.wait(_FIRST_FILE_S)
         given = Latch()
         given.join(latch)
         return Loaded(given, damage)

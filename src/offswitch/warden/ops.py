@@ -10,16 +10,13 @@ import os
 from typing import Any
 
 from offswitch import __version__
-from offswitch.clock import new_nonce
 from offswitch.control.peer import Peer
 from offswitch.errors import NotFound, OffswitchError, Refused, Usage
-from offswitch.model.level import parse_level
-from offswitch.model.order import Stop
-from offswitch.model.scope import parse_scope
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_label, check_name
 from offswitch.warden import reporting
 from offswitch.warden.core import Core
+from offswitch.warden.pressed import stops_of
 from offswitch.warden.resetting import Resetter
 from offswitch.warden.rung import Rung
 from offswitch.warden.server import Connection
@@ -28,9 +25,6 @@ from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
 __all__ = ["Operations"]
-
-_MAX_SCOPES = 256
-_CHANNELS = frozenset({"cli", "board", "rule", "console", "demo"})
 
 
 class _Relay:
@@ -109,30 +103,11 @@ class Operations:
     # --- the three verbs ----------------------------------------------------------
 
     def _op_stop(self, connection: Connection, message: dict[str, Any]) -> None:
-        texts = message.get("scopes")
-        if not isinstance(texts, list) or not 0 < len(texts) <= _MAX_SCOPES:
-            raise Usage("a stop names between 1 and 256 scopes", "offswitch stop SCOPE")
         core, peer = self._core, connection.peer
-        level = parse_level(str(message.get("level", "kill")))
-        channel = str(message.get("channel", "cli"))
         by = f"uid:{peer.uid}"
-        if channel == "rule" and core.rights.owner(peer) and str(message.get("by", "")):
+        if message.get("channel") == "rule" and core.rights.owner(peer) and message.get("by"):
             by = str(message["by"])[:200]
-        nonce = str(message.get("nonce") or new_nonce())[:64]
-        given = message.get("time_us")
-        stops = [
-            Stop(
-                core.installation,
-                parse_scope(str(text)),
-                level,
-                by,
-                channel if channel in _CHANNELS else "cli",
-                nonce,
-                given if isinstance(given, int) and 0 < given < 1 << 53 else core.clock.wall_us(),
-                str(message.get("reason") or "")[:2000].encode("utf-8", "replace").decode(),
-            )
-            for text in dict.fromkeys(texts)
-        ]
+        stops = stops_of(message, core.installation, by, core.clock.wall_us())
         press = self._stopper.press(stops, connection.reply, wait=bool(message.get("wait")))
         connection.reply(self._stopper.accepted(press))
 

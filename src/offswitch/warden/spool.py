@@ -24,6 +24,9 @@ from itertools import islice
 
 from offswitch.control.place import Place
 from offswitch.errors import Refused, Storage
+from offswitch.model.level import Level
+from offswitch.model.order import Stop
+from offswitch.model.scope import parse_scope
 
 __all__ = ["Spooled", "consume", "pending", "prepare", "watch"]
 
@@ -52,6 +55,11 @@ class Spooled:
     """What names this very file."""
     time_us: int
     """When it came, UTC in microseconds."""
+
+    def stop(self, installation: str) -> Stop:
+        """Give the stop that it means; raises `Usage` if its name is no scope."""
+        scope, level = parse_scope(self.scope_text or ""), Level.KILL
+        return Stop(installation, scope, level, self.by, "spool", self.nonce, self.time_us)
 
 
 def prepare(place: Place, gid: int) -> None:
