@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from offswitch.errors import Corrupt, OffswitchError, Storage
-from offswitch.ledger.checkpoint import Checkpoint, open_checkpoint
+from offswitch.ledger.checkpoint import Checkpoint, VerifyKey, open_checkpoint
 from offswitch.ledger.key import SigningKey
 from offswitch.ledger.seal import SealedEntry
 from offswitch.ledger.tree import Frontier, leaf_hash
@@ -169,6 +169,11 @@ class Store:
             store.close()
             raise
         return store
+
+    @property
+    def verify_key(self) -> VerifyKey:
+        """The public half of the key that signs here."""
+        return self._key.verify_key
 
     @property
     def size(self) -> int:
