@@ -16,6 +16,7 @@ from offswitch.config.duration import format_duration, parse_duration
 from offswitch.config.lines import key_lines
 from offswitch.config.load import Kinds, installed_kinds, load, parse, schema
 from offswitch.config.series import parse_series
+from offswitch.control.place import Place
 from offswitch.errors import BadConfig
 from offswitch.model.level import Level
 
@@ -49,7 +50,7 @@ detectors = [{ kind = "rate", series = 'orders-db.rows_changed{table="prices"}',
 vote = "1oo1"
 act = "auto"
 stop = { level = "kill" }
-"""
+"""  # noqa: E501 - a line of a configuration
 
 SECOND_RULE = """
 [[rule]]
@@ -171,7 +172,11 @@ def test_DET_1_a_rule_that_does_not_say_why_it_is_there_is_refused(kinds: Kinds,
     ],
 )
 def test_DEC_1_a_rule_whose_harm_is_faster_than_its_decider_is_refused(
-    kinds: Kinds, time: str, act: str, people: str, good: bool
+    kinds: Kinds,
+    time: str,
+    act: str,
+    people: str,
+    good: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     text = GOOD + SECOND_RULE.replace("NAME", "second").replace("TIME", time).replace(
         "ACT", act
@@ -362,8 +367,6 @@ def test_SR_1_a_sticky_folder_above_is_no_danger(tmp_path: Path, kinds: Kinds) -
 def test_SR_1_the_current_directory_is_never_looked_at(
     tmp_path: Path, kinds: Kinds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from offswitch.control.place import Place
-
     (tmp_path / "offswitch.toml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OFFSWITCH_CONFIG", raising=False)

@@ -12,7 +12,8 @@ from offswitch.errors import Usage
 
 ME = os.geteuid()
 
-# peer, in a cell, uids that ran targets, warden's uid, secret set, secret right → allowed, forgeable
+# peer, in a cell, uids that ran targets, warden's uid, secret set, secret right
+# → allowed, forgeable
 TABLE = [
     (0, True, (), 0, False, False, False, False),
     (1000, True, (1000,), 0, True, True, False, False),

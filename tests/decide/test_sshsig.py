@@ -76,7 +76,10 @@ def test_arbitrary_text_is_refused_and_nothing_else(text: str) -> None:
 
 
 @pytest.mark.parametrize(("flags", "good"), [(b"\1", True), (b"\0", False), (b"\5", True)])
-def test_a_token_must_have_been_touched(flags: bytes, good: bool) -> None:
+def test_a_token_must_have_been_touched(
+    flags: bytes,
+    good: bool,  # noqa: FBT001 - a column of the table
+) -> None:
     private = Ed25519PrivateKey.from_private_bytes(b"\2" * 32)
     kind = b"sk-ssh-ed25519@openssh.com"
     public = _pack(kind, private.public_key().public_bytes_raw(), b"ssh:")

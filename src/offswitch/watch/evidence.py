@@ -87,10 +87,13 @@ class Evidence:
     def __init__(self, fd: int) -> None:
         """Go on in the file behind `fd`, which is opened for reading and writing."""
         self._fd = fd
-        self._lines: deque[bytes] = deque(self._read().splitlines(keepends=True), maxlen=KEPT)
+        # What follows the last newline was cut short by a full disk: it is nobody's row.
+        whole = self._read().rpartition(b"\n")[0]
+        self._lines: deque[bytes] = deque(maxlen=KEPT)
+        self._lines.extend(line + b"\n" for line in whole.split(b"\n") if line)
         self._written = len(self._lines)
-        self._rewrite()
         self.problem = ""
+        self.keep(0, ())
 
     def keep(self, time_us: int, changes: Sequence[Change]) -> None:
         """Write changes down; what does not fit on the disk is a `problem`, never an exception."""
@@ -98,7 +101,7 @@ class Evidence:
         self._lines.extend(fresh)
         self._written += len(fresh)
         try:
-            if self._written > 2 * KEPT:
+            if self._written > 2 * KEPT or not fresh:
                 self._rewrite()
             else:
                 self._append(fresh)

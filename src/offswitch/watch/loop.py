@@ -259,6 +259,7 @@ class Watch:
         nonce = ""
         if decision.choice is Choice.STOP:
             nonce = str(self._warden.stop(decision).message["nonce"])
+            bench.latched = True
         self._pending.append((decision, nonce))
 
     def _known(self, rule: Rule) -> Known:

@@ -3,7 +3,8 @@
     excess = (value - above) / |above|    or    (below - value) / |below|,   whichever is larger
     score  = 1 + excess;  beyond when excess > 0, inside when excess < -deadband
 
-A limit of 0 is measured in units of 1. With both limits it trips outside of the range.
+A limit of 0 is measured in units of 1 and has no band. With both limits it trips outside
+of the range.
 
     { kind = "threshold", series = "processes.memory_bytes", above = 2e9 }
 """
@@ -51,18 +52,18 @@ class Threshold:
 
     def update(self, mono_us: int, value: float) -> Verdict:
         """Compare one value with the limits."""
-        above, below = self._settings.above, self._settings.below
-        excess, limit = float("-inf"), ""
-        if above is not None:
-            excess, limit = (value - above) / (abs(above) or 1.0), f"limit {above:g}"
-        if below is not None:
-            under = (below - value) / (abs(below) or 1.0)
+        settings = self._settings
+        excess, limit = float("-inf"), 0.0
+        if settings.above is not None:
+            excess, limit = (value - settings.above) / (abs(settings.above) or 1.0), settings.above
+        if settings.below is not None:
+            under = (settings.below - value) / (abs(settings.below) or 1.0)
             if under > excess:
-                excess, limit = under, f"lower limit {below:g}"
-        raised = self._alarm.update(
-            mono_us, beyond=excess > 0, inside=excess < -self._settings.deadband or excess <= -1
-        )
-        return Verdict(1 + excess, raised, f"{value:g}, {limit}")
+                excess, limit = under, settings.below
+        # There is no share of nought: a limit of 0 has no band.
+        inside = excess < -settings.deadband if limit else excess <= 0
+        raised = self._alarm.update(mono_us, beyond=excess > 0, inside=inside)
+        return Verdict(1 + excess, raised, f"{value:g}, limit {limit:g}")
 
     def rearm(self) -> None:
         """Let the alarm fall."""

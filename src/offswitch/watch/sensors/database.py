@@ -139,6 +139,7 @@ class Database:
         before = self._look()
         if self._stamp is not None and before.identity != self._stamp.identity:
             self.release()
+            before = self._look()
         self._deadline_us = self._clock.mono_us() + budget_us
         try:
             if before.wal is not None and before.wal[2] and before.index is not None:
@@ -308,11 +309,10 @@ class Database:
     def _compare(self, before: _Stamp) -> None:
         """Check that SQLite has opened just the files that were looked at."""
         wanted = {facts[:2] for facts in (before.main, before.wal, before.index) if facts}
-        prefix = os.path.basename(self._path)
+        prefix = f"{self._folder}/{os.path.basename(self._path)}"
         for name in os.listdir("/proc/self/fd"):
             try:
-                target = os.readlink(f"/proc/self/fd/{name}")
-                ours = os.path.basename(target).startswith(prefix)
+                ours = os.readlink(f"/proc/self/fd/{name}").startswith(prefix)
                 if ours and self._identity(int(name)) not in wanted:
                     raise Unsteady("a file was replaced while it was opened")
             except OSError:

@@ -130,9 +130,15 @@ def _column(values: Sequence[Value]) -> Column:
     odd = len(values) - nulls - len(numbers)
     if not numbers:
         return Column(nulls, odd, math.nan, math.nan, math.nan, math.nan)
-    mean = math.fsum(numbers) / len(numbers)
-    variance = math.fsum((number - mean) ** 2 for number in numbers) / len(numbers)
-    return Column(nulls, odd, float(min(numbers)), float(max(numbers)), mean, math.sqrt(variance))
+    low, high = float(min(numbers)), float(max(numbers))
+    # Shares of the largest, so that no sum and no square can run over, whatever stands there.
+    largest = max(-low, high) or 1.0
+    mean = math.fsum(number / largest for number in numbers) / len(numbers) * largest
+    farthest = max(high / 2 - mean / 2, mean / 2 - low / 2) * 2 or 1.0
+    if not math.isfinite(farthest):
+        return Column(nulls, odd, low, high, mean, math.inf)
+    squares = math.fsum(((number - mean) / farthest) ** 2 for number in numbers)
+    return Column(nulls, odd, low, high, mean, math.sqrt(squares / len(numbers)) * farthest)
 
 
 def diff(table: str, before: Rows | Totals | None, now: Rows | Totals | None) -> Diff:

@@ -1,0 +1,242 @@
+"""For people who write sensors and detectors: the suites that a plugin must pass.
+
+A suite is a class of tests for pytest. Subclass it in your own tests, say how to make your
+plugin, and run them; ours are tested by the same suites.
+
+    from offswitch.testing import DetectorSuite
+
+    class TestMine(DetectorSuite):
+        kind = "mine"
+        keys = {"series": "processes.count", "limit": 10}
+        calm = 1.0        # a value that is well inside
+        loud = 1000.0     # a value that is far outside
+
+A plugin is found by its entry point (`offswitch.plugins`), so install your package first.
+"""
+
+# ruff: noqa: S101, N802 - these are tests, and bear the IDs of requirements
+from __future__ import annotations
+
+import math
+import os
+import time
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from offswitch.clock import Clock, SystemClock
+from offswitch.config.section import DetectorSection, SensorSection
+from offswitch.plugins import DETECTORS, SENSORS, installed
+from offswitch.watch.detectors.contract import Detector, Verdict
+from offswitch.watch.sensors.contract import CellFacts, Glance, Sensor, SensorContext, Signal
+
+__all__ = ["DetectorSuite", "SensorSuite"]
+
+_STEP_US = 100_000
+_LONG_RUN = 4_000
+_GROWTH = 64 * 1024
+
+
+class DetectorSuite:
+    """What every detector promises (`watch.detectors.contract`)."""
+
+    kind: ClassVar[str]
+    """The entry point's name."""
+    keys: ClassVar[Mapping[str, Any]]
+    """Its keys in a rule, `series` included."""
+    calm: ClassVar[float]
+    """A reading that is well inside."""
+    loud: ClassVar[float]
+    """A reading that is far outside."""
+    learning: ClassVar[int] = 200
+    """How many calm readings it may need before it judges."""
+
+    def section(self) -> DetectorSection:
+        """Make the section that a configuration would."""
+        cls = installed(DETECTORS)[self.kind].cls
+        section: DetectorSection = cls.Settings.model_validate({"kind": self.kind, **self.keys})
+        return section
+
+    def make(self) -> Detector:
+        """Make a fresh detector."""
+        detector: Detector = installed(DETECTORS)[self.kind].cls(self.section())
+        return detector
+
+    def feed(self, detector: Detector, values: Sequence[float], start: int = 0) -> list[Verdict]:
+        """Give readings a tenth of a second apart."""
+        return [
+            detector.update((start + number) * _STEP_US, value)
+            for number, value in enumerate(values)
+        ]
+
+    def test_its_kind_is_the_name_of_its_entry_point(self) -> None:
+        """A configuration finds it by that name."""
+        assert self.section().kind == self.kind
+
+    def test_a_calm_series_never_trips(self) -> None:
+        """No alarm without a reason."""
+        verdicts = self.feed(self.make(), [self.calm] * 1000)
+        assert not any(verdict.tripped for verdict in verdicts)
+
+    def test_a_loud_reading_trips_and_says_why(self) -> None:
+        """It rises at the latest after its own declared delay."""
+        detector = self.make()
+        self.feed(detector, [self.calm] * self.learning)
+        delay = self.section().delay_us() // _STEP_US + 1
+        verdicts = self.feed(detector, [self.loud] * (delay + 1), self.learning)
+        assert verdicts[-1].tripped
+        assert verdicts[-1].score > 1
+        assert verdicts[-1].why
+
+    def test_the_same_readings_give_the_same_verdicts(self) -> None:
+        """It is pure state: no clock, no randomness, nothing shared."""
+        values = [self.calm, self.loud, self.calm] * 200
+        assert self.feed(self.make(), values) == self.feed(self.make(), values)
+
+    def test_DET_5_a_value_that_swings_raises_one_alarm(self) -> None:
+        """A 10 Hz square wave for a minute: one annunciation at most."""
+        detector = self.make()
+        self.feed(detector, [self.calm] * self.learning)
+        wave = [self.loud if number % 2 else self.calm for number in range(600)]
+        states = [verdict.tripped for verdict in self.feed(detector, wave, self.learning)]
+        rises = sum(
+            now and not before for before, now in zip([False, *states], states, strict=False)
+        )
+        assert rises <= 1
+
+    def test_rearming_lets_the_alarm_fall(self) -> None:
+        """What a person has reset is judged anew, by what it does from then on."""
+        detector = self.make()
+        self.feed(detector, [self.calm] * self.learning)
+        self.feed(detector, [self.loud] * 20, self.learning)
+        detector.rearm()
+        assert not self.feed(detector, [self.calm], self.learning + 21)[0].tripped
+
+    def test_odd_numbers_neither_raise_nor_stick(self) -> None:
+        """Infinity and the like may trip it; they may not break it."""
+        detector = self.make()
+        self.feed(detector, [self.calm] * self.learning)
+        odd = [math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0, -0.0]
+        for verdict in self.feed(detector, odd, self.learning):
+            assert isinstance(verdict.tripped, bool)
+            assert isinstance(verdict.score, float)
+        detector.rearm()
+        later = self.feed(detector, [self.calm] * 10_000, self.learning + 100)
+        assert not later[-1].tripped
+
+    def test_its_memory_is_bounded(self) -> None:
+        """However long the series, however fast the readings."""
+        detector = self.make()
+        values = [self.calm, self.loud] * (_LONG_RUN // 2)
+        for number, value in enumerate(values):
+            detector.update(number, value)
+        tracemalloc.start()
+        try:
+            for number, value in enumerate(values, len(values)):
+                detector.update(number, value)
+            grown, _peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert grown < _GROWTH
+
+
+class SensorSuite:
+    """What every sensor promises (`watch.sensors.contract`)."""
+
+    kind: ClassVar[str]
+    """The entry point's name."""
+    budget_s: ClassVar[float] = 2.0
+    """How long a look may take on a slow machine."""
+
+    def keys(self, folder: str) -> Mapping[str, Any]:
+        """Give its own keys, for a source that the suite's test makes in `folder`."""
+        raise NotImplementedError
+
+    def source(self, folder: str) -> CellFacts | None:
+        """Make the source in `folder`; give its target's cell, if the sensor looks at one."""
+        raise NotImplementedError
+
+    def stir(self, folder: str) -> None:
+        """Make something happen in the source."""
+        raise NotImplementedError
+
+    def make(self, folder: str, cells: dict[str, CellFacts], clock: Clock | None = None) -> Sensor:
+        """Make a fresh sensor of the target `suite/target`."""
+        cls = installed(SENSORS)[self.kind].cls
+        raw = {"name": "suite", "target": "suite/target", "kind": self.kind, "every": "100ms"}
+        section: SensorSection = cls.Settings.model_validate({**raw, **self.keys(folder)})
+        sensor: Sensor = cls(section, SensorContext(clock or SystemClock(), cells))
+        return sensor
+
+    def look(self, sensor: Sensor) -> Glance:
+        """Look once, and hold it to its time."""
+        begin = time.monotonic()
+        glance = sensor.look()
+        assert time.monotonic() - begin < self.budget_s
+        return glance
+
+    def looks(self, sensor: Sensor, times: int) -> list[Glance]:
+        """Look several times, as an eye does: soon again where the sensor wants it."""
+        glances = []
+        for _ in range(times):
+            glance = self.look(sensor)
+            glances.append(glance)
+            time.sleep(min(glance.again_us or 20_000, 20_000) / 1e6)
+        return glances
+
+    def opened(self, folder: str) -> tuple[Sensor, dict[str, CellFacts]]:
+        """Make the source and a sensor of it."""
+        facts = self.source(folder)
+        cells = {} if facts is None else {"suite/target": facts}
+        return self.make(folder, cells), cells
+
+    def test_it_declares_what_it_is(self) -> None:
+        """Its series, its signal, whether it reads what a target made."""
+        cls = installed(SENSORS)[self.kind].cls
+        assert cls.Settings.SERIES
+        assert cls.SIGNAL in Signal
+        assert isinstance(cls.ISOLATED, bool)
+        assert isinstance(cls.IMPLICIT, str)
+
+    def test_what_it_reads_is_what_it_declares(self, tmp_path: os.PathLike[str]) -> None:
+        """A rule may rest on each declared series, and on no other."""
+        folder = os.fspath(tmp_path)
+        sensor, _cells = self.opened(folder)
+        try:
+            self.looks(sensor, 3)
+            self.stir(folder)
+            glances = self.looks(sensor, 12)
+        finally:
+            sensor.close()
+        read = {sample.what for glance in glances for sample in glance.samples}
+        assert read
+        assert read <= type(sensor).Settings.SERIES
+        assert not any(glance.problem for glance in glances)
+
+    def test_a_source_that_is_not_there_is_no_exception(self, tmp_path: os.PathLike[str]) -> None:
+        """It is absent or a problem, never a crash and never *all is well*."""
+        sensor = self.make(os.fspath(tmp_path), {})
+        try:
+            for glance in self.looks(sensor, 3):
+                assert glance.absent or glance.problem
+                assert not glance.samples
+        finally:
+            sensor.close()
+
+    def test_what_wakes_it_are_descriptors(self, tmp_path: os.PathLike[str]) -> None:
+        """An eye can wait for them."""
+        sensor, _cells = self.opened(os.fspath(tmp_path))
+        try:
+            self.looks(sensor, 2)
+            assert all(os.fstat(fd) for fd in sensor.wake())
+        finally:
+            sensor.close()
+
+    def test_it_closes_twice_and_leaves_no_descriptor(self, tmp_path: os.PathLike[str]) -> None:
+        """Eyes live long."""
+        before = set(os.listdir("/proc/self/fd"))
+        sensor, _cells = self.opened(os.fspath(tmp_path))
+        self.looks(sensor, 3)
+        sensor.close()
+        sensor.close()
+        assert set(os.listdir("/proc/self/fd")) <= before

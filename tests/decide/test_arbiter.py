@@ -1,0 +1,151 @@
+"""From channels to decisions, without a clock or a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide
+from offswitch.decide.rules import Act, Rule
+from offswitch.decide.votes import Channel, OnFailed, Vote
+from offswitch.model.decision import Choice, Decision
+from offswitch.model.finding import Finding
+from offswitch.model.level import Level
+from offswitch.model.scope import Scope
+
+RULE = Rule(
+    name="mass-write",
+    target="shop/agent",
+    scope=Scope("shop/agent"),
+    level=Level.KILL,
+    act=Act.AUTO,
+    vote=Vote.ONE_OF_ONE,
+    on_failed=OnFailed.DEGRADE,
+    decider="AUTO",
+    harm="wrong prices are charged",
+    time_to_harm_us=5_000_000,
+    false_stop_cost="minutes",
+)
+RUNS = Known(running=1, unlatched=1)
+LATCHED = Known(running=0, unlatched=0)
+SECOND = 1_000_000
+
+
+def _channel(channel: Channel, series: str = "db.rows") -> ChannelState:
+    finding = None
+    if channel is not Channel.OK:
+        finding = Finding("rate()", "shop/agent", series, f"it is {channel}", 1, 2.0)
+    return ChannelState(series, channel, f"it is {channel}", finding)
+
+
+def _decide(
+    *channels: Channel,
+    rule: Rule = RULE,
+    standing: Standing = FRESH,
+    known: Known = RUNS,
+    at: int = 0,
+) -> tuple[Decision | None, Standing]:
+    states = [_channel(one, f"db.s{number}") for number, one in enumerate(channels)]
+    return decide(rule, states, known, standing, mono_us=at, wall_us=at + 7)
+
+
+@pytest.mark.parametrize(
+    ("act", "choice"),
+    [(Act.AUTO, Choice.STOP), (Act.ADVISE, Choice.ASK), (Act.SHADOW, Choice.WOULD_STOP)],
+)
+def test_a_vote_that_trips_does_what_its_rule_may(act: Act, choice: Choice) -> None:
+    decision, standing = _decide(Channel.TRIP, rule=replace(RULE, act=act), at=5)
+    assert decision is not None
+    assert (decision.choice, decision.level, decision.by) == (choice, Level.KILL, "rule:mass-write")
+    assert decision.scope.text == "shop/agent"
+    assert decision.time_us == 12
+    assert "wrong prices are charged" in decision.why
+    assert decision.findings
+    assert decision.known["db.s0"] == "trip: it is trip"
+    assert standing.tripped
+
+
+def test_nothing_new_is_no_decision() -> None:
+    decision, standing = _decide(Channel.OK)
+    assert decision is None
+    decision, standing = _decide(Channel.TRIP, standing=standing)
+    assert decision is not None
+    decision, _ = _decide(Channel.TRIP, standing=standing, known=LATCHED)
+    assert decision is None
+
+
+def test_REC_1_deciding_to_do_nothing_is_a_decision_with_its_reason() -> None:
+    rule = replace(RULE, vote=Vote.TWO_OF_THREE)
+    decision, standing = _decide(Channel.TRIP, Channel.OK, Channel.OK, rule=rule)
+    assert decision is not None
+    assert (decision.choice, decision.level) == (Choice.NOTHING, None)
+    assert "not enough" in decision.why
+    assert len(decision.findings) == 1
+    decision, standing = _decide(
+        Channel.TRIP, Channel.TRIP, Channel.OK, rule=rule, standing=standing
+    )
+    assert decision is not None
+    assert decision.choice is Choice.STOP
+    assert len(decision.findings) == 2
+
+
+def test_a_channel_that_falls_silent_is_told_and_lowers_the_bar() -> None:
+    rule = replace(RULE, vote=Vote.TWO_OF_THREE)
+    decision, standing = _decide(Channel.STALE, Channel.OK, Channel.OK, rule=rule)
+    assert decision is not None
+    assert decision.choice is Choice.NOTHING
+    decision, _ = _decide(Channel.STALE, Channel.TRIP, Channel.OK, rule=rule, standing=standing)
+    assert decision is not None
+    assert decision.choice is Choice.STOP
+    assert "1oo2" in decision.why
+
+
+def test_MON_2_a_rule_without_a_seeing_channel_says_blind_and_never_well() -> None:
+    decision, standing = _decide(Channel.STALE)
+    assert decision is not None
+    assert decision.why.startswith("blind")
+    assert standing.blind
+    assert _decide(Channel.STALE, standing=standing)[0] is None
+    decision, standing = _decide(Channel.OK, standing=standing)
+    assert decision is not None
+    assert "well again" in decision.why
+    assert not standing.blind
+
+
+def test_an_alarm_that_falls_is_told_and_clears_nothing() -> None:
+    _, standing = _decide(Channel.TRIP)
+    decision, standing = _decide(Channel.OK, standing=standing, known=LATCHED)
+    assert decision is not None
+    assert decision.choice is Choice.NOTHING
+    assert "stays latched" in decision.why
+    decision, _ = _decide(Channel.TRIP, standing=standing)
+    assert decision is not None
+    assert decision.choice is Choice.STOP, "it rises again"
+
+
+def test_SR_12_what_runs_unlatched_while_the_alarm_stands_is_stopped_again() -> None:
+    _, standing = _decide(Channel.TRIP, at=0)
+    assert _decide(Channel.TRIP, standing=standing, at=SECOND - 1)[0] is None
+    decision, again = _decide(Channel.TRIP, standing=standing, at=SECOND)
+    assert decision is not None
+    assert decision.choice is Choice.STOP
+    assert "unlatched" in decision.why
+    assert _decide(Channel.TRIP, standing=again, at=SECOND + 1)[0] is None
+    assert _decide(Channel.TRIP, standing=again, at=2 * SECOND)[0] is not None
+    assert _decide(Channel.TRIP, standing=standing, at=SECOND, known=LATCHED)[0] is None
+
+
+@pytest.mark.parametrize("act", [Act.ADVISE, Act.SHADOW])
+def test_only_an_automatic_rule_repeats_itself(act: Act) -> None:
+    rule = replace(RULE, act=act)
+    _, standing = _decide(Channel.TRIP, rule=rule)
+    assert _decide(Channel.TRIP, rule=rule, standing=standing, at=9 * SECOND)[0] is None
+
+
+def test_a_rule_that_is_told_to_trip_on_failure_stops_when_it_goes_blind() -> None:
+    rule = replace(RULE, on_failed=OnFailed.TRIP)
+    decision, standing = _decide(Channel.STALE, rule=rule)
+    assert decision is not None
+    assert decision.choice is Choice.STOP
+    assert standing.blind
