@@ -129,8 +129,11 @@ def _assemble(body: dict[str, Canonical], values: dict[str, Canonical]) -> Seale
         return SealedEntry(whole, b"\n".join(lines))
     common: dict[str, Canonical] = {key: body[key] for key in (*COMMON, "via") if key in body}
     common = {key: value for key, value in common.items() if len(_spell(value)) < LONGEST_BODY >> 8}
-    moved = values if len(values) < _MANY else {"sealed": dict(values)}
-    return _assemble({**common, "oversized": len(whole)}, {**moved, "public": body})
+    moved: dict[str, Canonical] = dict(values)
+    if len(values) >= _MANY:
+        moved = {"sealed": dict(values)}
+    moved[_new("public", moved)] = body
+    return _assemble({**common, "oversized": len(whole)}, moved)
 
 
 def _spell(value: Canonical) -> str:
@@ -158,11 +161,16 @@ def _object(value: Mapping[Any, Any], depth: int) -> dict[str, Canonical]:
     for key, item in value.items():
         if item is None:
             continue
-        name = (
-            key if type(key) is str and key.isidentifier() else _ODD_KEY.sub("_", _text(str(key)))
-        )
-        made[_new("sealed_" if name == "sealed" else name, made)] = _plain(item, depth + 1)
+        plain = item if type(item) is str and item.isascii() else _plain(item, depth + 1)
+        usual = type(key) is str and key.isidentifier() and key != "sealed"
+        name = key if usual else _key(key)
+        made[_new(name, made) if name in made else name] = plain
     return made
+
+
+def _key(key: object) -> str:
+    name = _ODD_KEY.sub("_", _text(str(key)))
+    return "sealed_" if name == "sealed" else name
 
 
 def _text(value: str) -> str:

@@ -111,12 +111,18 @@ REQUIRED: Mapping[str, Required] = MappingProxyType(
 
 
 _NOTHING = Required()
+_WHOLE = {
+    kind: (frozenset((*COMMON, *required.public)), frozenset(required.sealed))
+    for kind, required in REQUIRED.items()
+}
 
 
 def missing_fields(public: Mapping[str, object], sealed: Mapping[str, object]) -> list[str]:
     """Name the fields that an entry of its kind lacks; empty where it is whole."""
-    required = REQUIRED.get(str(public.get("kind")), _NOTHING)
-    lacking = [key for key in COMMON if key not in public]
-    lacking += [key for key in required.public if key not in public]
-    lacking += [f"sealed.{key}" for key in required.sealed if key not in sealed]
-    return lacking
+    kind = str(public.get("kind"))
+    asked, kept = _WHOLE.get(kind, (frozenset(COMMON), frozenset()))
+    if asked <= public.keys() and kept <= sealed.keys():
+        return []
+    required = REQUIRED.get(kind, _NOTHING)
+    lacking = [key for key in (*COMMON, *required.public) if key not in public]
+    return lacking + [f"sealed.{key}" for key in required.sealed if key not in sealed]
