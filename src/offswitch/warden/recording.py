@@ -106,7 +106,7 @@ class Recording:
 
     def durable(self, seq: int) -> bool:
         """Tell whether the ledger has everything up to `seq`."""
-        return self._ring.durable_seq >= seq
+        return self._ring.durable(seq)
 
     def facts(self) -> dict[str, Any]:
         """What doctor wants to know of the journal."""
