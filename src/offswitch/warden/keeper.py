@@ -47,12 +47,11 @@ from offswitch.warden.rights import Rights
 
 __all__ = ["Keeper", "main"]
 
-KILL_AFTER_NS = 10_000_000_000
-"""How long what was frozen for the loss of the warden stays frozen before it is killed."""
+_LEAVES_AFTER_NS = 2_000_000_000
+"""How long a keeper stays when no warden and nothing alive is left."""
 _FIRST_LEASE_NS = 3_000_000_000
 _WARDEN_DOES_IT_NS = 5_000_000
 _WARDEN_HEARS_IT_NS = 100_000_000
-_LEAVES_AFTER_NS = 5_000_000_000
 _LONGEST_NAP_S = 0.25
 _HELD_NAP_S = 0.02
 _GLANCE_S = 0.0005
@@ -66,12 +65,18 @@ _FDS = 8
 class Keeper:
     """One keeper process."""
 
-    def __init__(self, place: Place, link: socket.socket, page: str, epoch: int) -> None:
-        """Open everything that will ever be needed."""
+    def __init__(
+        self, place: Place, link: socket.socket, page: str, epoch: int, kill_after_ns: int
+    ) -> None:
+        """Open everything that will ever be needed.
+
+        `kill_after_ns`: how long what was frozen for the loss of the warden stays frozen.
+        """
         self._place = place
         self._link = link
         self._page = PageReader(page)
         self._epoch = epoch
+        self._kill_after_ns = kill_after_ns
         self._grips: dict[str, Grip] = {}
         self._started = time.monotonic_ns()
         self._seen_fresh = False
@@ -135,7 +140,7 @@ class Keeper:
             return _GLANCE_S
         now = time.monotonic_ns()
         if self._lost_since is not None:
-            killed = now >= self._lost_since + KILL_AFTER_NS
+            killed = now >= self._lost_since + self._kill_after_ns
             return _LONGEST_NAP_S if killed else _HELD_NAP_S
         left = self._page.lease_left_ns()
         naps = [_LONGEST_NAP_S, left / 1e9 if left > 0 else _HELD_NAP_S]
@@ -253,11 +258,11 @@ class Keeper:
             self._lost_since = now
             for grip in self._grips.values():
                 self._hold_one(grip, reason)
-        elif now >= self._lost_since + KILL_AFTER_NS:
-            seconds = KILL_AFTER_NS // 1_000_000_000
+        elif now >= self._lost_since + self._kill_after_ns:
+            seconds = self._kill_after_ns / 1e9
             for grip in self._grips.values():
                 if not grip.killed and grip.hands.populated() is not False:
-                    self._kill(grip, f"{reason}, for {seconds} s")
+                    self._kill(grip, f"{reason}, for {seconds:g} s")
 
     def _hold_one(self, grip: Grip, reason: str) -> None:
         if self._page.word(grip.slot) < RUN + Level.KILL:
@@ -381,11 +386,12 @@ def _harden() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Keep, as the warden's child: `--link FD --home H --run R --page PATH --epoch N`."""
+    """Keep, as the child of a warden that names link, folders, page, epoch and limit."""
     options = dict(pairwise(argv))
     link = socket.socket(fileno=int(options["--link"]))
     place = Place(options["--home"], options["--run"])
-    keeper = Keeper(place, link, options["--page"], int(options["--epoch"]))
+    limit_ns = int(float(options["--kill-after-s"]) * 1e9)
+    keeper = Keeper(place, link, options["--page"], int(options["--epoch"]), limit_ns)
     _harden()
     keeper.serve()
     return 0

@@ -20,8 +20,9 @@ from offswitch.control.place import Place
 from offswitch.warden.children import launch
 from offswitch.warden.orders_left import forget_left, left_orders
 
-__all__ = ["KeeperLink", "left_orders"]
+__all__ = ["KILL_AFTER_S", "KeeperLink", "left_orders"]
 
+KILL_AFTER_S = 10.0
 _DATAGRAM = 1 << 18
 _BACKLOG = 65536
 
@@ -41,13 +42,18 @@ class KeeperLink:
         self.pid = pid
 
     @classmethod
-    def start(cls, place: Place, page: str, epoch: int) -> KeeperLink:
-        """Start a keeper for the warden of `epoch`. It stays when the warden dies."""
+    def start(
+        cls, place: Place, page: str, epoch: int, kill_after_s: float = KILL_AFTER_S
+    ) -> KeeperLink:
+        """Start a keeper for the warden of `epoch`. It stays when the warden dies.
+
+        What it freezes for the loss of the warden it kills after `kill_after_s`.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             fd = theirs.fileno()
             args = ["--link", str(fd), "--home", place.home, "--run", place.run]
-            args += ["--page", page, "--epoch", str(epoch)]
+            args += ["--page", page, "--epoch", str(epoch), "--kill-after-s", str(kill_after_s)]
             pid = launch("offswitch.warden.keeper", args, [fd], f"{place.home}/warden.log")
         return cls(place, ours, pid)
 
