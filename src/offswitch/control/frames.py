@@ -1,9 +1,11 @@
 """Frames on the control sockets: four bytes of length, big-endian, then one JSON object.
 
-Descriptors travel beside the first byte of a frame. A frame is at most `MAX_FRAME` bytes;
-a longer one, a garbled one or one that breaks off is an error that names itself, and the
-connection is closed: nothing of it is obeyed. `Decoder` serves a loop that must not
-block; `send` and `receive` serve a caller that may wait until its socket's time-out.
+Descriptors travel beside the first byte of a frame. A frame is at most `MAX_FRAME` bytes,
+an answer at most `MAX_ANSWER`, since a fleet's status is long; a longer one, a garbled one
+or one that breaks off is an error that names itself, and the connection is closed: nothing
+of it is obeyed, and everything that was whole before it is. `Decoder` serves a loop that
+must not block; `send` and `receive` serve a caller that may wait until its socket's
+time-out.
 """
 
 from __future__ import annotations
@@ -17,49 +19,72 @@ from typing import Any
 
 from offswitch.errors import Unreachable, Usage
 
-__all__ = ["MAX_FDS", "MAX_FRAME", "Decoder", "encode", "receive", "send"]
+__all__ = ["MAX_ANSWER", "MAX_FDS", "MAX_FRAME", "Decoder", "encode", "receive", "send"]
 
 MAX_FRAME = 1 << 20
+MAX_ANSWER = 1 << 26
 MAX_FDS = 8
 _HEAD = struct.Struct(">I")
 
 Message = dict[str, Any]
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, limit: int = MAX_FRAME) -> bytes:
     """Give the frame of `message`; a lone surrogate or a too long message raises `Usage`."""
     try:
         body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
-    except (UnicodeEncodeError, TypeError, ValueError) as error:
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as error:
         raise Usage(f"this cannot be sent: {error}") from None
-    if len(body) > MAX_FRAME:
-        raise Usage(f"a message of {len(body)} bytes", f"the limit is {MAX_FRAME}")
+    if len(body) > limit:
+        raise Usage(f"a message of {len(body)} bytes", f"the limit is {limit}")
     return _HEAD.pack(len(body)) + body
 
 
 class Decoder:
     """Turns bytes, as they come, into messages. Raises `Usage` once and for good on garbage."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_garbage")
 
     def __init__(self) -> None:
         """Start with nothing received."""
         self._buffer = bytearray()
+        self._garbage: Usage | None = None
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take in `data` and give the messages that are complete now."""
-        self._buffer += data
-        messages = []
-        while len(self._buffer) >= _HEAD.size:
-            (length,) = _HEAD.unpack_from(self._buffer)
-            if length > MAX_FRAME:
-                raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
-            if len(self._buffer) < _HEAD.size + length:
-                break
-            body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])
-            del self._buffer[: _HEAD.size + length]
-            messages.append(_parse(body))
+        """Take in `data` and give the messages that are complete now.
+
+        What was whole before garbage is given first, since a stop is a stop; the next call,
+        which may bring nothing, raises then, and so does every one after it.
+        """
+        messages: list[Message] = []
+        if self._garbage is None:
+            self._buffer += data
+            try:
+                while (body := self._next()) is not None:
+                    messages.append(_parse(body))
+            except Usage as error:
+                self._garbage = error
+                self._buffer.clear()
+        if self._garbage is not None and not messages:
+            raise self._garbage
         return messages
+
+    def _next(self) -> bytes | None:
+        if len(self._buffer) < _HEAD.size:
+            return None
+        (length,) = _HEAD.unpack_from(self._buffer)
+        if length > MAX_FRAME:
+            raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
+        if len(self._buffer) < _HEAD.size + length:
+            return None
+        body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])
+        del self._buffer[: _HEAD.size + length]
+        return body
+
+    @property
+    def garbled(self) -> bool:
+        """Whether garbage has come: what is fed next raises."""
+        return self._garbage is not None
 
     @property
     def broken(self) -> bool:
@@ -91,36 +116,46 @@ def send(sock: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> No
 def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
     """Receive one frame and its descriptors; None at a clean end of the stream.
 
-    Raises `Unreachable` if the stream breaks off, and whatever the socket's time-out raises.
+    Raises `Unreachable` if the stream breaks off, and whatever the socket's time-out raises;
+    descriptors that came with what is not given are closed.
     """
     fds: list[int] = []
+    try:
+        body = _frame(sock, fds)
+        return None if body is None else (_parse(body), fds)
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+
+
+def _frame(sock: socket.socket, fds: list[int]) -> bytes | None:
     head = _exactly(sock, _HEAD.size, fds)
     if not head:
         return None
     (length,) = _HEAD.unpack(head)
-    if length > MAX_FRAME:
-        raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
+    if length > MAX_ANSWER:
+        raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_ANSWER}")
     body = _exactly(sock, length, fds)
     if len(body) < length:
         raise Unreachable(
             "the answer broke off", "see whether the warden still runs: offswitch status"
         )
-    return _parse(body), fds
+    return body
 
 
 def _exactly(sock: socket.socket, size: int, fds: list[int]) -> bytes:
     parts: list[bytes] = []
     missing = size
     while missing:
-        data, ancillary, _flags, _address = sock.recvmsg(missing, socket.CMSG_SPACE(MAX_FDS * 4))
+        space = socket.CMSG_SPACE(MAX_FDS * 4)
+        data, ancillary, _flags, _address = sock.recvmsg(missing, space, socket.MSG_CMSG_CLOEXEC)
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 whole = payload[: len(payload) - len(payload) % 4]
                 fds.extend(array.array("i", whole))
         if not data:
             if parts:
-                for fd in fds:
-                    os.close(fd)
                 raise Unreachable("the answer broke off", "try again, or: offswitch status")
             return b""
         parts.append(data)

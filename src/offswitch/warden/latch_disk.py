@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from offswitch.model.wire import Canonical
+from offswitch.warden.loop import as_urgent_as_the_loop
 from offswitch.warden.records import BLOCK, HEAD, line
 
 __all__ = ["LatchDisk"]
@@ -119,7 +120,7 @@ class LatchDisk:
     # --- the thread's side ----------------------------------------------------------
 
     def _serve(self) -> None:
-        _as_urgent_as_the_loop()
+        as_urgent_as_the_loop()
         content = b""
         fd = -1
         pause = _FIRST_PAUSE_S
@@ -195,15 +196,3 @@ def _write(fd: int, data: bytes, offset: int) -> None:
     while view:
         done = os.pwrite(fd, view, offset)
         view, offset = view[done:], offset + done
-
-
-def _as_urgent_as_the_loop() -> None:
-    """Take the loop's priority.
-
-    A thread that is put aside while it holds the interpreter's lock would hold up the stop
-    that comes next.
-    """
-    policy = os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK
-    if policy in {os.SCHED_FIFO, os.SCHED_RR}:
-        with suppress(OSError):
-            os.sched_setscheduler(0, policy, os.sched_getparam(os.getpid()))

@@ -18,10 +18,24 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["Loop", "Timer"]
+__all__ = ["Loop", "Timer", "as_urgent_as_the_loop"]
 
 EPOLLIN = select.EPOLLIN
 T = TypeVar("T")
+
+
+def as_urgent_as_the_loop() -> None:
+    """Give the calling thread the loop's priority.
+
+    A thread that is put aside while it holds the interpreter's lock would hold up the stop
+    that comes next.
+    """
+    policy = os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK
+    if policy in {os.SCHED_FIFO, os.SCHED_RR}:
+        try:
+            os.sched_setscheduler(0, policy, os.sched_getparam(os.getpid()))
+        except OSError:
+            pass  # not granted: then the loop has no priority to lose
 
 
 class Timer:
@@ -104,6 +118,10 @@ class Loop:
 
         self.watch(reader, done, EPOLLIN | select.EPOLLHUP)
         threading.Thread(target=labour, daemon=True).start()
+
+    def defect(self, error: BaseException) -> None:
+        """Hear of an exception that somebody below has caught, as of one that got here."""
+        self._on_error(error)
 
     def stop(self) -> None:
         """Leave `run` after this pass."""

@@ -170,12 +170,10 @@ class Operations:
     ) -> None:
         fds = connection.take_fds()
         if len(fds) != 3:  # noqa: PLR2004 - stdin, stdout, stderr
-            for fd in fds:
-                os.close(fd)
+            connection.drop_fds(fds)
             raise Usage("a target needs three descriptors: stdin, stdout, stderr")
         if connection.context is not None:
-            for fd in fds:
-                os.close(fd)
+            connection.drop_fds(fds)
             raise Usage("this connection relays a target already")
         relay = _Relay(connection)
         connection.context = relay
@@ -208,6 +206,7 @@ class Operations:
                 born=born,
                 failed=failed,
                 gone=lambda: connection.closed,
+                drop=connection.drop_fds,
             )
         )
 

@@ -55,13 +55,15 @@ class Request:
     """Called once with the answer and the log's descriptor, when its program runs."""
     failed: Callable[[OffswitchError, int], None]
     """Called once instead, with the error and the exit code."""
+    drop: Callable[[list[int]], None]
+    """Closes descriptors that were passed in, without waiting for what they are."""
     gone: Callable[[], bool] = field(default=lambda: False)
     """Whether whoever asked has hung up meanwhile."""
 
     def close(self) -> None:
         """Close what was passed in."""
-        while self.fds:
-            os.close(self.fds.pop())
+        fds, self.fds = self.fds, []
+        self.drop(fds)
 
 
 def default_name(argv: list[str]) -> str:
