@@ -23,7 +23,7 @@ from needs import needs_root
 from offswitch.control import frames
 from offswitch.control.client import Conversation
 from offswitch.control.journal import Ring
-from offswitch.errors import OffswitchError, Refused, Storage, Usage
+from offswitch.errors import OffswitchError, Refused, Usage
 from offswitch.ledger.intake import admit_outside_cells
 from offswitch.ledger.store import lock
 from offswitch.ledger.verifier import Verdict
@@ -265,12 +265,18 @@ def test_REC_3_a_full_disk_is_waited_out_and_the_ring_holds_meanwhile(small_disk
         time.sleep(0.2)
         assert process.poll() is None  # it waits; it does not crash
         assert recording.ring.durable_seq == stuck
-        with recording.conversation() as conversation, pytest.raises(Storage):
-            conversation.ask({"op": "record", "entries": [payload(999_999)]})
+        conversation = recording.conversation()
+        conversation.send({"op": "record", "entries": [payload(999_999)]})
+        time.sleep(0.2)
         filler.unlink()
+        answer = conversation.receive()  # a peer waits as the ring does
+        conversation.close()
         recording.await_durable(last)
         assert recording.hang_up() == 0
-        assert orders(recording) == list(range(number + 1))
+        found = orders(recording)
+        assert answer is not None
+        assert int(recording.bodies()[answer["indexes"][0]]["digest"], 16) == 999_999
+        assert [each for each in found if each != 999_999] == list(range(number + 1))
         assert recording.ring.lost == 0
         consistent(recording)
         assert recording.said().count("full") < 10
@@ -415,6 +421,26 @@ def test_many_peers_at_once_get_each_their_own_indexes(recording: Recording) -> 
     for number, index in got.items():
         assert int(bodies[index]["digest"], 16) == number
     consistent(recording)
+
+
+def test_a_peer_that_does_not_wait_is_read_no_faster_than_it_is_recorded(
+    recording: Recording,
+) -> None:
+    recording.start()
+    with recording.conversation() as conversation:
+        count = 300
+        sender = threading.Thread(
+            target=lambda: [
+                conversation.send({"op": "record", "entries": [payload(number)]})
+                for number in range(count)
+            ]
+        )
+        sender.start()
+        answers = [conversation.receive() for _ in range(count)]
+        sender.join()
+    recording.hang_up()
+    assert all(answer is not None and "indexes" in answer for answer in answers)
+    assert orders(recording) == list(range(count))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ could move a cursor is shown as its escape.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -217,9 +218,9 @@ def _when(public: dict[str, Any]) -> str:
 def _in_lines(entry: ShownEntry) -> str:
     """One line for what happened, one for each thing that is sealed."""
     public = entry.public
-    named = [printable(public[key]) for key in _NAMED if public.get(key)]
+    named = [_value(public[key]) for key in _NAMED if public.get(key)]
     if "prior" in public or "state" in public:
-        change = (printable(public.get("prior", "?")), printable(public.get("state", "?")))
+        change = (_value(public.get("prior", "?")), _value(public.get("state", "?")))
         named.append(" → ".join(change))
     shown = {*_PLAIN, *_NAMED, "prior", "state"}
     named += [f"{printable(key)}={_value(public[key])}" for key in public if key not in shown]
@@ -241,7 +242,9 @@ def _in_full(entry: ShownEntry) -> str:
 
 
 def _value(value: object, limit: int = 120) -> str:
-    return printable(value if isinstance(value, str) else str(value), limit)
+    """Show a text as it is, and anything else as JSON, so that it can be read but one way."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(text, limit)
 
 
 def _sealed(value: object) -> str:

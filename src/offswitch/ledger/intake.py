@@ -2,10 +2,10 @@
 
 One request is `{"op": "record", "entries": [{"public": {...}, "sealed": {...}}, …]}`; the
 answer, `{"ok": true, "indexes": [n, …]}`, comes after the commit that made them durable,
-or says that it failed. Until then the peer waits and sends nothing more, so what is
-pending is bounded by the number of peers. Who the peer is the kernel says: root, the
-owner, and never a process that lives in a cell. What is garbled, or too long, is answered
-with an error, and the connection is closed.
+however long the disk takes. A peer that does not wait for it is soon not read any more, so
+what is pending is bounded by the number of peers. Who the peer is the kernel says: root,
+the owner, and never a process that lives in a cell. What is garbled, or too long, is
+answered with an error, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from offswitch.control import frames
@@ -27,6 +28,7 @@ __all__ = ["Intake", "Pending", "admit_outside_cells", "listen"]
 
 _PEERS = 256
 _STRANGERS = 16
+_OUTSTANDING = 8
 _MOST = 1000
 _CHUNK = 1 << 16
 
@@ -73,6 +75,10 @@ class _Connection:
     unwelcome: bool
     """It is told so when it asks; hung up on at once, it would never read why."""
     decoder: frames.Decoder = field(default_factory=frames.Decoder)
+    waiting: int = 0
+    """How many of its requests are pending."""
+    paused: bool = False
+    """Whether it is not read any more until they are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,16 @@ class Intake:
 
     def answer(self, pending: Pending, answer: dict[str, Any]) -> None:
         """Answer one request; a peer that does not read its answers is dropped."""
+        connection = pending.connection
+        connection.waiting -= 1
         try:
-            pending.connection.sock.send(frames.encode(answer))
+            connection.sock.send(frames.encode(answer))
         except OSError:
-            self._drop(pending.connection)
+            self._drop(connection)
+            return
+        if connection.paused and not connection.waiting:
+            connection.paused = False
+            self._listen_to(connection)
 
     def _accept(self) -> None:
         try:
@@ -121,7 +133,11 @@ class Intake:
             sock.close()
             return
         self._peers[sock.fileno()] = connection
-        self._selector.register(sock, selectors.EVENT_READ, lambda: self._readable(connection))
+        self._listen_to(connection)
+
+    def _listen_to(self, connection: _Connection) -> None:
+        call = partial(self._readable, connection)
+        self._selector.register(connection.sock, selectors.EVENT_READ, call)
 
     def _readable(self, connection: _Connection) -> None:
         try:
@@ -140,8 +156,13 @@ class Intake:
         try:
             for message in connection.decoder.feed(data):
                 self.pending.append(Pending(connection, _entries(message)))
+                connection.waiting += 1
         except OffswitchError as error:
             self._refuse(connection, error)
+            return
+        if connection.waiting > _OUTSTANDING:
+            connection.paused = True
+            self._selector.unregister(connection.sock)
 
     def _refuse(self, connection: _Connection, error: OffswitchError) -> None:
         answer = {"error": error.as_dict(), "exit": error.exit_code}
@@ -150,7 +171,8 @@ class Intake:
         self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
-        if self._peers.pop(connection.sock.fileno(), None) is not None:
+        known = self._peers.pop(connection.sock.fileno(), None)
+        if known is not None and not connection.paused:
             self._selector.unregister(connection.sock)
         connection.sock.close()
 

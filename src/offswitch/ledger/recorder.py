@@ -28,6 +28,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from offswitch.clock import Clock, SystemClock, boot_id
 from offswitch.control.journal import Ring
@@ -57,6 +58,15 @@ def _say(text: str) -> None:
         sys.stderr.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What goes into one commit. One that failed stays as it is until it is in the ledger."""
+
+    entries: list[SealedEntry]
+    waiting: list[tuple[int, Pending]]
+    """Requests, each with the place of its first entry among `entries`."""
+
+
 class Recorder:
     """One process, one ring, one ledger."""
 
@@ -74,6 +84,7 @@ class Recorder:
         self._drain: Drain | None = None
         self._intake: Intake | None = None
         self._held: list[SealedEntry] = []
+        self._batch: _Batch | None = None
         self._size = 0
         self._pause_s = 0.0
         self._again_us = 0
@@ -104,7 +115,7 @@ class Recorder:
         """Record until the warden is gone and the ring is empty; return the exit code."""
         while True:
             more = self._record()
-            if self._ends_us is not None and not more and not self._held:
+            if self._ends_us is not None and not more and not self._pause_s:
                 return self._finish()
             if self._too_late():
                 _say(f"gave up: {self._said}; the journal keeps what was not entered")
@@ -140,46 +151,49 @@ class Recorder:
         """Commit what has arrived; tell whether to come again at once."""
         if self._pause_s and self._clock.mono_us() < self._again_us:
             return False
-        waiting: list[Pending] = []
-        if self._intake is not None:
-            waiting, self._intake.pending = self._intake.pending, []
         try:
-            self._commit(waiting)
+            opened = self._opened or self._open()
+            drain = self._drain or self._start(opened)
+            self._batch = self._batch or self._gather(drain)
+            if self._batch.entries:
+                position = Position(self._ring.id, drain.last)
+                self._size = opened.store.commit(self._batch.entries, position).stop
+                self._acknowledge(self._batch, opened)
         except OffswitchError as error:
-            self._failed(error, waiting)
+            self._failed(error)
             return False
-        self._pause_s, self._said = 0.0, ""
-        return self._drain is not None and self._ring.next_seq - 1 > self._drain.last
-
-    def _commit(self, waiting: list[Pending]) -> None:
-        opened = self._opened or self._open()
-        drain = self._drain or self._start(opened)
-        if not self._held:
-            self._held = drain.take()
-        entries = list(self._held)
-        for pending in waiting:
-            entries += pending.entries
-        if not entries:
-            drain.done()
-            return
-        indexes = opened.store.commit(entries, Position(self._ring.id, drain.last))
-        self._size = indexes.stop
-        count, self._held = len(self._held), []
-        self._pin(opened)
+        self._batch = None
         drain.done()
-        for pending in waiting:
-            mine = indexes[count : count + len(pending.entries)]
-            count += len(pending.entries)
-            if self._intake is not None:
-                self._intake.answer(pending, {"ok": True, "indexes": list(mine)})
         opened.store.tidy()
+        self._pause_s, self._said = 0.0, ""
+        return self._ring.next_seq - 1 > drain.last
 
-    def _failed(self, error: OffswitchError, waiting: list[Pending]) -> None:
-        """Nothing was entered: peers are told, the ring's share is held, and tried again."""
-        for pending in waiting:
+    def _gather(self, drain: Drain) -> _Batch:
+        """Take what the ring holds, and every request that waits."""
+        entries, self._held = self._held + drain.take(), []
+        waiting: list[tuple[int, Pending]] = []
+        pending = self._intake.pending if self._intake is not None else []
+        for request in pending:
+            waiting.append((len(entries), request))
+            entries += request.entries
+        pending.clear()
+        return _Batch(entries, waiting)
+
+    def _acknowledge(self, batch: _Batch, opened: Opened) -> None:
+        """Everything in `batch` is durable: pin the head, and tell the peers that wait."""
+        try:
+            opened.pin.write_head(opened.store.note)
+        except Storage as error:
+            self._once(f"the head is not pinned: {error}")
+        first = self._size - len(batch.entries)
+        for offset, request in batch.waiting:
+            start = first + offset
+            indexes = list(range(start, start + len(request.entries)))
             if self._intake is not None:
-                answer = {"error": error.as_dict(), "exit": error.exit_code}
-                self._intake.answer(pending, answer)
+                self._intake.answer(request, {"ok": True, "indexes": indexes})
+
+    def _failed(self, error: OffswitchError) -> None:
+        """Nothing was entered: the batch is kept as it is and tried again, and peers wait."""
         if self._opened is not None:
             self._opened.store.close()
             self._opened = None
@@ -189,11 +203,14 @@ class Recorder:
 
     def _open(self) -> Opened:
         opened = self._opened = open_ledger(self._place.home)
-        if self._drain is not None and opened.store.size > self._size:
-            self._held = []  # the commit that was said to have failed did not
-        self._size = opened.store.size
         if opened.new:
             _say(f"a new ledger; keep its verifying key elsewhere: {opened.vkey}")
+        if self._batch is not None and opened.store.size > self._size:
+            # The commit that was said to have failed did not: nothing is entered twice.
+            self._size = opened.store.size
+            self._acknowledge(self._batch, opened)
+            self._batch = _Batch([], [])
+        self._size = opened.store.size
         return opened
 
     def _start(self, opened: Opened) -> Drain:
@@ -219,21 +236,14 @@ class Recorder:
     def _finish(self) -> int:
         """Say the last word, and close."""
         self._hold(EntryKind.RESTART, process="recorder", what="recorder ends")
-        try:
-            self._commit([])
-        except OffswitchError as error:
-            _say(f"the last word was not entered: {error}")
+        self._record()
+        if self._batch is not None:
+            _say("the last word was not entered")
         if self._intake is not None:
             self._intake.close()
         if self._opened is not None:
             self._opened.store.close()
         return 0
-
-    def _pin(self, opened: Opened) -> None:
-        try:
-            opened.pin.write_head(opened.store.note)
-        except Storage as error:
-            self._once(f"the head is not pinned: {error}")
 
     def _hold(self, kind: EntryKind, **fields: object) -> None:
         self._held.append(seal(self._stamp().public(kind, **fields), {}, "recorder"))
