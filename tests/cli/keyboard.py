@@ -57,10 +57,6 @@ class Keyboard:
         self._mark = at + len(wanted)
         return came
 
-    def mode(self) -> list[object]:
-        """Give the terminal's mode."""
-        return list(termios.tcgetattr(self.fd))
-
     def __enter__(self) -> Self:
         return self
 

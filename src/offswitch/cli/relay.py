@@ -117,11 +117,11 @@ class Relay:
     def run(self) -> int:
         """Relay until the target has ended; return the exit code."""
         signals, restore = _listen_to_signals()
-        for pump in self._pumps:
-            pump.start()
         try:
             if self._terminal is not None:
                 self._terminal.enter()
+            for pump in self._pumps:
+                pump.start()
             while not self._finished():
                 self._turn(signals)
         finally:

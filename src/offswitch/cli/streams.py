@@ -37,7 +37,9 @@ class Streams:
         if os.isatty(_STDIN):
             streams.terminal = terminal = Terminal(_STDIN)
             streams.given = [terminal.slave] * 3
-            streams.pumped.append((os.dup(terminal.master), _STDOUT))
+            # What it shows belongs on the person's screen, wherever their stdout goes.
+            screen = next((fd for fd in (_STDOUT, _STDERR) if os.isatty(fd)), _STDIN)
+            streams.pumped.append((os.dup(terminal.master), screen))
         for fd in (_STDOUT, _STDERR):
             on_screen = os.isatty(fd)
             if streams.terminal is not None and on_screen:
