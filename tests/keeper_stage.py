@@ -137,8 +137,17 @@ class KeeperStage:
         self.casts.append(cast)
         cast("renew", 3600.0, lease_s)
         if keeper:
+            before = self._socket()
             cast.keep(kill_after_s)
+            until(lambda: self._socket() not in {0, before}, "the keeper listens")
         return cast
+
+    def _socket(self) -> int:
+        """Tell the keepers' sockets apart; 0: there is none."""
+        try:
+            return os.stat(self.place.keeper_socket).st_ino
+        except FileNotFoundError:
+            return 0
 
     def cell(self, *argv: str) -> Cell:
         """Make a cell in which a program runs."""
@@ -170,10 +179,10 @@ class KeeperStage:
         keepers = [cast.keeper for cast in self.casts]
         for cast in self.casts:
             cast.close()
-        for pid in keepers:
+        for pid in filter(None, keepers):
             with contextlib.suppress(ProcessLookupError):
-                if pid:
-                    os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: gone(pid), "a keeper is gone at the end")
         for cell in self.cells:
             cell.close()
         if self.ground.is_dir():

@@ -84,6 +84,11 @@ class Understudy:
         """Say in the page that the keeper has everything."""
         self.page.keeper_ready(self.page.epoch)
 
+    def settle(self, durable: list[str]) -> None:
+        """Let the orders go that are durable."""
+        assert self.link is not None
+        self.link.settle(set(durable).__contains__)
+
     def say(self, method: str, *args: Any) -> None:  # noqa: ANN401
         """Call a method of the link."""
         getattr(self.link, method)(*args)
