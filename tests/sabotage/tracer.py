@@ -42,7 +42,10 @@ for pid in map(int, sys.argv[1:]):
     attempt("affinity", pid, lambda: os.sched_setaffinity(pid, {0}))
     attempt("limit", pid, lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, 0)) and None)
     attempt("group", pid, lambda: os.setpgid(pid, os.getpid()))
-    pidfd = os.pidfd_open(pid)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        continue
     for fd in range(16):
         attempt(f"steal {fd}", pid, lambda: libc.syscall(438, pidfd, fd, 0))
     os.close(pidfd)

@@ -28,6 +28,10 @@ def truncate(path):
     os.truncate(path, 0)
 
 
+def link(path):
+    os.symlink("/etc/passwd", os.path.join(path, "link"))
+
+
 def plant(path):
     with open(os.path.join(path, "planted"), "w") as file:
         file.write("x")
@@ -43,7 +47,7 @@ for top in sys.argv[1:]:
         attempt(os.rename, path, path + ".moved")
         attempt(os.chmod, path, 0o777)
         attempt(os.chown, path, os.getuid(), -1)
-        attempt(os.symlink, "/etc/passwd", path + ".link")
+        attempt(link, path)
     attempt(shutil.rmtree, top)
 print("WRECKED:", done, flush=True)
 while True:

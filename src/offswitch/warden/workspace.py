@@ -36,9 +36,10 @@ from offswitch.warden.toolchain import prefixes
 if TYPE_CHECKING:
     from offswitch.warden.birth import Spec
 
-__all__ = ["closed_above", "enter"]
+__all__ = ["closed_above", "enter", "remarks"]
 
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr/bin")
+_NOT_SYSTEM = ("/dev/shm", "/run/user")  # noqa: S108 - a person may well work there
 _SYSTEM_ITSELF = frozenset({"/", "/home", "/media", "/mnt", "/opt", "/srv", "/usr", "/var"})
 _FOLDERS = (
     "TMPDIR",
@@ -65,7 +66,19 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def _is_system(path: str) -> bool:
+    if any(_inside(path, each) for each in _NOT_SYSTEM):
+        return False
     return path in _SYSTEM_ITSELF or any(_inside(path, each) for each in _SYSTEM)
+
+
+def remarks(cwd: str, home: str) -> list[str]:
+    """Give what a person should know about lending this working directory, in sentences."""
+    real = os.path.realpath(cwd)
+    if _is_system(real):
+        return [f"{real} is a folder of the system: the target sees it, and may not write there"]
+    if real == os.path.realpath(home or "/"):
+        return [f"{real} is your home: the target may read and change all of it"]
+    return []
 
 
 def closed_above(path: str) -> str | None:

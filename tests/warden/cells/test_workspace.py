@@ -234,6 +234,13 @@ def test_a_home_as_working_directory_is_lent_whole(stage: Stage, home: Home) -> 
     assert (home.path / "new").stat().st_uid == 0
 
 
+def test_what_a_person_should_know_of_the_folder_is_said() -> None:
+    assert workspace.remarks("/home/her/project", "/home/her") == []
+    assert workspace.remarks("/dev/shm/project", "/root") == []
+    assert "may not write there" in workspace.remarks("/etc/nginx", "/root")[0]
+    assert "change all of it" in workspace.remarks("/root", "/root")[0]
+
+
 def test_a_folder_that_is_not_there_is_named(stage: Stage, home: Home) -> None:
     failure = stage.failure(inside(stage, home, "true", cwd=str(home.path / "gone")))
     assert failure is not None

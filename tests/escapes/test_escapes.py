@@ -1,0 +1,358 @@
+"""Every escape of the list, through a real warden: 0 survivors, and nothing acts after the stop.
+
+The programs lie in tests/sabotage. Each runs as a target with a user of its own, acts on a
+witness file, and is stopped over the control socket; the survivors are counted by this
+test's own reading of /proc, the acts by the file's size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import offswitch
+from installation import PYTHON, Installation, Running, until
+from scale import runs
+from stage import SABOTAGE, alive_as
+
+PROGRAMS = (
+    "ignore_signals",
+    "daemon",
+    "hopper",
+    "fork_bomb",
+    "stopped",
+    "namespaces",
+    "memfd",
+    "respawner",
+    "pdeathsig",
+    "cgroup_writer",
+)
+QUIET_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Give one warden for all programs: each is a target of its own."""
+    one = Installation(tmp_path_factory.mktemp("escapes"))
+    try:
+        yield one.start()
+    finally:
+        one.close()
+        shutil.rmtree(acts_of(one), ignore_errors=True)
+
+
+def acts_of(installation: Installation) -> Path:
+    """Give the folder of the targets' own folders: any user may pass, and it is in memory."""
+    return Path(installation.run_folder + "-acts")
+
+
+class Target:
+    """One hostile program under the switch."""
+
+    count = 0
+
+    def __init__(
+        self, installation: Installation, program: str, *args: str, user: str | None = None
+    ) -> None:
+        Target.count += 1
+        self.installation = installation
+        self.name = f"hostile/{program}-{Target.count}"
+        self.folder = acts_of(installation) / str(Target.count)
+        self.folder.mkdir(parents=True)
+        self.folder.chmod(0o755)
+        shutil.copy(SABOTAGE / f"{program}.py", self.folder)
+        (self.folder / "acts").touch()
+        (self.folder / "acts").chmod(0o666 if user else 0o644)
+        argv = [PYTHON, "-I", str(self.folder / f"{program}.py"), *args]
+        self.running: Running = installation.run(
+            *argv, target=self.name, user=user, cwd=str(self.folder)
+        )
+        os.set_blocking(self.running.out, False)
+        self.uid = int(self.running.born["uid"])
+        self.text = ""
+        try:
+            until(lambda: self.acts > 0, f"{program} acts", 10)
+        except AssertionError as error:
+            raise AssertionError(self.said()) from error
+
+    @property
+    def acts(self) -> int:
+        return (self.folder / "acts").stat().st_size
+
+    def said(self) -> str:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.running.out, 65536):
+                self.text += data.decode(errors="replace")
+        return self.text
+
+    def told(self, word: str) -> str:
+        """Wait for the line that it begins with a word; give the rest of it."""
+
+        def line() -> str | None:
+            lines = self.said().splitlines(keepends=True)
+            return next(
+                (each for each in lines if each.startswith(word) and each[-1] == "\n"), None
+            )
+
+        return str(until(line, f"it says {word}"))[len(word) :].strip()
+
+    def stop(self, level: str = "kill") -> None:
+        """Press; it must be confirmed by every layer."""
+        answer = self.installation.stop(self.name, level=level)
+        assert answer["confirmed"], answer
+        layers = {each["layer"]: each["confirmed"] for each in answer["targets"][0]["layers"]}
+        assert {layer for layer, seen in layers.items() if seen} >= {"process", "network"}
+
+    def assert_dead(self) -> None:
+        """Nothing lives as its user, and nothing acts."""
+        before = self.acts
+        assert alive_as(self.uid) == []
+        time.sleep(QUIET_S)
+        assert self.acts == before, "it acted after the stop"
+        assert alive_as(self.uid) == []
+
+    def broker(self, program: str) -> int:
+        """Run a program as its user, outside of its cell, as cron and at do."""
+        shutil.copy(SABOTAGE / f"{program}.py", self.folder)
+        (self.folder / "acts").chmod(0o666)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                os.chdir(self.folder)
+                os.setgroups([])
+                os.setresgid(self.uid, self.uid, self.uid)
+                os.setresuid(self.uid, self.uid, self.uid)
+                os.closerange(0, 256)
+                for _fd in range(3):
+                    os.open(os.devnull, os.O_RDWR)
+                os.execve(PYTHON, [PYTHON, "-I", f"{self.folder}/{program}.py"], {})
+            finally:
+                os._exit(1)
+        return pid
+
+    def close(self) -> None:
+        self.running.close()
+        self.installation._running.remove(self.running)
+        shutil.rmtree(self.folder)
+
+
+@contextlib.contextmanager
+def hostile(installation: Installation, program: str, *args: str, **more: Any) -> Iterator[Target]:  # noqa: ANN401
+    target = Target(installation, program, *args, **more)
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_ACT_7_no_program_outlives_its_stop(installation: Installation, program: str) -> None:
+    for _run in range(runs(20)):
+        with hostile(installation, program) as target:
+            if program == "cgroup_writer":
+                assert target.told("GOT IN:") == "[]"
+            if program == "namespaces":
+                assert target.told("DEPTH:") == "3"
+            target.stop()
+            target.assert_dead()
+
+
+def test_ACT_7_killing_the_leader_alone_leaves_survivors(installation: Installation) -> None:
+    """The twin that fails: what other tools do leaves all of these acting."""
+    for program in ("daemon", "fork_bomb", "hopper", "memfd", "pdeathsig"):
+        with hostile(installation, program) as target:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(target.running.born["pid"]), 9)
+            before = target.acts
+            until(lambda: target.acts > before, f"{program} acts on")  # noqa: B023
+            target.stop()
+            target.assert_dead()
+
+
+def test_ACT_7_a_program_that_wrecks_finds_nothing_of_ours(installation: Installation) -> None:
+    """All that lies in our folders, and our cgroups; the code is looked at in SEC-3's probe."""
+    ours = [installation.home, installation.run_folder, installation.place.memory]
+    ours += list(installation.cgroups())
+    for user in (None, "nobody"):
+        for _run in range(runs(20)):
+            with hostile(installation, "wrecker", *ours, user=user) as target:
+                assert target.told("WRECKED:") == "[]"
+                target.stop()
+                if user is None:
+                    target.assert_dead()
+    assert installation.answers()
+
+
+def test_ACT_7_warden_and_keeper_cannot_be_signalled_traced_or_slowed(
+    installation: Installation,
+) -> None:
+    before = installation.pids()
+    pids = [str(pid) for pid in processes_of(installation)]
+    assert len(pids) >= 5, "warden, keeper, observer, recorder, sweeper and its workers"
+    for user in (None, "nobody"):
+        for _run in range(runs(20)):
+            with hostile(installation, "tracer", *pids, user=user) as target:
+                assert target.told("DONE:") == "[]"
+                target.stop()
+    assert installation.pids() == before
+
+
+def processes_of(installation: Installation) -> list[int]:
+    """List the warden and all of its children that are ours, the sweeper's workers included."""
+    assert installation.warden is not None
+    found, todo = [], [installation.warden.pid]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        todo += [int(child) for child in children.split()]
+    return [pid for pid in found if b"offswitch." in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_SEC_3_nothing_of_the_controller_can_be_reached_from_inside(
+    installation: Installation, user: str | None
+) -> None:
+    place = installation.place
+    asked = {
+        "folders": [installation.home, installation.run_folder, place.memory],
+        "sockets": [place.warden_socket, place.keeper_socket, place.recorder_socket],
+        "code": [os.path.dirname(offswitch.__file__), sys.prefix],
+        "pids": processes_of(installation),
+    }
+    with hostile(installation, "probe", json.dumps(asked), user=user) as target:
+        reached = json.loads(until(lambda: first_object(target.said()), "it reports"))
+        public = reached.pop("read")
+        listed = reached.pop("listed")
+        assert reached == {"connected": [], "written": [], "processes": [], "keys": []}
+        # What anybody may read: the page, the installation's name, the ledger's public key.
+        names = {os.path.relpath(path, installation.home) for path in public} - {
+            os.path.relpath(place.page, installation.home)
+        }
+        assert names <= {"installation", "pin/ledger.vkey", "pin/head"}, names
+        if user is None:
+            assert set(public) == {place.page}, "in a workspace nothing but the page"
+        else:
+            assert not any("control" in path or "stop" in path for path in listed)
+        target.stop()
+
+
+def first_object(text: str) -> str | None:
+    return next((line for line in text.splitlines() if line.startswith("{")), None)
+
+
+def test_VER_3_a_start_hidden_until_after_the_stop_is_stopped_within_a_second(
+    installation: Installation,
+) -> None:
+    """A job that the target left with a broker comes when all is still: it is swept."""
+    for _run in range(runs(20)):
+        with hostile(installation, "idle") as target:
+            target.stop()
+            target.assert_dead()
+            began = time.monotonic()
+            pid = target.broker("idle")
+            os.waitpid(pid, 0)
+            assert time.monotonic() - began < 1
+            target.assert_dead()
+    kinds = {entry["kind"]: entry for entry in installation.entries()}
+    assert "moved" in kinds, "and it is on record"
+
+
+def test_SR_9_hostile_programs_that_fight_the_sweep_die_in_a_real_stop(
+    installation: Installation,
+) -> None:
+    for _run in range(runs(20)):
+        with hostile(installation, "idle") as target:
+            pids = [target.broker("anti_sweep"), target.broker("anti_sweep")]
+            until(lambda: names_of(pids) == ["hostile"] * 2, "both fight")  # noqa: B023
+            target.stop()
+            for pid in pids:
+                os.waitpid(pid, 0)
+            target.assert_dead()
+
+
+def names_of(pids: list[int]) -> list[str]:
+    return [Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() for pid in pids]
+
+
+def test_SR_8_a_slow_reader_of_a_real_target_gets_no_more_data(installation: Installation) -> None:
+    for _run in range(runs(20)):
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = str(server.getsockname()[1])
+        with hostile(installation, "stream", "127.0.0.1", port) as target:
+            reader, _address = server.accept()
+            before = target.acts
+            until(lambda: target.acts > before + 5, "its buffers are full")  # noqa: B023
+            target.stop()
+            received, how = drained(reader)
+            assert received < 1 << 18, "what lay in the reader's own buffer, and no more"
+            assert how == "reset"
+            reader.close()
+        server.close()
+
+
+def drained(reader: socket.socket) -> tuple[int, str]:
+    """Read until the connection ends, or nothing comes for two seconds."""
+    received = 0
+    reader.settimeout(2)
+    while True:
+        try:
+            data = reader.recv(1 << 12)
+        except ConnectionResetError:
+            return received, "reset"
+        except TimeoutError:
+            return received, "silence"
+        if not data:
+            return received, "end"
+        received += len(data)
+
+
+def test_nothing_that_the_cell_ran_comes_back_until_reset_and_start(
+    installation: Installation,
+) -> None:
+    with hostile(installation, "respawner") as target:
+        target.stop()
+        refused = installation.cli("start", target.name)
+        assert refused.returncode == 3, refused.stderr
+        again = installation.cli(
+            "run", "--target", target.name, "--", "touch", str(target.folder / "again")
+        )
+        assert again.returncode == 125, again.stderr
+        assert not (target.folder / "again").exists()
+        target.assert_dead()
+
+
+def test_ACT_7_the_command_line_stops_it_too(installation: Installation, tmp_path: Path) -> None:
+    """`offswitch run` around a hostile program, `offswitch stop` from another shell."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(SABOTAGE / "daemon.py", folder)
+    (folder / "acts").touch()
+    offswitch_program = f"{os.path.dirname(sys.executable)}/offswitch"
+    argv = [offswitch_program, "run", "--target", "shell/daemon", "--", PYTHON, "-I", "daemon.py"]
+    with subprocess.Popen(
+        argv, cwd=folder, env=installation.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as relay:
+        until(lambda: (folder / "acts").stat().st_size, "it acts")
+        stopped = installation.cli("stop", "shell/daemon", "--json")
+        assert stopped.returncode == 0, stopped.stderr
+        assert json.loads(stopped.stdout)["confirmed"] is True
+        before = (folder / "acts").stat().st_size
+        relay.wait(10)
+    time.sleep(QUIET_S)
+    assert (folder / "acts").stat().st_size == before
