@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -45,6 +46,7 @@ class Shop:
         self.path = installation.work / "orders.db"
         self.watch: subprocess.Popen[bytes] | None = None
         self.config = Path(installation.home, "offswitch.toml")
+        self._orders: TextIO | None = None
 
     def make(self, rows: int = 1000, journal: str = "wal") -> None:
         """Make the database with `rows` prices."""
@@ -102,14 +104,20 @@ class Shop:
         shell = f"exec {PYTHON} -I agent.py orders.db {journal} <> orders"
         running = self.installation.run("sh", "-c", shell, target="shop/agent")
         assert running.line() == "ready", running.read()
+        self._hang_up()
         self._orders = open(orders, "w", encoding="utf-8")  # noqa: SIM115 - held open
         return running
 
     def tell(self, running: Running, order: str) -> str:
         """Have the agent do something; gives its answer, empty if it died of it."""
+        self.order(order)
+        return running.line()
+
+    def order(self, order: str) -> None:
+        """Have the agent do something, and do not wait for it."""
+        assert self._orders is not None
         self._orders.write(order + "\n")
         self._orders.flush()
-        return running.line()
 
     def level(self) -> str | None:
         rows = {row["target"]: row for row in self.installation.status()["targets"]}
@@ -124,6 +132,20 @@ class Shop:
     def entries(self, kind: str) -> list[dict[str, Any]]:
         """Give the ledger's entries of one kind, oldest first."""
         return [one for one in self.installation.entries() if one.get("kind") == kind]
+
+    def silences(self) -> list[dict[str, Any]]:
+        """Give the findings that a source fell silent."""
+        return [one for one in self.entries("finding") if one["detector"] == "silence"]
+
+    def eye_of(self, role: str) -> int:
+        """Give the eye that looks at the data set: the one that has inotify watches on it."""
+        assert role == "data"
+        inode = f"ino:{os.stat(self.path).st_ino:x} "
+        for pid in self.eyes():
+            for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+                if inode in Path(f"/proc/{pid}/fdinfo/{fd}").read_text():
+                    return pid
+        return 0
 
     def eyes(self) -> list[int]:
         """List the processes of watch's eyes."""
@@ -150,8 +172,14 @@ class Shop:
             except subprocess.TimeoutExpired:
                 self.watch.kill()
                 self.watch.wait()
-        if hasattr(self, "_orders"):
-            self._orders.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._orders is not None:
+            # What an agent that is dead has not read is nobody's.
+            with contextlib.suppress(BrokenPipeError):
+                self._orders.close()
+            self._orders = None
 
 
 @pytest.fixture

@@ -410,8 +410,10 @@ def test_no_damage_to_the_file_raises_hangs_or_passes_for_well(make: Make) -> No
     "statement",
     [
         "CREATE VIEW prices AS SELECT 1 AS id, 'x' AS item, randomblob(1000000000) AS price",
-        "CREATE VIEW prices AS WITH RECURSIVE n(i) AS"
-        " (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT * FROM n",
+        (
+            "CREATE VIEW prices AS WITH RECURSIVE n(i) AS"
+            " (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT * FROM n"
+        ),
         "CREATE VIRTUAL TABLE prices USING fts5(item, price)",
     ],
 )

@@ -38,6 +38,7 @@ class Source:
         "_problem",
         "_seen_us",
         "_since_us",
+        "_unwell_us",
         "note",
         "section",
         "signal",
@@ -52,6 +53,7 @@ class Source:
         self.note = ""
         self._seen_us: int | None = None
         self._since_us = mono_us + _FIRST_LOOK_US
+        self._unwell_us = 0
         self._problem = ""
         self._absent = True
 
@@ -80,8 +82,10 @@ class Source:
         """How old the last look is that saw something; None: there was none."""
         return None if self._seen_us is None else mono_us - self._seen_us
 
-    def hear(self, mono_us: int, *, problem: str, absent: bool, note: str) -> None:
+    def hear(self, mono_us: int, wall_us: int, *, problem: str, absent: bool, note: str) -> None:
         """Take in that the sensor has looked."""
+        if problem and self.state is not Channel.FAILED:
+            self._unwell_us = wall_us
         self._absent = absent
         self._problem = problem
         self.note = note
@@ -98,22 +102,23 @@ class Source:
         """Expect it anew: its eye is being replaced. What it is called does not change by that."""
         self._since_us = mono_us + _FIRST_LOOK_US
 
-    def age(self, mono_us: int) -> bool:
+    def age(self, mono_us: int, wall_us: int) -> bool:
         """Let time pass; tells whether it has just fallen silent."""
         silent = mono_us - self._since_us > self.patience_us()
         if silent and self.state is not Channel.STALE:
             self.state = Channel.STALE
+            self._unwell_us = wall_us
             return True
         return False
 
-    def finding(self, wall_us: int) -> Finding:
-        """Claim that it is not well."""
+    def finding(self) -> Finding:
+        """Claim that it is not well, since when it is not."""
         return Finding(
             detector="silence" if self.state is Channel.STALE else "failure",
             target=self.section.target,
             series=self.section.name,
             what=self.problem,
-            time_us=wall_us,
+            time_us=self._unwell_us,
             score=1.0,
         )
 
@@ -214,7 +219,7 @@ class Judge:
             return ChannelState(series, Channel.TRIP, self._finding.what, self._finding)
         source = self.source
         if source.state is not Channel.OK:
-            return ChannelState(series, source.state, source.problem, source.finding(wall_us))
+            return ChannelState(series, source.state, source.problem, source.finding())
         if source.absent:
             self._last = self._expected_us = None
             return ChannelState(series, Channel.OK, "nothing runs")

@@ -48,6 +48,8 @@ _HUNG_INTERVALS = 10
 _HUNG_LEAST_US = 5_000_000
 _RUNNING = {"running", "restricted", "draining", "stopping", "frozen"}
 
+_CELLS_EYE = "cells"
+
 Message = dict[str, Any]
 
 
@@ -88,7 +90,8 @@ class Watch:
         self._clock = clock
         self._warden = WardenLink(place, clock)
         self._scribe = Scribe(place, clock)
-        self._eyes: dict[str, EyeLink] = {}
+        # Up before the first cell: a target is looked at from its first second on.
+        self._eyes: dict[str, EyeLink] = {_CELLS_EYE: EyeLink(_CELLS_EYE, clock)}
         self._sources: dict[tuple[str, str], Source] = {}
         self._eye_of: dict[tuple[str, str], str] = {}
         self._by_series: dict[tuple[str, str, str], list[tuple[_Bench, Judge]]] = {}
@@ -116,7 +119,7 @@ class Watch:
             return known
         cls = self._loaded.kinds.sensors[section.kind].cls
         source = self._sources[key] = Source(section, cls.SIGNAL, self._clock.mono_us())
-        name = f"sensor {section.name}" if cls.ISOLATED else "cells"
+        name = f"sensor {section.name}" if cls.ISOLATED else _CELLS_EYE
         eye = self._eyes.get(name)
         if eye is None:
             eye = self._eyes[name] = EyeLink(name, self._clock)
@@ -219,6 +222,7 @@ class Watch:
         before, note = source.state, source.note
         source.hear(
             mono_us,
+            wall_us,
             problem=str(message.get("problem", ""))[:1000],
             absent=bool(message.get("absent")),
             note=str(message.get("note", ""))[:1000],
@@ -303,7 +307,7 @@ class Watch:
             eye.revive()
         for source in self._sources.values():
             before = source.state
-            if source.age(now_us):
+            if source.age(now_us, wall_us):
                 self._tell(source, before)
                 for bench in self._of(source):
                     self._decide(bench, now_us, wall_us)
@@ -344,7 +348,7 @@ class Watch:
             },
         )
         if not well:
-            finding = source.finding(self._clock.wall_us())
+            finding = source.finding()
             self._claimed.add((finding.detector, finding.target, finding.series, finding.time_us))
             self._scribe.finding(finding)
 
