@@ -16,6 +16,7 @@ from offswitch.model.state import State
 from offswitch.model.target import Target, check_label, check_name
 from offswitch.warden import reporting
 from offswitch.warden.core import Core
+from offswitch.warden.press import accepted
 from offswitch.warden.pressed import stops_of
 from offswitch.warden.resetting import Resetter
 from offswitch.warden.rung import Rung
@@ -109,7 +110,7 @@ class Operations:
             by = str(message["by"])[:200]
         stops = stops_of(message, core.installation, by, core.clock.wall_us())
         press = self._stopper.press(stops, connection.reply, wait=bool(message.get("wait")))
-        connection.reply(self._stopper.accepted(press))
+        connection.reply(accepted(press))
 
     def _op_reset(self, connection: Connection, message: dict[str, Any]) -> None:
         self._resetter.ask(message, connection.peer, connection.reply, connection.error)

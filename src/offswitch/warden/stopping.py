@@ -12,23 +12,21 @@ While a target is latched the observer goes on looking. Whatever moves is stoppe
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import word_of_level
 from offswitch.model.level import Level
-from offswitch.model.order import Stop, set_digest
-from offswitch.model.receipt import Receipt
-from offswitch.model.scope import Scope, nearest
+from offswitch.model.order import Stop
+from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
 from offswitch.warden.plan import COOPERATIVE, layers_of, remaining
+from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.table import Tracked
 
-__all__ = ["Press", "Stopper"]
+__all__ = ["Stopper"]
 
 CONFIRM_S = 2.0
 """How long the observer may take before a stop is *not confirmed* (VER-4)."""
@@ -39,48 +37,6 @@ DRAIN_LIMIT_S = 30.0
 _OBSERVER_SLACK_S = 0.3
 _FIRST_CHASE_S = 0.001
 _LAST_CHASE_S = 1.0
-
-Reply = Callable[[dict[str, Any]], None]
-
-
-class Press:
-    """One press under way: what it commanded, and what was seen of it so far."""
-
-    __slots__ = (
-        "accepted_ns",
-        "commanded",
-        "done",
-        "level",
-        "looks",
-        "prior",
-        "reply",
-        "rows",
-        "seen",
-        "stops",
-        "timer",
-        "troubles",
-        "wait",
-    )
-
-    def __init__(self, stops: list[Stop], reply: Reply | None, *, wait: bool) -> None:
-        """Start the clock: all times of its receipts count from here."""
-        self.accepted_ns = time.monotonic_ns()
-        self.stops = stops
-        self.level = max(stop.level for stop in stops)
-        self.reply = reply
-        self.wait = wait
-        self.rows: list[Tracked] = []
-        self.prior: dict[str, str] = {}
-        self.commanded: dict[str, dict[str, int]] = {}
-        self.troubles: dict[tuple[str, str], str] = {}
-        self.seen: dict[tuple[str, str], tuple[bool, int, str]] = {}
-        self.looks: dict[int, tuple[str, set[str]]] = {}
-        self.timer: Timer | None = None
-        self.done = False
-
-    def since_ns(self) -> int:
-        """Nanoseconds since the order was accepted."""
-        return time.monotonic_ns() - self.accepted_ns
 
 
 class Stopper:
@@ -337,7 +293,7 @@ class Stopper:
             self._presses.pop(look, None)
         unproven = [row for row in press.rows if not self._settle(press, row)]
         if press.reply is not None and not self._waits(press):
-            press.reply(self.result(press))
+            press.reply(result(self._core, press))
         for row in unproven:
             self._next_layers(press, row)
 
@@ -356,7 +312,7 @@ class Stopper:
         if pending and latched:
             self._core.loop.later(0.05, lambda: self._waited(press))
         elif press.reply is not None:
-            press.reply(self.result(press))
+            press.reply(result(self._core, press))
 
     def _settle(self, press: Press, row: Tracked) -> bool:
         """Write down what was seen of one target; return whether all that counts was."""
@@ -364,7 +320,7 @@ class Stopper:
         level = core.level(row)
         if level is None:
             return True
-        receipts = self._receipts(press, row, level)
+        receipts = press.receipts(row, level, self._layers(row, level))
         counted = [receipt for receipt in receipts if receipt.counted]
         row.receipts = receipts
         row.confirmed = bool(counted) and all(receipt.confirmed for receipt in counted)
@@ -389,34 +345,6 @@ class Stopper:
                 state=row.state.value,
             )
         return row.confirmed or level < Level.FREEZE
-
-    def _receipts(self, press: Press, row: Tracked, level: Level) -> list[Receipt]:
-        name = row.target.name
-        commanded = press.commanded[name]
-        guard_ns = commanded[COOPERATIVE]
-        word = "cooperative: refuses from here on; listed, never counted"
-        receipts = [
-            Receipt(COOPERATIVE, guard_ns, None, confirmed=False, detail=word, counted=False)
-        ]
-        if row.cell is None and level >= Level.FREEZE:
-            gone = "nothing of it runs: its cell was seen empty and removed"
-            receipts.append(Receipt("process", guard_ns, guard_ns, confirmed=True, detail=gone))
-            return receipts
-        wanted = dict.fromkeys([*self._layers(row, level), *commanded])
-        receipts += [self._receipt(press, name, layer) for layer in wanted if layer != COOPERATIVE]
-        return receipts
-
-    def _receipt(self, press: Press, name: str, layer: str) -> Receipt:
-        at = press.commanded[name].get(layer)
-        if at is None:
-            text = (
-                f"the plan names {layer}, which this machine does not have: it may still act there"
-            )
-            return Receipt(layer, press.since_ns(), None, confirmed=False, detail=text)
-        seen, effect, detail = press.seen.get((name, layer), (False, 0, "nobody looked in time"))
-        trouble = press.troubles.get((name, layer))
-        text = f"{detail} ({trouble})" if trouble else detail
-        return Receipt(layer, at, effect if seen else None, confirmed=seen, detail=text)
 
     def _next_layers(self, press: Press, row: Tracked) -> None:
         """Not confirmed in time: the remaining layers up to `kill`, and a page to a person."""
@@ -465,47 +393,3 @@ class Stopper:
             row.order = press.stops[0].digest
             if row.listener is not None and levels[row.target.name] >= Level.FREEZE:
                 row.listener.stopped(row.order, levels[row.target.name].label)
-
-    def accepted(self, press: Press) -> dict[str, Any]:
-        """Give the first answer: every command was given."""
-        digests = [stop.digest for stop in press.stops]
-        return {"accepted": True, "order": set_digest(digests), "orders": digests}
-
-    def result(self, press: Press) -> dict[str, Any]:
-        """Give the final object of a stop, as INTERFACES promises it."""
-        core = self._core
-        digests = [stop.digest for stop in press.stops]
-        confirmed = bool(press.rows) and all(row.confirmed for row in press.rows)
-        for stop in press.stops:
-            confirmed = confirmed and any(stop.scope.covers(row.target) for row in press.rows)
-        durable = all(core.store.durable(digest) for digest in digests)
-        answer: dict[str, Any] = {
-            "order": set_digest(digests),
-            "orders": digests,
-            "scopes": [stop.scope.text for stop in press.stops],
-            "level": press.level.label,
-            "confirmed": confirmed,
-            "recorded": "durable" if durable else "pending",
-            "targets": [self._target(row) for row in press.rows],
-            "notes": [],
-            "nearest": [],
-            "empty": [],
-            "exit": 0 if confirmed else 4,
-        }
-        for stop in press.stops:
-            if not any(stop.scope.covers(row.target) for row in press.rows):
-                answer["nearest"] += nearest(stop.scope, core.table.targets())
-                answer["empty"].append(stop.scope.text)
-                answer["notes"].append(
-                    f"{stop.scope.text} covers nothing yet; it is latched for what comes"
-                )
-        return answer
-
-    def _target(self, row: Tracked) -> dict[str, Any]:
-        return {
-            "target": row.target.name,
-            "installation": self._core.place.run,
-            "state": row.state.value,
-            "confirmed": row.confirmed,
-            "layers": [receipt.as_dict() for receipt in row.receipts],
-        }

@@ -1,0 +1,140 @@
+"""One press under way, and what is said of it: receipts, the first answer, the final one.
+
+A press remembers what it commanded and what the observer has said so far. *Commanded* is
+in `commanded`, *confirmed* only ever comes from `seen`; a layer that nobody has is listed
+as what may still act, never left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from offswitch.model.level import Level
+from offswitch.model.order import Stop, set_digest
+from offswitch.model.receipt import Receipt
+from offswitch.model.scope import nearest
+from offswitch.warden.core import Core
+from offswitch.warden.loop import Timer
+from offswitch.warden.plan import COOPERATIVE
+from offswitch.warden.table import Tracked
+
+__all__ = ["Press", "Reply", "accepted", "result"]
+
+Reply = Callable[[dict[str, Any]], None]
+
+
+class Press:
+    """One press under way: what it commanded, and what was seen of it so far."""
+
+    __slots__ = (
+        "accepted_ns",
+        "commanded",
+        "done",
+        "level",
+        "looks",
+        "prior",
+        "reply",
+        "rows",
+        "seen",
+        "stops",
+        "timer",
+        "troubles",
+        "wait",
+    )
+
+    def __init__(self, stops: list[Stop], reply: Reply | None, *, wait: bool) -> None:
+        """Start the clock: all times of its receipts count from here."""
+        self.accepted_ns = time.monotonic_ns()
+        self.stops = stops
+        self.level = max(stop.level for stop in stops)
+        self.reply = reply
+        self.wait = wait
+        self.rows: list[Tracked] = []
+        self.prior: dict[str, str] = {}
+        self.commanded: dict[str, dict[str, int]] = {}
+        self.troubles: dict[tuple[str, str], str] = {}
+        self.seen: dict[tuple[str, str], tuple[bool, int, str]] = {}
+        self.looks: dict[int, tuple[str, set[str]]] = {}
+        self.timer: Timer | None = None
+        self.done = False
+
+    def since_ns(self) -> int:
+        """Nanoseconds since the order was accepted."""
+        return time.monotonic_ns() - self.accepted_ns
+
+    def receipts(self, row: Tracked, level: Level, layers: list[str]) -> list[Receipt]:
+        """Say layer by layer what was commanded and what was seen; `layers` are the plan's."""
+        name = row.target.name
+        commanded = self.commanded[name]
+        guard_ns = commanded[COOPERATIVE]
+        word = "cooperative: refuses from here on; listed, never counted"
+        receipts = [
+            Receipt(COOPERATIVE, guard_ns, None, confirmed=False, detail=word, counted=False)
+        ]
+        if row.cell is None and level >= Level.FREEZE:
+            gone = "nothing of it runs: its cell was seen empty and removed"
+            receipts.append(Receipt("process", guard_ns, guard_ns, confirmed=True, detail=gone))
+            return receipts
+        wanted = dict.fromkeys([*layers, *commanded])
+        receipts += [self._receipt(name, layer) for layer in wanted if layer != COOPERATIVE]
+        return receipts
+
+    def _receipt(self, name: str, layer: str) -> Receipt:
+        at = self.commanded[name].get(layer)
+        if at is None:
+            text = (
+                f"the plan names {layer}, which this machine does not have: it may still act there"
+            )
+            return Receipt(layer, self.since_ns(), None, confirmed=False, detail=text)
+        seen, effect, detail = self.seen.get((name, layer), (False, 0, "nobody looked in time"))
+        trouble = self.troubles.get((name, layer))
+        text = f"{detail} ({trouble})" if trouble else detail
+        return Receipt(layer, at, effect if seen else None, confirmed=seen, detail=text)
+
+
+def accepted(press: Press) -> dict[str, Any]:
+    """Give the first answer: every command was given."""
+    digests = [stop.digest for stop in press.stops]
+    return {"accepted": True, "order": set_digest(digests), "orders": digests}
+
+
+def result(core: Core, press: Press) -> dict[str, Any]:
+    """Give the final object of a stop, as INTERFACES promises it."""
+    digests = [stop.digest for stop in press.stops]
+    confirmed = bool(press.rows) and all(row.confirmed for row in press.rows)
+    for stop in press.stops:
+        confirmed = confirmed and any(stop.scope.covers(row.target) for row in press.rows)
+    durable = all(core.store.durable(digest) for digest in digests)
+    answer: dict[str, Any] = {
+        "order": set_digest(digests),
+        "orders": digests,
+        "scopes": [stop.scope.text for stop in press.stops],
+        "level": press.level.label,
+        "confirmed": confirmed,
+        "recorded": "durable" if durable else "pending",
+        "targets": [_target(core, row) for row in press.rows],
+        "notes": [],
+        "nearest": [],
+        "empty": [],
+        "exit": 0 if confirmed else 4,
+    }
+    for stop in press.stops:
+        if not any(stop.scope.covers(row.target) for row in press.rows):
+            answer["nearest"] += nearest(stop.scope, core.table.targets())
+            answer["empty"].append(stop.scope.text)
+            answer["notes"].append(
+                f"{stop.scope.text} covers nothing yet; it is latched for what comes"
+            )
+    return answer
+
+
+def _target(core: Core, row: Tracked) -> dict[str, Any]:
+    return {
+        "target": row.target.name,
+        "installation": core.place.run,
+        "state": row.state.value,
+        "confirmed": row.confirmed,
+        "layers": [receipt.as_dict() for receipt in row.receipts],
+    }
