@@ -39,6 +39,13 @@ def until(what: Callable[[], Any], why: str, seconds: float = PATIENCE_S) -> Any
         time.sleep(0.005)
 
 
+def _lives(pid: int) -> bool:
+    try:
+        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+
+
 class Running:
     """One target that was run over the control socket, and the connection that relays it."""
 
@@ -283,6 +290,7 @@ class Installation:
         for pid in self._helpers:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(map(_lives, self._helpers)), "our processes end", 5)
         for path in self.cgroups():
             for folder, _folders, _files in os.walk(path, topdown=False):
                 with contextlib.suppress(OSError):
