@@ -19,7 +19,10 @@ from offswitch.actuators import bpf
 from offswitch.actuators.contract import Cell, Readiness, Ready
 from offswitch.actuators.deny import DENY
 
-__all__ = ["Network"]
+__all__ = ["WARM", "Network"]
+
+WARM = "warm"
+"""The name of the empty cgroup that is denied for good, beside the cells."""
 
 
 class Network:
@@ -103,7 +106,7 @@ class Network:
         """
         if ground is None or not self._programs:
             return
-        folder = f"{ground}/warm"
+        folder = f"{ground}/{WARM}"
         try:
             os.makedirs(folder, exist_ok=True)
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

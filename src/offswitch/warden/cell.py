@@ -22,6 +22,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from offswitch.actuators import sock_diag
+from offswitch.actuators.network import WARM
 from offswitch.control.place import Place
 from offswitch.errors import Storage
 from offswitch.warden import limits as limit
@@ -266,7 +267,7 @@ def clear_ground(place: Place) -> None:
         folder = f"{tree}/{place.cgroup}"
         if tree is None or not os.path.isdir(folder):
             continue
-        remove_tree(f"{folder}/warm")
+        remove_tree(f"{folder}/{WARM}")
         try:
             os.rmdir(folder)
         except OSError:
@@ -340,15 +341,17 @@ def strays(place: Place, known: set[str]) -> list[Cell]:
     found: list[Cell] = []
     try:
         names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
+        names = [name for name in names if name != WARM]
     except OSError:
         return []
     for name in names:
-        if name in known or remove_tree(f"{parent}/{name}"):
+        path = f"{parent}/{name}"
+        if name in known or (not sock_diag.any_of(os.stat(path).st_ino) and remove_tree(path)):
             continue
         twins = {key: f"{tree}/{place.cgroup}/{name}" for key, tree in trees.v1.items()}
         try:
             held = Held()
-            cell = CgroupCell(name, f"{parent}/{name}", twins, uid=0, own_uid=False, held=held)
+            cell = CgroupCell(name, path, twins, uid=0, own_uid=False, held=held)
         except (OSError, ValueError):
             continue
         found.append(cell)

@@ -171,6 +171,7 @@ class Warden:
         loaded = store.load()
         latch = loaded.latch
         network = Network()
+        network.keep_warm(cell.ground(place))
         sockets = Sockets()
         sweep = Sweep(self._sweep, lambda: self._sweeper is not None and self._sweeper.alive())
         core = Core(
@@ -472,6 +473,7 @@ class Warden:
         core.recording.note("restart", process="warden", what="ends", cells=alive)
         if core.keeper is not None and not alive:
             core.keeper.dismiss()
+            cell.clear_ground(core.place)
         if core.observer is not None:
             core.observer.close()
         if self._sweeper is not None:
