@@ -115,7 +115,7 @@ def test_the_example_of_the_documentation_is_accepted(kinds: Kinds) -> None:
         ('kind = "sqlite"\n', "", 12, "no 'kind' is given"),
         ('every = "250ms"', "every = 250", 18, '"250ms"'),
         ('every = "250ms"', 'every = "0s"', 18, "no duration"),
-        ('memory = "512MiB"', "memory = 512", 6, "512MiB"),
+        ('memory = "512MiB"', "memory = 0", 6, "512MiB"),
         ('name = "shop/eu/checkout"\nkind', 'name = "shop//x"\nkind', 2, "not a target's name"),
         ('tenant = "acme"', 'tenant = "a b"', 4, "not a label"),
         ('vote = "1oo1"', 'vote = "1oo3"', 27, "1oo1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from conftest import Shop
 
 SPOIL = "sql UPDATE prices SET price = 9999 WHERE id < 400"
-MAX = """{ kind = "threshold", series = 'orders-db.max{column="price",table="prices"}', above = 999 }"""
+HIGHEST = 'orders-db.max{column="price",table="prices"}'
+MAX = f"""{{ kind = "threshold", series = '{HIGHEST}', above = 999 }}"""
 
 
 def _rows(shop: Shop) -> list[tuple[object, ...]]:
@@ -89,7 +91,7 @@ def test_MON_2_a_source_that_is_stopped_is_stale_within_three_intervals(shop: Sh
     took = time.monotonic() - begin
     # The report to the warden comes twice a second, so status lags by half a second.
     assert took < 3 * 0.3 + 0.6 + 0.3
-    [finding] = until(lambda: shop.silences(), "the silence is a finding", 5)
+    [finding] = until(shop.silences, "the silence is a finding", 5)
     assert finding["what"] == "sensor orders-db is silent"
     told = until(lambda: shop.entries("watch"), "the change of state is an entry", 5)
     assert (told[-1]["prior"], told[-1]["state"]) == ("ok", "stale")
@@ -184,8 +186,6 @@ def test_SR_11_a_frozen_warden_does_not_keep_a_rule_from_stopping(shop: Shop) ->
 
 
 def _ended(pidfd: int) -> bool:
-    import select
-
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))

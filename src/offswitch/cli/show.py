@@ -24,5 +24,9 @@ def complain(error: OffswitchError, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=True) + "\n")
     else:
         hint = f"\n  next: {printable(error.hint)}" if error.hint else ""
-        sys.stderr.write(f"offswitch: {printable(error.message, 2000)}{hint}\n")
+        # What is wrong with a configuration is told line by line; elsewhere a newline may be
+        # the target's, and would let it write a line of its own.
+        lines = error.message.split("\n") if error.kind == "config" else [error.message]
+        told = "\n  ".join(printable(line, 2000) for line in lines)
+        sys.stderr.write(f"offswitch: {told}{hint}\n")
     return error.exit_code

@@ -83,16 +83,25 @@ def _scope(value: str) -> str:
 
 
 def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None or not int(match[1]):
-        raise ValueError('a size is a text such as "512MiB" or "2GiB"')
+        raise ValueError('a size is a text such as "512MiB" or "2GiB", or a number of bytes')
     return int(match[1]) * _SIZES[match[2]]
 
 
 Size = Annotated[
     int,
     BeforeValidator(_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|kB|MB|GB|)$"}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|kB|MB|GB|)$"},
+                {"type": "integer", "minimum": 1},
+            ]
+        }
+    ),
 ]
 
 

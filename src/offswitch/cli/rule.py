@@ -1,0 +1,162 @@
+"""`offswitch rule list|check`: what trips, on what, who decides, and why it is there.
+
+`list` shows the alarm rationalisation of each rule in one line; `check` explains each
+rule in full: its harm, how soon that comes, who decides in that time, how long the rule
+may take to notice, and how its vote counts with each number of channels lost.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from offswitch.cli.config import File, Json, configuration
+from offswitch.cli.printable import printable
+from offswitch.cli.show import emit
+from offswitch.config.declared import Rule
+from offswitch.config.duration import format_duration
+from offswitch.config.load import Loaded
+from offswitch.config.section import SensorSection
+from offswitch.config.series import parse_series
+from offswitch.decide.votes import Channel, OnFailed, Vote, count
+from offswitch.errors import NotFound
+
+__all__ = ["app"]
+
+app = typer.Typer(help="What trips, and why: list, check.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_rules(*, as_json: Json = False) -> None:
+    """List the rules of the configuration in force."""
+    loaded = configuration()
+    rules = loaded.config.rule
+    if as_json:
+        emit(
+            {"path": loaded.path, "rules": [_facts(loaded, r) for r in rules]},
+            as_json=True,
+            text="",
+        )
+        return
+    if not rules:
+        path = printable(loaded.path)
+        sys.stdout.write(f"No rule is declared in {path}: only people stop anything.\n")
+        return
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for title in ("RULE", "SCOPE", "ACTS", "DECIDER", "VOTE", "STOP", "HARM IN", "HARM"):
+        table.add_column(title, overflow="fold")
+    for rule in rules:
+        cells = (
+            rule.name,
+            rule.scope,
+            rule.act,
+            rule.decider.value,
+            rule.vote,
+            rule.stop.level,
+            format_duration(rule.time_to_harm),
+            rule.harm,
+        )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    Console(highlight=False).print(table)
+
+
+@app.command("check")
+def check_rules(
+    file: File = "",
+    *,
+    only: Annotated[str, typer.Option("--rule", metavar="NAME", help="This rule alone.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Explain each rule: harm, time, decider, how soon it notices, how its vote counts."""
+    loaded = configuration(file)
+    rules = [rule for rule in loaded.config.rule if only in {"", rule.name}]
+    if only and not rules:
+        known = ", ".join(rule.name for rule in loaded.config.rule) or "none"
+        raise NotFound(f"there is no rule {only!r}", f"there are: {known}")
+    facts = [_facts(loaded, rule) for rule in rules]
+    if as_json:
+        emit({"ok": True, "path": loaded.path, "rules": facts}, as_json=True, text="")
+        return
+    for item in facts:
+        sys.stdout.write("\n".join(_explained(item)) + "\n\n")
+    sys.stdout.write(f"{printable(loaded.path)}: {len(rules)} rules, all good.\n")
+
+
+def _sensor(loaded: Loaded, rule: Rule, series: str) -> SensorSection:
+    """Find the sensor of a series; the configuration was checked, so there is one."""
+    name = parse_series(series).sensor
+    make = loaded.kinds.implicit.get(name)
+    if make is not None:
+        return make(rule.target)
+    return next(sensor for sensor in loaded.config.sensor if sensor.name == name)
+
+
+def _facts(loaded: Loaded, rule: Rule) -> dict[str, Any]:
+    """Give everything that is known of a rule before anything happens."""
+    channels = []
+    for detector in rule.detectors:
+        sensor = _sensor(loaded, rule, detector.series)
+        notice_us = sensor.every + detector.delay_us()
+        keys = detector.model_dump(mode="json", exclude={"kind", "series"}, exclude_defaults=True)
+        channels.append(
+            {
+                "detector": detector.kind,
+                "series": detector.series,
+                "keys": keys,
+                "sensor": sensor.kind,
+                "notices_within": format_duration(notice_us),
+            }
+        )
+    return {
+        "name": rule.name,
+        "target": rule.target,
+        "scope": rule.scope,
+        "level": rule.stop.level,
+        "act": rule.act,
+        "decider": rule.decider.value,
+        "vote": rule.vote,
+        "on_failed": rule.on_failed,
+        "harm": rule.harm,
+        "time_to_harm": format_duration(rule.time_to_harm),
+        "false_stop_cost": rule.false_stop_cost,
+        "channels": channels,
+        "with_channels_lost": _lost(rule),
+    }
+
+
+def _lost(rule: Rule) -> list[str]:
+    """Say how the vote counts when no, one, two, … channels can see."""
+    vote, on_failed = Vote(rule.vote), OnFailed(rule.on_failed)
+    counted = []
+    for lost in range(vote.channels + 1):
+        states = [Channel.STALE] * lost + [Channel.OK] * (vote.channels - lost)
+        outcome = count(vote, states, on_failed)
+        counted.append("stops" if outcome.tripped else outcome.counted)
+    return counted
+
+
+def _explained(item: dict[str, Any]) -> list[str]:
+    acts = {
+        "auto": "stops by itself",
+        "advise": "asks a person",
+        "shadow": "only notes that it would have stopped",
+    }
+    does, lost = acts[item["act"]], ", ".join(item["with_channels_lost"])
+    lines = [
+        f"{item['name']}: {does} ({item['decider']}), stop {item['level']} of {item['scope']}",
+        f"  harm             {item['harm']}, within {item['time_to_harm']}",
+        f"  a false stop     {item['false_stop_cost']}",
+        f"  vote             {item['vote']}; with channels lost: {lost}",
+    ]
+    for channel in item["channels"]:
+        keys = ", ".join(f"{key} {value}" for key, value in channel["keys"].items())
+        said = f"{channel['detector']} of {channel['series']}: {keys}"
+        lines.append(
+            f"  channel          {said}; looks every {channel['notices_within']} at the least"
+        )
+    return [printable(line) for line in lines]
