@@ -109,6 +109,7 @@ class Warden:
         self._stopper = Stopper(core)
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
+        self._starter.on_drained = self._stopper.drained
         self._resetter = Resetter(core, self._stopper, self._starter)
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
         self._find_cells()
@@ -285,6 +286,7 @@ class Warden:
             level = self._core.level(row)
             if level is not None and row.cell is not None and level >= Level.FREEZE:
                 self._stopper.enforce(row, "the warden was started again")
+            self._stopper.resume(row)
 
     def _sweep(self, uid: int) -> None:
         if self._sweeper is not None:
@@ -338,12 +340,8 @@ class Warden:
         link.close()
         core.observer = None
         core.recording.note("restart", process="observer", status=str(status))
-        self._stopper.observer_lost()
         self._start_observer()
-        for row in core.table:
-            level = core.level(row)
-            if level is not None and level >= Level.FREEZE and row.cell is not None:
-                self._stopper.look_again(row)
+        self._stopper.observer_back()
 
     def _start_keeper(self) -> None:
         core = self._core

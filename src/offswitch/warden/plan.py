@@ -13,9 +13,12 @@ from typing import Any
 
 from offswitch.model.level import Level
 
-__all__ = ["COOPERATIVE", "layers_of", "remaining"]
+__all__ = ["COOPERATIVE", "layers_of", "limit_s", "remaining"]
 
 COOPERATIVE = "guard"
+_LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
+"""How long work in flight may take to end by itself, and how long a freeze lasts (ACT-1)."""
+_LONGEST_S = 86_400.0
 _DEFAULT = {
     Level.RESTRICT: ("guard",),
     Level.DRAIN: ("guard",),
@@ -43,3 +46,17 @@ def layers_of(
 def remaining(done: Collection[str], available: Collection[str]) -> list[str]:
     """Name the layers up to `kill` that were not commanded yet: what an escalation adds (VER-4)."""
     return [x for x in _DEFAULT[Level.KILL] if x in available and x not in done and x != "guard"]
+
+
+def limit_s(level: Level, declared: Mapping[str, Any] | None) -> float | None:
+    """Give the seconds after which a stop of `level` becomes a kill: declared, else the usual.
+
+    None for a level that has no limit. What was declared and is no sensible number counts
+    for nothing: a stop never fails over a plan.
+    """
+    usual = _LIMITS_S.get(level)
+    plan = (declared or {}).get("limits_s")
+    wanted = plan.get(level.label) if isinstance(plan, Mapping) else None
+    if usual is None or isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        return usual
+    return float(wanted) if 0 <= wanted <= _LONGEST_S else usual

@@ -2,7 +2,8 @@
 
 A press remembers what it commanded and what the observer has said so far. *Commanded* is
 in `commanded`, *confirmed* only ever comes from `seen`; a layer that nobody has is listed
-as what may still act, never left out.
+as what may still act, never left out. What was seen counts for the level at which it was
+looked for, and until something moves: after that it says nothing any more (`turns`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ class Press:
 
     __slots__ = (
         "accepted_ns",
+        "again",
         "commanded",
         "done",
         "level",
+        "levels",
         "looks",
         "prior",
         "reply",
@@ -41,22 +44,33 @@ class Press:
         "stops",
         "timer",
         "troubles",
+        "turns",
         "wait",
     )
 
-    def __init__(self, stops: list[Stop], reply: Reply | None, *, wait: bool) -> None:
+    def __init__(
+        self, stops: list[Stop], reply: Reply | None = None, *, wait: bool = False
+    ) -> None:
         """Start the clock: all times of its receipts count from here."""
         self.accepted_ns = time.monotonic_ns()
         self.stops = stops
         self.level = max(stop.level for stop in stops)
         self.reply = reply
         self.wait = wait
+        self.again = False
+        """Whether it only looks again at what was not confirmed before."""
         self.rows: list[Tracked] = []
         self.prior: dict[str, str] = {}
+        self.levels: dict[str, Level] = {}
+        """Target → the level that was commanded."""
+        self.turns: dict[str, int] = {}
+        """Target → which of its turns this press belongs to."""
         self.commanded: dict[str, dict[str, int]] = {}
+        """Target → layer → when its command had been given."""
         self.troubles: dict[tuple[str, str], str] = {}
         self.seen: dict[tuple[str, str], tuple[bool, int, str]] = {}
         self.looks: dict[int, tuple[str, set[str]]] = {}
+        """Number of a look → target, and the layers of which nothing was heard yet."""
         self.timer: Timer | None = None
         self.done = False
 

@@ -22,6 +22,7 @@ from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
 from offswitch.control.peer import Peer
 from offswitch.errors import Busy, Latched, NotFound, OffswitchError, Refused, Usage
+from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
 from offswitch.warden import birth, cell, users
@@ -87,6 +88,8 @@ class Starter:
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
         self.on_idle: Callable[[], None] = lambda: None
+        self.on_drained: Callable[[Tracked], None] = lambda _row: None
+        """Hears of a latched target that ended by itself."""
 
     # --- who it runs as -----------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Starter:
         if request.name.startswith("."):
             raise Usage(f"{request.name}: names that begin with a dot are reserved")
         row = core.table.get(request.name)
-        if row is not None and ((row.cell is not None and row.alive) or row.state is State.RUNNING):
+        if row is not None and self._runs(row):
             hint = "give this one another name: --target NAME"
             raise Busy(f"{request.name} is running already", hint)
         target = row.target if row is not None else Target(request.name)
@@ -176,6 +179,12 @@ class Starter:
             row.cell.facts(), row.cell.fds(), target.name, dict(target.labels), row.slot
         )
         core.loop.later(_ACK_S, lambda: self._no_ack(name))
+
+    def _runs(self, row: Tracked) -> bool:
+        """Whether a target runs, or is about to: its cell waits for the keeper's word."""
+        if row.alive or row.state is State.RUNNING:
+            return True
+        return any(waiting is row for _request, waiting, _spec in self._waiting.values())
 
     def _refuse_latched(self, target: Target) -> None:
         stops = self._core.latch.covering(target)
@@ -394,8 +403,11 @@ class Starter:
         if row.ours:
             return  # its first process is not reaped yet: `ended` says how it ended
         level = self._core.level(row)
-        if level is not None:
-            return  # stays until it is reset: the observer watches what bears its name
+        if level is not None:  # stays until it is reset: the observer watches what bears its name
+            if level < Level.FREEZE and row.state is not State.STOPPED:
+                row.state = step(row.state, Event.EXIT, level, alive=False)
+                self.on_drained(row)
+            return
         row.state = step(row.state, Event.EXIT, None, alive=False)
         self._bury(row)
         self._core.table.keep()

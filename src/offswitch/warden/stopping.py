@@ -5,9 +5,11 @@ and gateways refuse; then, target by target, the network is denied, the cell kil
 sockets destroyed, its user swept (SR-8). Only then is the order written to the latch's
 copy in memory, handed to the disk's thread, and told to the journal. The observer, which
 did none of it, says what it sees, layer by layer; what it has not seen within two seconds
-is *not confirmed*, the remaining layers follow, and a person is paged (VER-4).
+is *not confirmed*, the remaining layers follow, and a person is paged (VER-4). It is looked
+at again until it stands still.
 
-While a target is latched the observer goes on looking. Whatever moves is stopped again.
+While a target is latched the observer goes on looking. Whatever moves is stopped again, and
+nothing that was seen before it moved counts any more.
 """
 
 from __future__ import annotations
@@ -22,21 +24,20 @@ from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
-from offswitch.warden.plan import COOPERATIVE, layers_of, remaining
+from offswitch.warden.plan import COOPERATIVE, layers_of, limit_s, remaining
 from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.table import Tracked
 
-__all__ = ["Stopper"]
+__all__ = ["CONFIRM_S", "Stopper"]
 
 CONFIRM_S = 2.0
 """How long the observer may take before a stop is *not confirmed* (VER-4)."""
-FREEZE_LIMIT_S = 10.0
-"""How long a freeze lasts before it becomes a kill (ACT-1)."""
-DRAIN_LIMIT_S = 30.0
-"""How long work in flight may take to end by itself."""
 _OBSERVER_SLACK_S = 0.3
 _FIRST_CHASE_S = 0.001
 _LAST_CHASE_S = 1.0
+_LOOK_AGAIN_S = 1.0
+_POLL_S = 0.005
+_LONGEST_WAIT_NS = 5_000_000_000
 
 
 class Stopper:
@@ -47,7 +48,11 @@ class Stopper:
         self._core = core
         self._presses: dict[int, Press] = {}
         self._look_id = 0
-        self._limits: dict[str, Timer] = {}
+        self._limits: dict[str, tuple[Level, Timer]] = {}
+        self._turn = 0
+        self._turns: dict[str, tuple[Level, int]] = {}
+        """Target → the level last commanded, and its turn: a new one whenever that changes or
+        something moves."""
 
     # --- the press ----------------------------------------------------------------
 
@@ -55,21 +60,20 @@ class Stopper:
         """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not."""
         core = self._core
         press = Press(stops, reply, wait=wait)
-        admitted = [self._admit(stop) for stop in stops]
-        press.stops = admitted
-        press.rows = core.table.covered(stop.scope for stop in admitted)
-        levels = {row.target.name: core.level(row) or press.level for row in press.rows}
+        press.stops = [self._admit(stop) for stop in stops]
+        press.rows = core.table.covered(stop.scope for stop in press.stops)
+        press.levels = {row.target.name: core.level(row) or press.level for row in press.rows}
         press.prior = {row.target.name: row.state.value for row in press.rows}
         for row in press.rows:
-            self.set_word(row, levels[row.target.name])
+            self.set_word(row, press.levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
         for row in press.rows:
-            self._command(press, row, levels[row.target.name])
-        self._follow(press, levels)
-        for stop in admitted:
+            self._command(press, row)
+        for stop in press.stops:
             core.store.note(stop)
         core.store.sync()
-        self._record(press, levels)
+        self._follow(press)
+        self._record(press)
         if core.keeper is not None:
             core.keeper.obeyed([stop.nonce for stop in stops])
         return press
@@ -79,16 +83,28 @@ class Stopper:
         level = self._core.level(row)
         if level is None:
             return
-        stops = [live.stop for live in self._core.latch.covering(row.target)]
-        press = Press(stops, None, wait=False)
-        press.rows = [row]
+        press = self._press_of(row, level)
         self.set_word(row, level)
         press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
-        self._command(press, row, level)
-        self._follow(press, {row.target.name: level})
+        self._new_turn(row, level)
+        self._command(press, row)
+        self._follow(press)
         self._core.recording.note(
             "moved", {"what": why}, target=row.target.name, level=level.label, channel="warden"
         )
+
+    def resume(self, row: Tracked) -> None:
+        """Let a drain that an earlier warden began end in time, too."""
+        level = self._core.level(row)
+        if level is Level.DRAIN:
+            self._limit(row, level)
+
+    def _press_of(self, row: Tracked, level: Level) -> Press:
+        """Begin a press of the warden's own: of what is latched for one target already."""
+        press = Press([live.stop for live in self._core.latch.covering(row.target)])
+        press.rows = [row]
+        press.levels = {row.target.name: level}
+        return press
 
     def _admit(self, stop: Stop) -> Stop:
         """Latch `stop`; a press whose digest was cleared earlier becomes a new one (SR-19)."""
@@ -119,17 +135,27 @@ class Stopper:
     def _layers(self, row: Tracked, level: Level) -> list[str]:
         return layers_of(level, row.declared, self._available(row))
 
-    def _command(self, press: Press, row: Tracked, level: Level) -> None:
+    def _command(self, press: Press, row: Tracked) -> None:
         """Give every command of the level to one target; what one raises delays no other."""
-        self._set_state(row, level)
-        if row.cell is None or level < Level.FREEZE:
-            self._limit(row, level)
-            return
-        self._trip(press, row, level, self._layers(row, level))
+        name, level = row.target.name, press.levels[row.target.name]
+        if self._turns.get(name, (None, 0))[0] is not level:
+            self._new_turn(row, level)
+        press.turns[name] = self._turns[name][1]
+        alive = row.alive
+        row.state = step(row.state, Event.STOP, level, alive=alive)
+        if alive:
+            row.confirmed = False
+        if row.cell is not None and level >= Level.FREEZE:
+            self._trip(press, row, self._layers(row, level))
         self._limit(row, level)
 
-    def _trip(self, press: Press, row: Tracked, level: Level, layers: list[str]) -> None:
-        cell = row.cell
+    def _new_turn(self, row: Tracked, level: Level) -> None:
+        """What was seen of a target up to now says nothing any more."""
+        self._turn += 1
+        self._turns[row.target.name] = (level, self._turn)
+
+    def _trip(self, press: Press, row: Tracked, layers: list[str]) -> None:
+        cell, level = row.cell, press.levels[row.target.name]
         if cell is None:
             return
         commanded = press.commanded[row.target.name]
@@ -155,39 +181,33 @@ class Stopper:
         if pause_s < _LAST_CHASE_S:
             self._core.loop.later(pause_s, again)
 
-    def release(self, row: Tracked) -> None:
-        """Let a frozen target go on: its network first, then its processes."""
-        if row.cell is not None:
-            self._core.network_release(row.cell)
-            row.cell.thaw()
-
-    def _set_state(self, row: Tracked, level: Level) -> None:
-        prior = row.state
-        alive = row.alive
-        row.state = step(prior, Event.STOP, level, alive=alive)
-        if alive:
-            row.confirmed = False
+    # --- what a stop grows into ---------------------------------------------------
 
     def _limit(self, row: Tracked, level: Level) -> None:
         """A drain and a freeze end in a kill, unless they are reset before (ACT-1)."""
         name = row.target.name
-        old = self._limits.pop(name, None) if level >= Level.KILL else self._limits.get(name)
-        if level >= Level.KILL:
-            if old is not None:
-                old.cancel()
-            return
-        if level is Level.RESTRICT or old is not None or row.cell is None:
-            return
-        seconds = DRAIN_LIMIT_S if level is Level.DRAIN else FREEZE_LIMIT_S
-        plan = (row.declared or {}).get("limits_s") or {}
-        seconds = float(plan.get(level.label, seconds))
-        self._limits[name] = self._core.loop.later(seconds, lambda: self._outlived(row, level))
+        if name in self._limits and self._limits[name][0] is level:
+            return  # another press of the same level lengthens nothing
+        self._forget_limit(row)
+        seconds = limit_s(level, row.declared)
+        if seconds is not None and row.cell is not None:
+            timer = self._core.loop.later(seconds, lambda: self._outlived(row, level))
+            self._limits[name] = (level, timer)
+
+    def _forget_limit(self, row: Tracked) -> None:
+        known = self._limits.pop(row.target.name, None)
+        if known is not None:
+            known[1].cancel()
 
     def _outlived(self, row: Tracked, level: Level) -> None:
         self._limits.pop(row.target.name, None)
-        now = self._core.level(row)
-        if now is level and row.alive:
+        if self._core.level(row) is level and row.alive:
             self.escalate(row, f"{level.label} outlived its limit")
+
+    def drained(self, row: Tracked) -> None:
+        """The work in flight of a draining target has ended: the drain ends as drains do."""
+        if self._core.level(row) is Level.DRAIN:
+            self.escalate(row, "its work in flight has ended")
 
     def escalate(self, row: Tracked, why: str) -> None:
         """Turn a lesser stop of one target into a kill, by an order of the warden's own."""
@@ -198,19 +218,29 @@ class Stopper:
         stop = Stop(core.installation, scope, Level.KILL, by, by, new_nonce(), now, why)
         self.press([stop])
 
+    def let_go(self, row: Tracked) -> None:
+        """Forget what a target was held for; it was reset, or is held by less from now on."""
+        self._forget_limit(row)
+        self._turns.pop(row.target.name, None)
+        level = self._core.level(row)
+        if level is not None:
+            self._limit(row, level)
+
+    def release(self, row: Tracked) -> None:
+        """Let a frozen target go on: its network first, then its processes."""
+        if row.cell is not None:
+            self._core.network_release(row.cell)
+            row.cell.thaw()
+
     # --- the proof ----------------------------------------------------------------
 
-    def _follow(self, press: Press, levels: dict[str, Level]) -> None:
+    def _follow(self, press: Press) -> None:
         """Ask the observer about every layer that was commanded."""
-        observer = self._core.observer
         for row in press.rows:
-            level = levels[row.target.name]
+            press.turns.setdefault(row.target.name, self._turns.get(row.target.name, (0, 0))[1])
             layers = set(press.commanded[row.target.name]) - {COOPERATIVE}
-            if row.cell is None or not layers:
-                continue
-            if observer is None:
-                continue
-            self._look(press, row, layers, level)
+            if layers:
+                self._look(press, row, layers)
         if not press.looks:
             self._core.loop.later(0, lambda: self._finish(press))
             return
@@ -218,29 +248,36 @@ class Stopper:
         press.timer = self._core.loop.later(wait, lambda: self._finish(press))
 
     def look_again(self, row: Tracked) -> None:
-        """Have the observer look at a latched target anew (after the observer was lost)."""
+        """Have the observer look at a latched target anew, unless somebody is looking."""
         level = self._core.level(row)
-        if level is None or row.cell is None:
+        if level is None or level < Level.FREEZE or row.cell is None or self._busy([row]):
             return
-        press = Press(
-            [live.stop for live in self._core.latch.covering(row.target)], None, wait=False
-        )
-        press.rows = [row]
+        press = self._press_of(row, level)
+        press.again = True
         press.commanded[row.target.name] = {
             receipt.layer: receipt.commanded_ns for receipt in row.receipts
         } or dict.fromkeys(self._layers(row, level), 0)
         press.commanded[row.target.name].setdefault(COOPERATIVE, 0)
-        self._follow(press, {row.target.name: level})
+        self._follow(press)
 
-    def _look(self, press: Press, row: Tracked, layers: set[str], level: Level) -> None:
+    def _busy(self, rows: list[Tracked]) -> bool:
+        """Whether the observer is still looking at one of `rows`."""
+        names = {row.target.name for row in rows}
+        return any(
+            name in names for press in self._presses.values() for name, _ in press.looks.values()
+        )
+
+    def _look(self, press: Press, row: Tracked, layers: set[str]) -> None:
         observer, cell = self._core.observer, row.cell
-        if observer is None or cell is None:
+        if cell is None:
             return
         self._look_id += 1
-        press.looks[self._look_id] = (row.target.name, set(layers))
+        press.looks[self._look_id] = (row.target.name, layers)
         self._presses[self._look_id] = press
-        deadline = int(CONFIRM_S * 1000)
-        observer.look(self._look_id, cell.facts(), sorted(layers), level.label, deadline)
+        if observer is not None:
+            level = press.levels[row.target.name]
+            deadline = max(0, int(CONFIRM_S * 1000) - press.since_ns() // 1_000_000)
+            observer.look(self._look_id, cell.facts(), sorted(layers), level.label, deadline)
 
     def seen(self, message: dict[str, Any]) -> None:
         """Take in what the observer says about one layer."""
@@ -275,12 +312,20 @@ class Stopper:
         else:
             self.enforce(row, detail)
 
-    def observer_lost(self) -> None:
-        """The observer is gone: nothing that it was asked will be answered."""
-        for press in set(self._presses.values()):
-            self._finish(press)
+    def observer_back(self) -> None:
+        """Ask a new observer what the lost one has not answered, and have it watch."""
+        lost = [(press, look) for look, press in self._presses.items()]
+        for press, look in lost:
+            name, layers = press.looks.pop(look)
+            del self._presses[look]
+            row = self._core.table.get(name)
+            if row is not None:
+                self._look(press, row, layers)
+            if not press.looks:
+                self._finish(press)
         for row in self._core.table:
             row.watched = False
+            self.look_again(row)
 
     def _finish(self, press: Press) -> None:
         """All seen, or time is up: receipts, states, answer; then what is left to do."""
@@ -292,37 +337,33 @@ class Stopper:
         for look in press.looks:
             self._presses.pop(look, None)
         unproven = [row for row in press.rows if not self._settle(press, row)]
-        if press.reply is not None and not self._waits(press):
-            press.reply(result(self._core, press))
+        self._answer(press)
         for row in unproven:
             self._next_layers(press, row)
 
-    def _waits(self, press: Press) -> bool:
-        """With `--wait` a drain answers when its kill is proven; here it is put off until then."""
-        if not press.wait or press.level is not Level.DRAIN:
-            return False
-        if not any(row.alive for row in press.rows):
-            return False
-        self._core.loop.later(0.05, lambda: self._waited(press))
-        return True
-
-    def _waited(self, press: Press) -> None:
-        pending = any(row.alive or row.state is State.STOPPING for row in press.rows)
+    def _answer(self, press: Press) -> None:
+        """Answer, unless another press is still being proven, or a drain is waited for."""
+        if press.reply is None:
+            return
+        drains = press.wait and press.level is Level.DRAIN
+        alive = any(row.alive or row.state is State.STOPPING for row in press.rows)
         latched = any(self._core.level(row) for row in press.rows)
-        if pending and latched:
-            self._core.loop.later(0.05, lambda: self._waited(press))
-        elif press.reply is not None:
+        if drains and alive and latched:
+            self._core.loop.later(_POLL_S * 10, lambda: self._answer(press))
+        elif self._busy(press.rows) and press.since_ns() < _LONGEST_WAIT_NS:
+            self._core.loop.later(_POLL_S, lambda: self._answer(press))
+        else:
             press.reply(result(self._core, press))
 
     def _settle(self, press: Press, row: Tracked) -> bool:
         """Write down what was seen of one target; return whether all that counts was."""
-        core = self._core
+        core, name = self._core, row.target.name
         level = core.level(row)
-        if level is None:
-            return True
-        receipts = press.receipts(row, level, self._layers(row, level))
-        counted = [receipt for receipt in receipts if receipt.counted]
-        row.receipts = receipts
+        current = self._turns.get(name, (level, press.turns[name]))
+        if level is None or current != (press.levels[name], press.turns[name]):
+            return True  # reset meanwhile, or what was seen is no longer what counts
+        row.receipts = press.receipts(row, level, self._layers(row, level))
+        counted = [receipt for receipt in row.receipts if receipt.counted]
         row.confirmed = bool(counted) and all(receipt.confirmed for receipt in counted)
         prior = row.state
         if row.confirmed:
@@ -330,20 +371,8 @@ class Stopper:
         if level >= Level.FREEZE and row.cell is not None and core.observer is not None:
             core.observer.watch(row.cell.facts(), level.label)
             row.watched = True
-        for receipt in receipts:
-            core.recording.note(
-                "receipt",
-                {"detail": receipt.detail or None},
-                target=row.target.name,
-                order=row.order,
-                level=level.label,
-                layer=receipt.layer,
-                commanded_ns=receipt.commanded_ns,
-                effect_ns=receipt.effect_ns,
-                confirmed=receipt.confirmed,
-                prior=prior.value,
-                state=row.state.value,
-            )
+        if row.confirmed or not press.again:
+            self._record_receipts(row, level, prior)
         return row.confirmed or level < Level.FREEZE
 
     def _next_layers(self, press: Press, row: Tracked) -> None:
@@ -352,28 +381,30 @@ class Stopper:
         level = core.level(row)
         if level is None or row.cell is None:
             return
-        missing = [receipt.layer for receipt in row.receipts if not receipt.confirmed]
-        core.recording.note(
-            "note",
-            what="page: not confirmed, a person must look",
-            target=row.target.name,
-            level=level.label,
-            missing=[layer for layer in missing if layer != COOPERATIVE],
-        )
+        if not press.again:
+            missing = [receipt.layer for receipt in row.receipts if not receipt.confirmed]
+            core.recording.note(
+                "note",
+                what="page: not confirmed, a person must look",
+                target=row.target.name,
+                level=level.label,
+                missing=[layer for layer in missing if layer != COOPERATIVE],
+            )
         if level < Level.KILL:
             self.escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
             return
         more = remaining(press.commanded[row.target.name], self._available(row))
         if more:
-            again = Press(press.stops, None, wait=False)
-            again.rows = [row]
+            again = self._press_of(row, level)
             again.commanded[row.target.name] = dict(press.commanded[row.target.name])
-            self._trip(again, row, level, more)
-            self._follow(again, {row.target.name: level})
+            self._trip(again, row, more)
+            self._follow(again)
+        else:
+            core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
 
-    # --- what is said of it -------------------------------------------------------
+    # --- what is written of it ----------------------------------------------------
 
-    def _record(self, press: Press, levels: dict[str, Level]) -> None:
+    def _record(self, press: Press) -> None:
         core = self._core
         for stop in press.stops:
             core.recording.note(
@@ -390,6 +421,24 @@ class Stopper:
                 state={row.target.name: row.state.value for row in press.rows},
             )
         for row in press.rows:
-            row.order = press.stops[0].digest
-            if row.listener is not None and levels[row.target.name] >= Level.FREEZE:
-                row.listener.stopped(row.order, levels[row.target.name].label)
+            covering = next(stop for stop in press.stops if stop.scope.covers(row.target))
+            row.order = covering.digest
+            level = press.levels[row.target.name]
+            if row.listener is not None and level >= Level.FREEZE:
+                row.listener.stopped(row.order, level.label)
+
+    def _record_receipts(self, row: Tracked, level: Level, prior: State) -> None:
+        for receipt in row.receipts:
+            self._core.recording.note(
+                "receipt",
+                {"detail": receipt.detail or None},
+                target=row.target.name,
+                order=row.order,
+                level=level.label,
+                layer=receipt.layer,
+                commanded_ns=receipt.commanded_ns,
+                effect_ns=receipt.effect_ns,
+                confirmed=receipt.confirmed,
+                prior=prior.value,
+                state=row.state.value,
+            )
