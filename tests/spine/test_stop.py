@@ -64,8 +64,7 @@ def test_ACT_1_each_level_reaches_its_state(installation: Installation, level: s
 def test_ACT_1_a_frozen_target_that_moves_is_killed(installation: Installation) -> None:
     installation.run("sleep", "1000", target="a")
     assert installation.stop("a", level="freeze")["confirmed"] is True
-    [tree] = [path for path in installation.cgroups() if os.path.exists(f"{path}/cgroup.freeze")]
-    [cell] = [entry.path for entry in os.scandir(tree) if entry.is_dir()]
+    cell = installation.ask({"op": "target", "name": "a"})["cell"]["path"]
     with open(f"{cell}/cgroup.freeze", "w", encoding="ascii") as file:
         file.write("0")
     until(lambda: installation.target("a")["state"] == "stopped", "killed once it moved")
@@ -123,8 +122,7 @@ def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
     """A hidden start: somebody puts a process into the latched target's cell."""
     installation.run("sleep", "1000", target="a")
     installation.stop("a")
-    [tree] = [path for path in installation.cgroups() if os.path.exists(f"{path}/cgroup.freeze")]
-    [cell] = [entry.path for entry in os.scandir(tree) if entry.is_dir()]
+    cell = installation.ask({"op": "target", "name": "a"})["cell"]["path"]
     pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
     with open(f"{cell}/cgroup.procs", "w", encoding="ascii") as file:
         file.write(str(pid))
