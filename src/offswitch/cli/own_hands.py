@@ -167,7 +167,7 @@ def _pids() -> list[int]:
 
 
 def _fields(pid: int) -> list[str]:
-    """Give the fields of /proc/PID/stat after the name: state, parent, group, session, …"""
+    """Give the fields of /proc/PID/stat after the name: state, parent, group and session first."""
     try:
         text = _content(f"/proc/{pid}/stat", 4096).decode(errors="replace")
     except OSError:

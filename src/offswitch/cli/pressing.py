@@ -2,7 +2,8 @@
 
     at once            the warden's socket, the keeper's, the spool, of every installation
     after 20 ms        where nobody has accepted: what our own rights can kill
-    until 3 s          answers are awaited; cells that no warden vouches for are looked at
+    until 3 s          answers are awaited; cells that no warden vouches for are looked at,
+                       and once all of them are empty nobody is waited for beyond 1 s
 
 Only a warden's final answer says *confirmed*. What the keeper accepted and what we killed
 ourselves is *commanded*, and said to be no more, even where a cell was seen empty.
@@ -44,7 +45,7 @@ class Pressed:
         level = message["level"]
         self.warden = Road(place.warden_socket, message)
         self.keeper = Road(place.keeper_socket, message) if level in _BY_KEEPER else None
-        self.spooled = leave(place, message["scopes"]) if level in _BY_HAND else None
+        self.spooled = leave(place, message["scopes"]) if level == "kill" else None
         self.cells: list[Cell] = []
         """What we killed, or only look at, ourselves."""
         self.tried = False
@@ -88,12 +89,14 @@ class Pressed:
         """Whether nothing more is to be learnt here."""
         if self.final is not None or self.error is not None:
             return True
-        if not self.warden.ended or (self.keeper is not None and not self._keeper_done()):
-            return False
-        if self.keeper is not None and not self.tried:
-            return False
         late = time.monotonic_ns() > self.began_ns + _EMPTY_NS
-        return late or all(cell.effect_ns is not None or cell.path is None for cell in self.cells)
+        empty = all(cell.effect_ns is not None or cell.path is None for cell in self.cells)
+        if not self.warden.ended:
+            # It hangs: where all that it would vouch for was seen empty, it gets no more time.
+            return late and empty and self.tried and not self.accepted
+        if self.keeper is not None and not (self.tried and self._keeper_done()):
+            return False
+        return late or empty
 
     def _keeper_done(self) -> bool:
         return self.keeper is None or self.keeper.ended or bool(self.keeper.answers)

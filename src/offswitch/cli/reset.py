@@ -52,7 +52,7 @@ Clear the live stops of SCOPE and below. A reset starts nothing: that is `offswi
 
   --reason TEXT      why it is safe now; asked for on a terminal if it is missing
   --secret           ask for the secret on the terminal
-  --proof FILE       a signature or code over the reset's digest; may be given again
+  --proof FILE       a signature or code over the reset's digest, - for stdin; may be given again
   --confirm DIGEST   bring proofs to the reset that waits under that digest
   --json             one object on stdout
 
@@ -123,8 +123,11 @@ def _digest(text: str) -> str:
 
 def _proof(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(_LONGEST_PROOF + 1)
+        if path == "-":
+            text = sys.stdin.read(_LONGEST_PROOF + 1)
+        else:
+            with open(path, encoding="utf-8") as file:
+                text = file.read(_LONGEST_PROOF + 1)
     except (OSError, ValueError) as error:
         raise Usage(f"no proof in {printable(path)}: {error}", "name a readable file") from None
     if len(text) > _LONGEST_PROOF:
@@ -146,9 +149,9 @@ def _secret() -> str:
         before = termios.tcgetattr(fd)
         hidden = list(before)
         hidden[3] &= ~termios.ECHO
-        os.write(fd, b"Secret (not shown): ")
         termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
         try:
+            os.write(fd, b"Secret (not shown): ")
             typed = b""
             while not typed.endswith(b"\n") and (more := os.read(fd, 1024)):
                 typed += more
@@ -157,7 +160,7 @@ def _secret() -> str:
             os.write(fd, b"\n")
     finally:
         os.close(fd)
-    return typed.rstrip(b"\r\n").decode(errors="replace")
+    return typed.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
 # --- where it goes ----------------------------------------------------------------
@@ -170,14 +173,14 @@ def _where(scope: str) -> Place:
     there = [one for one in said if one.answer is not None]
     if not there:
         return _only(said)
-    within = [one for one in there if any(_within(scope, s) for s in one.answer["latched"])]
+    within = [one for one in there if any(_within(scope, stop) for stop in one.latched)]
     if len(within) > 1:
         runs = ", ".join(one.place.run for one in within)
         hint = f"OFFSWITCH_RUN={within[0].place.run} offswitch reset {scope} --reason TEXT"
         raise Ambiguous(f"{scope} is latched in several installations: {runs}", hint)
     if within:
         return within[0].place
-    held = [one for one in there if any(_touches(scope, s) for s in one.answer["latched"])]
+    held = [one for one in there if any(_touches(scope, stop) for stop in one.latched)]
     return (held or there)[0].place
 
 

@@ -24,7 +24,6 @@ __all__ = ["Road", "ask_all", "serve"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _MAX_FRAME = 1 << 20

@@ -9,7 +9,6 @@ tmpfs, their processes are counted anew, and nothing that was known of them earl
 
 from __future__ import annotations
 
-import os
 import sys
 
 from offswitch.cli.printable import printable
@@ -53,6 +52,11 @@ class Said:
         self.answer = answer if answer is not None and "error" not in answer else None
         self.error = answer.get("error") if answer is not None else None
         self.why = why
+
+    @property
+    def latched(self) -> list[dict[str, Any]]:
+        """The live stops there, as far as anybody said."""
+        return self.answer["latched"] if self.answer is not None else []
 
     @property
     def absent(self) -> bool:
@@ -171,7 +175,7 @@ def _unknown_rows(said: Said, scope: str) -> list[dict[str, Any]]:
         return []
     from offswitch.cli.own_hands import cells_of  # noqa: PLC0415 - only where nobody answers
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in cells_of(said.place, [scope]):
         if cell.look() is False:
             continue

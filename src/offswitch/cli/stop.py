@@ -25,8 +25,6 @@ __all__ = ["main"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from offswitch.control.place import Place
 
 _FLAGS = ("--all", "--wait", "--json")
@@ -111,8 +109,7 @@ def _ready_commands(*, as_json: bool) -> int:
     rows = rows_within_reach()
     commands = []
     for row in rows:
-        name = str(row.get("target", ""))
-        command = f"offswitch stop {'-- ' if name.startswith('-') else ''}{printable(name)}"
+        command = f"offswitch stop {printable(row.get('target', ''))}"
         commands.append((command, stop_report.state_words(row)))
     everything = "offswitch stop --all"
     if as_json:

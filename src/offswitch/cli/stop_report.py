@@ -66,8 +66,6 @@ def _add(answer: dict[str, Any], each: Pressed, scopes: list[str]) -> set[str]:
         answer["nearest"] += final.get("nearest", [])
         if final.get("recorded") != "durable":
             answer["recorded"] = "pending"
-        if final["targets"] and not final["confirmed"]:
-            answer["confirmed"] = False
         uncovered = final.get("empty")
         return set(uncovered if isinstance(uncovered, list) else [])
     answer["confirmed"] = False
@@ -238,10 +236,11 @@ def _target_lines(row: dict[str, Any], width: int, level: str, *, several: bool)
     if not row["layers"]:
         head = f"  {name}  NOT commanded{where}"
     lines = [head]
-    counted = [layer for layer in row["layers"] if layer["layer"] != "guard"]
-    for layer in counted:
-        if not layer["confirmed"]:
-            lines.append(f"      {printable(layer['layer'])}: {printable(layer['detail'])}")
+    lines += [
+        f"      {printable(layer['layer'])}: {printable(layer['detail'])}"
+        for layer in row["layers"]
+        if layer["layer"] != "guard" and not layer["confirmed"]
+    ]
     if level not in _ENDS:
         lines.append(f"      next: offswitch status {printable(row['target'])}")
     return lines

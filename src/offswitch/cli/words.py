@@ -36,6 +36,7 @@ def read_words(
     """
     names: list[str] = []
     given: dict[str, list[str]] = {}
+    known = {*flags, *options, "--", "--help"}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -52,7 +53,7 @@ def read_words(
             given[option] = []
         elif option in options:
             if not equals:
-                if not rest:
+                if not rest or rest[0].partition("=")[0] in known:
                     raise Usage(f"{option} needs a value", f"offswitch {verb} --help")
                 value = rest.pop(0)
             given.setdefault(option, []).append(value)
@@ -98,13 +99,16 @@ def read_scope(text: str) -> str:
         return text
     name = text.strip("/")
     parts = name.split("/")
-    if len(name) > _LONGEST or not all(
-        part not in {"", ".", ".."} and _NAME.issuperset(part) for part in parts
-    ):
+    lawful = all(part not in {"", ".", ".."} and _NAME.issuperset(part) for part in parts)
+    if not lawful or name.startswith("-"):
         raise Usage(
-            f"{printable(text, 80)!r} is not a target's name",
+            f"{name[:80]!a} is not a target's name",
             "use segments of letters, digits and . _ - : @ joined by /, such as shop/eu/checkout",
         )
+    if parts[0] == "all":
+        raise Usage(f"{name[:80]!r} begins with 'all', which means everything", "rename it")
+    if len(name.replace("/", "%2F")) > _LONGEST:
+        raise Usage(f"{name[:80]!r}… is too long for a name", f"at most {_LONGEST} characters")
     return name
 
 

@@ -1,0 +1,341 @@
+"""How fast a stop is, counted from the order and not from when a call returned.
+
+    benchmarks/stop.py [--quick] [--json] [--data DIR]
+
+last-act    a tree of ten processes writes the clock in a loop; the order is sent; the last
+            time that any of them wrote, after the order was sent. Beside it the same tree
+            under a bare write to its `cgroup.kill`.
+empty-N     order sent → cell empty, against a bare write to `cgroup.kill` of a cell that the
+            warden made in the same way, turn by turn. Both are seen by the same eye: this
+            process reads `cgroup.events`.
+cold-stop   `offswitch stop` of one process, from a cold shell to its confirmed exit, against
+            `python -c pass` of the same interpreter, turn by turn.
+recording   order sent → confirmed, with the recorder against a warden without one (200 pairs).
+fsyncs      calls of fsync, fdatasync, sync_file_range and msync that warden and keeper make
+            between the order and the last command, as strace sees them.
+
+It uses a real warden on folders of its own in /dev/shm, and needs root and cgroups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from figures import Figures
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from installation import PYTHON, Installation, Running, until  # noqa: E402 - the tests' own stage
+from offswitch.control import frames  # noqa: E402
+from offswitch.control.client import Conversation  # noqa: E402
+
+SLOTS = 10
+PATIENCE_NS = 3_000_000_000
+FOREVER = "import signal\nwhile True: signal.pause()\n"
+TREE = """
+import os, sys, signal
+for _ in range(int(sys.argv[1]) - 1):
+    if os.fork() == 0:
+        while True: signal.pause()
+print('born', flush=True)
+while True: signal.pause()
+"""
+WRITERS = """
+import mmap, os, struct, time
+fd = os.open('acts', os.O_RDWR)
+acts = mmap.mmap(fd, 4096)
+slot = 0
+for n in range(1, 10):
+    if os.fork() == 0:
+        slot = n
+        break
+else:
+    print('born', flush=True)
+put, now = struct.Struct('<q').pack_into, time.monotonic_ns
+while True: put(acts, 8 * slot, now())
+"""
+SYNCS = "fsync,fdatasync,sync_file_range,msync"
+LINE = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)")
+
+
+class Bench:
+    """One installation, its targets numbered through, so that none is ever latched before."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        folder.mkdir()
+        self.installation = Installation(folder)
+        self.installation.start(*options)
+        self.count = 0
+
+    def run(self, *argv: str) -> tuple[str, Running]:
+        """Run a program as a new target; give the target's name."""
+        self.count += 1
+        name = f"bench/{self.count}"
+        return name, self.installation.run(*argv, target=name)
+
+    def order(self, name: str) -> tuple[Conversation, bytes]:
+        """Give an open connection and the bytes of the order: nothing is left but to send it."""
+        conversation = Conversation(self.installation.place.warden_socket, 10.0)
+        return conversation, frames.encode(self.installation.stop_message(name))
+
+    def cell(self, name: str) -> str:
+        """Give the path of a target's cgroup."""
+        rows = self.installation.ask({"op": "cells"})["cells"]
+        return str(next(row["path"] for row in rows if row["target"] == name))
+
+
+def empty_at(events: int) -> int:
+    """Wait until the cell is empty and give the time; the kernel's word, read every 50 µs."""
+    end = time.monotonic_ns() + PATIENCE_NS
+    while True:
+        try:
+            text = os.pread(events, 64, 0)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            text = b"populated 0"  # the warden has removed it, which it does with empty ones only
+        if b"populated 0" in text:
+            return time.monotonic_ns()
+        if time.monotonic_ns() > end:
+            raise TimeoutError("the cell does not empty")
+        time.sleep(0.00005)
+
+
+def fall(bench: Bench, name: str, *, by_order: bool) -> tuple[int, int]:
+    """Kill a target by an order or by a bare write; give when that began, and when it was empty."""
+    path = bench.cell(name)
+    events = os.open(f"{path}/cgroup.events", os.O_RDONLY)
+    kill = os.open(f"{path}/cgroup.kill", os.O_WRONLY)
+    conversation, order = bench.order(name)
+    try:
+        time.sleep(0.005)
+        begin = time.monotonic_ns()
+        if by_order:
+            conversation.sock.sendall(order)
+        else:
+            os.write(kill, b"1")
+        end = empty_at(events)
+        if by_order:
+            assert conversation.receive()
+            final = conversation.receive()
+            assert final is not None
+            assert final["confirmed"], final
+    finally:
+        conversation.close()
+        os.close(events)
+        os.close(kill)
+    return begin, end
+
+
+def last_act(bench: Bench, *, by_order: bool) -> float:
+    """Milliseconds from the order to the last time that one of ten processes wrote."""
+    acts = bench.installation.work / "acts"
+    acts.write_bytes(bytes(4096))
+    os.chmod(acts, 0o666)
+    name, running = bench.run(PYTHON, "-c", WRITERS)
+    assert running.line() == "born"
+    with open(acts, "rb") as file, mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ) as seen:
+
+        def times() -> tuple[int, ...]:
+            return struct.unpack_from(f"<{SLOTS}q", seen)
+
+        until(lambda: all(times()), "all ten write")
+        begin, _end = fall(bench, name, by_order=by_order)
+        last = max(times())
+    running.close()
+    return max(last - begin, 0) / 1e6
+
+
+def empty(bench: Bench, size: int, *, by_order: bool) -> float:
+    """Milliseconds from the order to the empty cell."""
+    name, running = bench.run(PYTHON, "-c", TREE, str(size))
+    assert running.line() == "born"
+    begin, end = fall(bench, name, by_order=by_order)
+    running.close()
+    return (end - begin) / 1e6
+
+
+def timed(argv: list[str], env: dict[str, str]) -> float:
+    """Milliseconds that a command takes, start and end included."""
+    begin = time.perf_counter()
+    subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - begin) * 1e3
+
+
+def cold_stop(bench: Bench) -> tuple[float, float]:
+    """The whole command, and an interpreter that does nothing."""
+    env = bench.installation.env
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    name, running = bench.run(PYTHON, "-c", FOREVER)
+    bare = timed([sys.executable, "-c", "pass"], env)
+    command = f"{os.path.dirname(sys.executable)}/offswitch"
+    ours = timed([command, "stop", name], env)
+    running.close()
+    return ours, bare
+
+
+def confirmed(bench: Bench) -> float:
+    """Milliseconds from the order to its proof."""
+    name, running = bench.run("sleep", "1000")
+    conversation, order = bench.order(name)
+    begin = time.monotonic_ns()
+    conversation.sock.sendall(order)
+    conversation.receive()
+    final = conversation.receive()
+    took = (time.monotonic_ns() - begin) / 1e6
+    assert final is not None
+    assert final["confirmed"], final
+    conversation.close()
+    running.close()
+    return took
+
+
+def syncs(bench: Bench, trace: Path) -> int:
+    """Count what warden and keeper sync between taking the order and the last command."""
+    pids = bench.installation.pids()
+    name, running = bench.run("sleep", "1000")
+    argv = ["strace", "-f", "-ttt", "-s", "4096", "-o", str(trace)]
+    argv += ["-e", f"trace={SYNCS},recvmsg,recvfrom,sendto,write"]
+    for who in ("warden", "keeper"):
+        argv += ["-p", str(pids[who])]
+    tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    for _ in range(2):
+        tracer.stderr.readline()
+    try:
+        final = bench.installation.stop(name)
+        assert final["confirmed"], final
+        until(lambda: "fsync" in trace.read_text() or "fdatasync" in trace.read_text(), "synced")
+    finally:
+        tracer.terminate()
+        tracer.wait()
+        tracer.stderr.close()
+    running.close()
+    return _between(trace.read_text())
+
+
+def _between(text: str) -> int:
+    """Count the calls from the order's arrival to the question that follows the last command."""
+    ordered = asked = 0.0
+    when: list[float] = []
+    for line in text.splitlines():
+        match = LINE.match(line)
+        if match is None:
+            continue
+        at, call, rest = float(match[2]), match[3], match[4]
+        if not ordered and '\\"op\\":\\"stop\\"' in rest:
+            ordered = at
+        elif not asked and '\\"op\\":\\"look\\"' in rest:
+            asked = at
+        elif call in SYNCS.split(","):
+            when.append(at)
+    assert ordered, "the order was not seen by strace"
+    assert asked > ordered, "the end of the commands was not seen by strace"
+    assert when, "nothing was ever synced: the trace is blind"
+    return sum(ordered <= at <= asked for at in when)
+
+
+def pairs(
+    count: int, one: Callable[[], float], other: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Take turns, and turn the turn."""
+    ours, bare = [], []
+    for number in range(count):
+        if number % 2:
+            bare.append(other())
+            ours.append(one())
+        else:
+            ours.append(one())
+            bare.append(other())
+    return ours, bare
+
+
+@contextlib.contextmanager
+def benches(folder: Path) -> Iterator[tuple[Bench, Bench]]:
+    """Give two installations, the second one without a recorder."""
+    opened: list[Bench] = []
+    try:
+        opened.append(Bench(folder / "on"))
+        opened.append(Bench(folder / "off", "--no-recorder"))
+        yield opened[0], opened[1]
+    finally:
+        for bench in opened:
+            bench.installation.close()
+
+
+def measure(figures: Figures, bench: Bench, without: Bench, folder: Path) -> None:
+    """Take all figures."""
+    runs = figures.runs(40, 20)
+    figures.say("last-act")
+    ours, bare = pairs(
+        runs, lambda: last_act(bench, by_order=True), lambda: last_act(bench, by_order=False)
+    )
+    what = "order → last act of ten processes that write the clock"
+    figures.value("last-act", ours, "ms", what=what, target="≤ 1 ms", baseline=bare)
+    for size in (10, 100, 500):
+        figures.say(f"empty-{size}")
+        ours, bare = pairs(
+            figures.runs(40 if size < 500 else 20, 20 if size < 500 else 6),
+            lambda size=size: empty(bench, size, by_order=True),
+            lambda size=size: empty(bench, size, by_order=False),
+        )
+        what = f"order → cell empty, {size} processes, against a bare write to cgroup.kill"
+        figures.against(f"empty-{size}", ours, bare, "ms", what=what, target="≤ 1.5 ×")
+    figures.say("cold-stop")
+    cold_stop(bench)
+    both = [cold_stop(bench) for _ in range(figures.runs(60, 20))]
+    figures.against(
+        "cold-stop",
+        [mine for mine, _ in both],
+        [other for _, other in both],
+        "ms",
+        what="`offswitch stop`, whole command, against `python -c pass`",
+        target="≤ 2.5 ×",
+    )
+    figures.say("recording")
+    ours, bare = pairs(200, lambda: confirmed(bench), lambda: confirmed(without))
+    what = "order → confirmed, recorder on against off"
+    figures.against("recording", ours, bare, "ms", what=what, target="≤ 1.1 ×")
+    if shutil.which("strace") is None:
+        figures.absent("fsyncs", "strace is not installed")
+        return
+    figures.say("fsyncs")
+    counts = [float(syncs(bench, folder / f"trace-{n}")) for n in range(figures.runs(20, 3))]
+    what = "syncs of warden and keeper between order and last command"
+    figures.value("fsyncs", counts, "calls", what=what, target="0")
+
+
+def main() -> int:
+    """Measure and print."""
+    figures = Figures("stop", "How fast a stop is.")
+    if os.geteuid() != 0:
+        for key in ("last-act", "empty-10", "empty-100", "empty-500", "cold-stop", "recording"):
+            figures.absent(key, "cells need root here")
+        figures.absent("fsyncs", "cells need root here")
+        figures.show()
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="offswitch-bench-"))
+    try:
+        with benches(folder) as (bench, without):
+            measure(figures, bench, without, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    figures.show()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
