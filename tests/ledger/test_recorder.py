@@ -179,6 +179,24 @@ def test_REC_3_a_full_ring_becomes_a_gap_entry_in_its_place(tmp_path: Path) -> N
         recording.close()
 
 
+def test_REC_3_while_the_recorder_hangs_nobody_waits_and_then_everything_is_entered(
+    recording: Recording,
+) -> None:
+    """What a hung disk looks like from the warden's side: nothing moves on there."""
+    process = recording.start()
+    recording.await_durable(recording.append(0))
+    process.send_signal(signal.SIGSTOP)
+    numbers = [recording.append(number) for number in range(1, 2000)]
+    assert numbers == sorted(numbers)  # each came back at once, or this would never end
+    assert recording.ring.lost == 0
+    assert not recording.ring.durable(numbers[0])
+    process.send_signal(signal.SIGCONT)
+    recording.await_durable(numbers[-1])
+    recording.hang_up()
+    assert orders(recording) == list(range(2000))
+    consistent(recording)
+
+
 def test_REC_3_a_damaged_record_becomes_a_gap_entry_in_its_place(recording: Recording) -> None:
     for number in range(5):
         recording.append(number)
@@ -337,6 +355,12 @@ def test_nothing_is_signed_on_top_of_a_ledger_that_is_not_what_was_signed(
 
 
 def test_a_pin_that_cannot_be_written_holds_up_nothing(recording: Recording) -> None:
+    (recording.folder / "pin").write_text("in the way")
+    recording.start()
+    recording.await_durable(recording.append(9))
+    assert "the key is not pinned" in recording.said()
+    recording.hang_up()
+    (recording.folder / "pin").unlink()
     recording.start()
     recording.await_durable(recording.append(0))
     pin = recording.folder / "pin"

@@ -12,14 +12,17 @@ from offswitch.clock import SystemClock
 from offswitch.control.journal import Ring
 from offswitch.errors import Corrupt, OffswitchError, Storage
 from offswitch.ledger.checkpoint import open_checkpoint
+from offswitch.ledger.key import SigningKey
 from offswitch.ledger.recorder import Recorder
 from offswitch.ledger.seal import SealedEntry
 from offswitch.ledger.store import Position, Store
 from offswitch.ledger.tree import Frontier, leaf_hash
 from offswitch.ledger.verifier import Verdict
-from recordings import Home, Recording, entry, payload
+from recordings import INSTALLATION, Home, Recording, entry, payload
 
 RING = b"r" * 16
+ORIGIN = f"offswitch/{INSTALLATION}"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_a_commit_gives_indexes_and_a_signed_head(home: Home) -> None:
@@ -35,6 +38,28 @@ def test_a_commit_gives_indexes_and_a_signed_head(home: Home) -> None:
     opened.store.close()
     again = home.open().store
     assert (again.size, again.note, again.position) == (5, opened.store.note, Position(RING, 5))
+
+
+def test_rows_are_final_to_the_byte(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key and salts that are known, a ledger has but one form."""
+    monkeypatch.setattr("offswitch.ledger.seal.os.urandom", lambda size: bytes(range(size)))
+    os.mkdir(home.paths.folder)
+    Path(home.paths.key).write_text(SigningKey(ORIGIN, bytes(range(32))).text())
+    store = home.open().store
+    store.commit([entry(0)], Position(RING, 1))
+    store.commit([entry(number) for number in range(1, 256)], Position(RING, 300))
+    store.close()
+    connection = sqlite3.connect(home.paths.database)
+    rows = connection.execute("SELECT * FROM entries WHERE idx IN (0, 1, 255)").fetchall()
+    rows += connection.execute("SELECT * FROM nodes").fetchall()
+    layout = connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+    versions = [
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("application_id", "user_version")
+    ]
+    connection.close()
+    told = [*(str(row) for row in rows), str(versions), *(text for (text,) in layout)]
+    assert "\n".join(told) + "\n" == (GOLDEN / "rows.txt").read_text()
 
 
 def test_the_place_in_every_journal_is_known(home: Home) -> None:

@@ -51,6 +51,14 @@ def corrupt(outcome: Outcome) -> str:
     return outcome.where
 
 
+def flipped(good: bytes | int, rng: random.Random) -> bytes | int:
+    if isinstance(good, int):
+        return good ^ 1 << rng.randrange(40)
+    bad = bytearray(good)
+    bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+    return bytes(bad)
+
+
 # --- what it says when nothing is wrong -------------------------------------------
 
 
@@ -107,20 +115,18 @@ def test_a_pin_that_a_crash_left_unreadable_vouches_for_nothing_and_alarms_nobod
 def test_REC_1_a_flipped_bit_is_found_with_its_place(ledger: Home, rng: random.Random) -> None:
     for column, index in [
         (column, rng.randrange(COUNT - 1))
-        for column in ("body", "sealed", "leaf", "link", "checkpoint", "ring")
+        for column in ("body", "sealed", "leaf", "link", "checkpoint", "ring", "seq")
         for _ in range(runs(60))
     ]:
         connection = sqlite3.connect(ledger.paths.database, isolation_level=None)
         query = f"SELECT idx, {column} FROM entries WHERE idx >= ? AND {column} IS NOT NULL"
         place, good = connection.execute(query, (index,)).fetchone()
-        bad = bytearray(good)
-        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
         change = f"UPDATE entries SET {column} = ? WHERE idx = ?"
-        connection.execute(change, (bytes(bad), place))
+        connection.execute(change, (flipped(good, rng), place))
         where = corrupt(ledger.verify())
         # Of what lies between two entries the second one tells.
         told = {"checkpoint": f"entry {place + 1} does not follow entry {place}"}
-        told["ring"] = told["checkpoint"]
+        told["link"] = told["ring"] = told["seq"] = f"entry {place} does not follow"
         if place == COUNT - 1:
             told["checkpoint"] = f"checkpoint of entry {place}"
         assert where.startswith(told.get(column, f"entry {place}")), (column, place, where)
@@ -308,6 +314,35 @@ def test_tables_that_are_not_ours_are_found(ledger: Home, change: str, where: st
     assert corrupt(ledger.verify()) == where
 
 
+def test_whatever_stands_in_the_cells_is_judged_and_crashes_nothing(
+    filled: Home, tmp_path: Path, rng: random.Random
+) -> None:
+    """A thief may lay out the tables anew, so that they hold anything at all."""
+    small = Home(tmp_path / "small")
+    small.fill(40)
+    small.change(
+        "ALTER TABLE entries RENAME TO old",
+        "CREATE TABLE entries (idx, link, leaf, ring, seq, checkpoint, sealed, body)",
+        "INSERT INTO entries SELECT * FROM old",
+        "DROP TABLE old",
+    )
+    assert small.verify().verdict is Verdict.UNWITNESSED
+    good = Path(small.paths.database).read_bytes()
+    columns = ["idx", "link", "leaf", "ring", "seq", "checkpoint", "sealed", "body"]
+    odd: list[object] = [None, -1, 2**62, 0.5, "text", "\ud7ff", b"", b"\xff" * 40, "[" * 5000]
+    odd += [b'{"sealed":7}', b"[]", b"by", b"\n", b"\xff x y", '{"kind":"erase","sealed":{}}']
+    for _ in range(runs(2000)):
+        column, index, value = rng.choice(columns), rng.randrange(40), rng.choice(odd)
+        small.change((f"UPDATE entries SET {column} = ? WHERE idx = ?", (value, index)))
+        if column == "body" and isinstance(value, bytes):
+            small.change(("UPDATE entries SET leaf = ? WHERE idx = ?", (_leaf(value), index)))
+        outcome = small.verify()
+        # An empty blob in place of NULL in the midst of a commit says the same.
+        same = value in {None, b""} and column in {"ring", "seq", "checkpoint"}
+        assert outcome.verdict is Verdict.CORRUPT or same, (column, index, value, outcome)
+        Path(small.paths.database).write_bytes(good)
+
+
 # --- sealed values ----------------------------------------------------------------
 
 
@@ -458,10 +493,10 @@ def _leaf(body: bytes) -> bytes:
 
 def _next_link(ledger: Home, index: int) -> bytes:
     connection = sqlite3.connect(ledger.paths.database)
-    query = "SELECT leaf, ring, seq, checkpoint FROM entries WHERE idx = ?"
-    leaf, ring, seq, note = connection.execute(query, (index,)).fetchone()
+    query = "SELECT leaf, checkpoint, ring, seq FROM entries WHERE idx = ?"
+    leaf, note, ring, seq = connection.execute(query, (index,)).fetchone()
     connection.close()
-    return sha256(leaf + ring + seq.to_bytes(8, "big") + note).digest()
+    return sha256(leaf + note + ring + seq.to_bytes(8, "big")).digest()
 
 
 def _root_of(ledger: Home) -> bytes:

@@ -177,7 +177,7 @@ def _adjtimex() -> int | None:
 def _sqlite(facts: Facts) -> Check:
     """SQLite 3.7.0 to 3.51.2 loses commits when two connections checkpoint a WAL together."""
     version = sqlite3.sqlite_version
-    writers = list(_writers(f"{facts.place.home}/ledger"))
+    writers = list(_writers(f"{facts.place.home}/ledger/ledger.db"))
     if len(writers) > 1:
         who = ", ".join(str(pid) for pid in writers)
         hint = "end all but the recorder: only one may write"
@@ -187,17 +187,26 @@ def _sqlite(facts: Facts) -> Check:
     return Check("sqlite", True, f"{version}{how}")
 
 
-def _writers(prefix: str) -> Iterator[int]:
-    """Find the processes that hold a write-ahead log of the ledger open for writing."""
+def _writers(database: str) -> Iterator[int]:
+    """Find the processes that hold the ledger open for writing.
+
+    Its write-ahead log tells nothing: SQLite opens that one for writing in a reader, too.
+    """
+    real = os.path.realpath(database)
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             for fd in os.listdir(f"/proc/{pid}/fd"):
-                path = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if path.startswith(prefix) and path.endswith("-wal"):
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == real and _writable(pid, fd):
                     yield int(pid)
                     break
         except OSError:
             continue
+
+
+def _writable(pid: str, fd: str) -> bool:
+    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+        flags = next((line.split()[1] for line in file if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _journal(facts: Facts) -> Check:

@@ -12,10 +12,15 @@ import base64
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, assert_never
 
 import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
 
 from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
@@ -27,7 +32,7 @@ from offswitch.ledger.pin import Pin
 from offswitch.ledger.proof import consistency_proof, roots_of_consistency
 from offswitch.ledger.reader import Reader, ShownEntry, reading
 from offswitch.ledger.store import LedgerPaths
-from offswitch.ledger.verifier import Head, Outcome, Verdict, verify
+from offswitch.ledger.verifier import Head, Outcome, Progress, Verdict, verify
 from offswitch.model.entry import EntryKind
 
 __all__ = ["app"]
@@ -77,7 +82,10 @@ def verify_ledger(
     pin = Pin(home)
     vkey, brought = _key(key, pin)
     heads = _heads(head, pin, vkey)
-    outcome = verify(LedgerPaths(home).database, vkey, heads, brought=brought)
+    with _progress() as progress:
+        outcome = verify(
+            LedgerPaths(home).database, vkey, heads, brought=brought, progress=progress
+        )
     answer = {
         "verdict": outcome.verdict.value,
         "entries": outcome.entries,
@@ -87,6 +95,17 @@ def verify_ledger(
     for note in outcome.notes:
         sys.stderr.write(f"offswitch: {printable(note)}\n")
     sys.exit(_code(outcome.verdict))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show a person how far it is, on stderr and only there."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("checking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _key(option: str, pin: Pin) -> tuple[VerifyKey | None, bool]:
@@ -183,8 +202,7 @@ def show_entries(
                 )
             entries = list(reader.shown(index, index + 1))
         else:
-            entries = _selected(reader, kind, target)
-            entries = entries if everything else entries[-last:]
+            entries = _selected(reader, kind, target, None if everything else last)
     if as_json:
         answer = {"entries": [entry.as_dict() for entry in entries], "size": reader.head.size}
         emit(answer, as_json=True, text="")
@@ -194,17 +212,22 @@ def show_entries(
         sys.stdout.write("".join(_in_lines(entry) for entry in entries))
 
 
-def _selected(reader: Reader, kind: EntryKind | None, target: str) -> list[ShownEntry]:
+def _selected(
+    reader: Reader, kind: EntryKind | None, target: str, last: int | None
+) -> list[ShownEntry]:
     """Filter by a cheap search in the text first, then by what it says."""
-    wanted = f'"kind":"{kind}"' if kind else ""
-    found = []
-    for entry in reader.shown(0, reader.head.size, wanted):
+    size = reader.head.size
+    if not kind and not target:
+        return list(reader.shown(0 if last is None else max(0, size - last), size))
+    text = json.dumps(target, ensure_ascii=False) if target else f'"kind":"{kind}"'
+    found: deque[ShownEntry] = deque(maxlen=last)
+    for entry in reader.shown(0, size, text):
         if kind and entry.public.get("kind") != kind:
             continue
         if target and target not in {entry.public.get("target"), entry.public.get("scope")}:
             continue
         found.append(entry)
-    return found
+    return list(found)
 
 
 def _when(public: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ class Opened:
     """The verifying key, for people to keep elsewhere."""
     new: bool
     """Whether the key was made just now."""
+    trouble: str = ""
+    """Why the key could not be pinned; empty: it is."""
 
 
 def origin_of(home: str) -> str:
@@ -57,9 +59,12 @@ def open_ledger(home: str) -> Opened:
     origin = origin_of(home)
     key, new = _key(paths, pin, origin)
     vkey = key.verify_key.text()
-    pinned = pin.key()
+    pinned, trouble = pin.key(), ""
     if pinned is None:
-        pin.write_key(vkey)
+        try:
+            pin.write_key(vkey)
+        except Storage as error:
+            trouble = f"the key is not pinned: {error}"
     elif pinned.strip() != vkey:
         raise Corrupt(f"{pin.key_path} is not the key of this ledger", _ASIDE)
     store = Store.open(paths.database, key)
@@ -68,7 +73,7 @@ def open_ledger(home: str) -> Opened:
     except BaseException:
         store.close()
         raise
-    return Opened(store, pin, vkey, new)
+    return Opened(store, pin, vkey, new, trouble)
 
 
 def _key(paths: LedgerPaths, pin: Pin, origin: str) -> tuple[SigningKey, bool]:

@@ -205,6 +205,8 @@ class Recorder:
         opened = self._opened = open_ledger(self._place.home)
         if opened.new:
             _say(f"a new ledger; keep its verifying key elsewhere: {opened.vkey}")
+        if opened.trouble:
+            self._once(opened.trouble)
         if self._batch is not None and opened.store.size > self._size:
             # The commit that was said to have failed did not: nothing is entered twice.
             self._size = opened.store.size

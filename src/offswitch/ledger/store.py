@@ -1,7 +1,7 @@
 """The ledger's one SQLite file, as its only writer sees it.
 
     entries   idx           0, 1, 2, …
-              link          SHA-256 over leaf, ring, seq (u64) and checkpoint of the row before
+              link          SHA-256 over leaf and checkpoint of the row before, then ring, seq (u64)
               leaf          the leaf hash of `body`
               ring, seq     how far the journal had been taken over  } in the last row
               checkpoint    the signed checkpoint of idx + 1 entries } of each commit
@@ -36,12 +36,12 @@ from offswitch.ledger.key import SigningKey
 from offswitch.ledger.seal import SealedEntry
 from offswitch.ledger.tree import Frontier, leaf_hash
 
-__all__ = ["FIRST_LINK", "FORMAT", "LedgerPaths", "Position", "Store", "StoredNodes", "lock"]
+__all__ = ["BEFORE_ALL", "FORMAT", "LedgerPaths", "Position", "Store", "StoredNodes", "lock"]
 
 FORMAT = 1
 """Version of the tables, kept as SQLite's `user_version`."""
-FIRST_LINK = bytes(32)
-"""The link of entry 0, which follows nothing."""
+BEFORE_ALL = bytes(32)
+"""What the link of entry 0 is made of, in place of a row before."""
 
 _APPLICATION = 0x4F666653
 _TIDY_EVERY = 1000
@@ -133,14 +133,14 @@ class StoredNodes:
 class Store:
     """The writer. `Storage` means try again later; `Corrupt` means that a person is needed."""
 
-    __slots__ = ("_connection", "_frontier", "_key", "_link", "_unmoved", "note", "position")
+    __slots__ = ("_before", "_connection", "_frontier", "_key", "_unmoved", "note", "position")
 
     def __init__(self, connection: sqlite3.Connection, key: SigningKey) -> None:
         """Use `Store.open`."""
         self._connection = connection
         self._key = key
         self._frontier: Frontier | None = None
-        self._link = FIRST_LINK
+        self._before = BEFORE_ALL
         self._unmoved = 0
         self.note = b""
         """The latest signed checkpoint; empty while the ledger is."""
@@ -209,12 +209,12 @@ class Store:
             size = 0 if row is None else row[0] + 1
             frontier = Frontier.of(StoredNodes(self._connection), size)
         if row is None:
-            self._link, self.note, self.position = FIRST_LINK, b"", Position()
+            self._before, self.note, self.position = BEFORE_ALL, b"", Position()
         else:
             _, leaf, ring, seq, note = row
             self._check(note, frontier)
             self.position = Position(bytes(ring or b""), seq or 0)
-            self._link, self.note = _link(leaf, self.position, note), note
+            self._before, self.note = leaf + note, note
         self._frontier = frontier
 
     def commit(self, entries: Sequence[SealedEntry], position: Position) -> range:
@@ -224,27 +224,29 @@ class Store:
         disk would not; then the tree is derived again before the next commit.
         """
         frontier = self._tree().copy()
-        first, link = frontier.size, self._link
+        first, before = frontier.size, self._before
         rows: list[tuple[object, ...]] = []
         nodes: list[tuple[int, int, bytes]] = []
         *others, last = entries
         for entry in others:
-            leaf = leaf_hash(entry.body)
+            leaf, link = leaf_hash(entry.body), sha256(before).digest()
             rows.append((frontier.size, link, leaf, None, None, None, entry.sealed, entry.body))
             nodes += frontier.append(leaf)
-            link = sha256(leaf).digest()
+            before = leaf
         leaf = leaf_hash(last.body)
         nodes += frontier.append(leaf)
         size = frontier.size
         note = self._key.sign(Checkpoint(self._origin, size, frontier.root()))
-        place = (position.ring, position.seq, note)
-        rows.append((size - 1, link, leaf, *place, last.sealed, last.body))
+        place = position.ring + position.seq.to_bytes(8, "big")
+        link = sha256(before + place).digest()
+        where = (position.ring, position.seq, note)
+        rows.append((size - 1, link, leaf, *where, last.sealed, last.body))
         self._frontier = None  # until the disk has said yes
         try:
             self._insert(rows, nodes)
         except sqlite3.Error as error:
             raise _storage("commit", error) from None
-        self._frontier, self._link = frontier, _link(leaf, position, note)
+        self._frontier, self._before = frontier, leaf + note
         self.note, self.position = note, position
         self._unmoved += len(rows)
         return range(first, frontier.size)
@@ -288,11 +290,6 @@ class Store:
             raise Corrupt(f"the checkpoint of the last entry: {error}", _HINT) from None
         if (signed.size, signed.root) != (frontier.size, frontier.root()):
             raise Corrupt(f"the ledger's {frontier.size} entries are not what was signed", _HINT)
-
-
-def _link(leaf: bytes, position: Position, note: bytes) -> bytes:
-    """Bind the next row to this one, the last of a commit."""
-    return sha256(leaf + position.ring + position.seq.to_bytes(8, "big") + note).digest()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

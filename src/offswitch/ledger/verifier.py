@@ -21,7 +21,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +32,7 @@ from urllib.parse import quote
 from offswitch.ledger.checkpoint import Checkpoint, VerifyKey, open_checkpoint
 from offswitch.ledger.tree import TILE_WIDTH, Frontier, perfect_root
 
-__all__ = ["Head", "Outcome", "Unclear", "Verdict", "snapshot", "unsealed", "verify"]
+__all__ = ["Head", "Outcome", "Progress", "Unclear", "Verdict", "snapshot", "unsealed", "verify"]
 
 _FORMAT = 1
 _SEAL = b"offswitch/sealed/v1\0"
@@ -52,6 +52,10 @@ class Verdict(StrEnum):
     UNWITNESSED = "unwitnessed"
     CORRUPT = "corrupt"
     CANNOT_TELL = "cannot-tell"
+
+
+Progress = Callable[[int, int], None]
+"""Told how many entries were checked, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +92,21 @@ class Unclear(Exception):
 
 
 def verify(
-    database: str, key: VerifyKey | None, heads: Sequence[Head] = (), *, brought: bool = False
+    database: str,
+    key: VerifyKey | None,
+    heads: Sequence[Head] = (),
+    *,
+    brought: bool = False,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Check the ledger in the file `database`.
 
     `brought` says that `key` came with the reader, not from the machine that is checked.
+    `progress` is called now and then, for a ledger may be large.
     """
     if key is None:
         return Outcome(Verdict.CANNOT_TELL, 0, None, ("there is no key to check against",))
-    walk = _Walk(key)
+    walk = _Walk(key, progress)
     try:
         trusted = [(head, walk.open(head)) for head in heads]
         with snapshot(database) as connection:
@@ -175,11 +185,12 @@ def _code(error: sqlite3.Error) -> int:
 class _Walk:
     """One reading of a ledger, from the first entry to the last. Also the tree's `Nodes`."""
 
-    def __init__(self, key: VerifyKey) -> None:
+    def __init__(self, key: VerifyKey, progress: Progress | None) -> None:
         self._key = key
+        self._progress = progress
         self.size = 0
         self.notes: list[str] = []
-        self._link = bytes(32)
+        self._before = bytes(32)
         self._levels: list[list[bytes]] = [[]]
         self._block = 0
         self._leaves: list[bytes] = []
@@ -247,9 +258,12 @@ class _Walk:
         query = (
             "SELECT idx, link, leaf, ring, seq, checkpoint, sealed, body FROM entries ORDER BY idx"
         )
+        expected = connection.execute("SELECT max(idx) + 1 FROM entries").fetchone()[0]
         cursor = connection.execute(query)
         while rows := cursor.fetchmany(TILE_WIDTH):
             self._tile(rows)
+            if self._progress is not None:
+                self._progress(self.size, expected)
         self._behind()
         self._signature()
         for level, idx in self._stored:
@@ -276,17 +290,16 @@ class _Walk:
         indexes, links, leaves, rings, seqs, notes, sealed, bodies = zip(*rows, strict=True)
         try:
             hashed = [sha256(b"\x00" + body).digest() for body in bodies]
+            before = [self._before, *map(_followed, leaves[:-1], notes[:-1])]
             follow = [
-                sha256(
-                    leaf if note is None else leaf + ring + seq.to_bytes(8, "big") + note
-                ).digest()
-                for leaf, ring, seq, note in zip(leaves, rings, seqs, notes, strict=True)
+                sha256(head if seq is None else head + ring + seq.to_bytes(8, "big")).digest()
+                for head, ring, seq in zip(before, rings, seqs, strict=True)
             ]
             good = (
                 indexes == tuple(range(start, start + len(rows)))
                 and list(leaves) == hashed
-                and links == (self._link, *follow[:-1])
-                and rings.count(None) == seqs.count(None) == notes.count(None)
+                and list(links) == follow
+                and rings.count(None) == seqs.count(None)
                 and all(map(unsealed, sealed, bodies))
             )
         except (TypeError, ValueError, AttributeError, OverflowError):
@@ -294,9 +307,8 @@ class _Walk:
         if not good:
             self._find(rows)
             hashed = list(leaves)
-            follow = [_link(row) for row in rows]
         self._block, self._leaves = start, hashed
-        self._link, self._last_note = follow[-1], notes[-1]
+        self._before, self._last_note = _followed(leaves[-1], notes[-1]), notes[-1]
         if len(rows) == TILE_WIDTH:
             self._node(1, perfect_root(hashed))
         self.size = start + len(rows)
@@ -305,29 +317,35 @@ class _Walk:
 
     def _find(self, rows: list[tuple[Any, ...]]) -> None:
         """Go through rows one by one; raise for the first that is wrong, or note erasures."""
-        link = self._link
+        before = self._before
         for number, row in enumerate(rows, self.size):
-            index, linked, leaf, _, _, _, sealed, body = row
+            index, link, leaf, ring, seq, note, sealed, body = row
             self.size = number
             if index != number:
                 raise _Damage(f"entry {number} is missing")
-            if linked != link:
-                before = f"entry {number - 1}" if number else "nothing"
+            try:
+                place = (ring or b"") + (b"" if seq is None else seq.to_bytes(8, "big"))
+                follows = sha256(before + place).digest() == link
+                unchanged = sha256(b"\x00" + body).digest() == leaf
+                before = _followed(leaf, note)
+            except (TypeError, ValueError, AttributeError, OverflowError):
+                raise _Damage(f"entry {number} was changed") from None
+            if not follows:
+                last = f"entry {number - 1}" if number else "nothing"
                 raise _Damage(
-                    f"entry {number} does not follow {before}: one of them was changed, or "
+                    f"entry {number} does not follow {last}: one of them was changed, or "
                     "something was put between them or taken out"
                 )
-            if not isinstance(body, bytes) or sha256(b"\x00" + body).digest() != leaf:
+            if not unchanged:
                 raise _Damage(f"entry {number} was changed")
             self._sealed(number, sealed, body)
-            try:
-                link = _link(row)
-            except (TypeError, ValueError, AttributeError, OverflowError):
-                raise _Damage(f"entry {number}: its place or checkpoint was changed") from None
 
     def _sealed(self, number: int, sealed: object, body: bytes) -> None:
         """Check the sealed values of one entry, of which some may have been erased."""
-        hashes = dict(json.loads(body).get("sealed", {}))
+        try:
+            hashes = dict(json.loads(body)["sealed"])
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise _Damage(f"entry {number} was changed") from None
         lines = sealed.split(b"\n") if isinstance(sealed, bytes) and sealed else []
         for line in lines:
             name, _, secret = line.partition(b" ")
@@ -394,21 +412,19 @@ class _Walk:
         named = set()
         query = 'SELECT body FROM entries WHERE instr(body, CAST(\'"kind":"erase"\' AS BLOB))'
         for (body,) in connection.execute(query):
-            entry = json.loads(body)
-            if entry.get("kind") == "erase":
-                named.add((entry.get("entry"), entry.get("field")))
+            entry = json.loads(body)  # whatever stands in the signed tree is canonical
+            number, field = entry.get("entry"), entry.get("field")
+            if entry["kind"] == "erase" and isinstance(number, int) and isinstance(field, str):
+                named.add((number, field))
         for number, field in self._erased:
             if (number, field) not in named:
                 raise _Damage(f"entry {number}: its sealed value {field!r} is missing")
         self.notes.append(f"{len(self._erased)} sealed values were erased, each by an entry")
 
 
-def _link(row: tuple[Any, ...]) -> bytes:
-    """Compute what the next row must bear as its link."""
-    leaf, ring, seq, note = row[2:6]
-    if note is ring is seq is None:
-        return sha256(leaf).digest()
-    return sha256(leaf + ring + seq.to_bytes(8, "big") + note).digest()
+def _followed(leaf: bytes, note: bytes | None) -> bytes:
+    """Give what of a row goes into the link of the next one."""
+    return leaf if note is None else leaf + note
 
 
 def unsealed(lines: bytes, body: bytes) -> bool:
