@@ -124,6 +124,10 @@ class Latch:
         """Tell whether the stop of that digest is live."""
         return digest in self._live
 
+    def holds_all(self, digests: Iterable[str]) -> bool:
+        """Tell whether every one of these stops is live."""
+        return all(digest in self._live for digest in digests)
+
     def get(self, digest: str) -> Live | None:
         """Give the live stop of that digest."""
         return self._live.get(digest)

@@ -100,24 +100,37 @@ class Loop:
         again()
 
     def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Do `work` in a thread and hand what it gives to `then`, back in this loop."""
+        """Do `work` in a thread and hand what it gives to `then`, back in this loop.
+
+        `work` does not raise: what it raises all the same is recorded, and `then` not called.
+        """
         reader, writer = os.pipe2(os.O_CLOEXEC)
         result: list[T] = []
+        raised: list[BaseException] = []
 
         def labour() -> None:
             try:
                 result.append(work())
+            except BaseException as error:  # noqa: BLE001 - handed to the loop, which records it
+                raised.append(error)
             finally:
                 os.close(writer)
 
         def done(_events: int) -> None:
             self.forget(reader)
             os.close(reader)
+            for error in raised:
+                self._on_error(error)
             if result:
                 then(result[0])
 
+        try:
+            threading.Thread(target=labour, daemon=True).start()
+        except RuntimeError:
+            os.close(reader)
+            os.close(writer)
+            raise
         self.watch(reader, done, EPOLLIN | select.EPOLLHUP)
-        threading.Thread(target=labour, daemon=True).start()
 
     def defect(self, error: BaseException) -> None:
         """Hear of an exception that somebody below has caught, as of one that got here."""

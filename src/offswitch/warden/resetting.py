@@ -19,6 +19,7 @@ from offswitch.decide.authority import Case, Mode, again, judge
 from offswitch.decide.secret import check_secret, is_secret_set, may_reset
 from offswitch.decide.totp import CodeBook
 from offswitch.errors import (
+    Busy,
     Latched,
     NotFound,
     OffswitchError,
@@ -41,8 +42,11 @@ __all__ = ["Resetter"]
 
 _SEAL_S = 3.0
 _DURABLE_S = 10.0
-_LOOK_MS = 500
 _POLL_S = 0.005
+_MOST_PENDING = 32
+_MOST_CHECKS = 4
+_LONGEST_REASON = 2000
+_LONGEST_NONCE = 64
 
 Reply = Callable[[dict[str, Any]], None]
 Fail = Callable[[OffswitchError], None]
@@ -70,6 +74,8 @@ class Resetter:
         self._stopper = stopper
         self._starter = starter
         self._pending: dict[str, Reset] = {}
+        self._under_way: list[_Open] = []
+        self._checking = 0
         self._proven: dict[str, set[str]] = {}
         self._book = CodeBook(f"{core.place.home}/codes")
 
@@ -95,20 +101,27 @@ class Resetter:
             except OffswitchError as error:
                 refuse(error)
 
+        def checked(secret_ok: bool) -> None:  # noqa: FBT001 - the answer of one check
+            self._checking -= 1
+            decide(secret_ok)
+
         home, given = self._core.place.home, message.get("secret")
-        if isinstance(given, str) and is_secret_set(home):
-            owner = self._core.rights.uid
-            # scrypt takes 50 ms: a thread pays for it, and orders are served meanwhile.
-            self._core.loop.in_thread(lambda: check_secret(home, given, owner), decide)
-        else:
+        if not isinstance(given, str) or not is_secret_set(home):
             decide(False)
+        elif self._checking >= _MOST_CHECKS:
+            refuse(Busy("other secrets are being checked", "try again in a second"))
+        else:
+            owner = self._core.rights.uid
+            self._checking += 1
+            # scrypt takes 50 ms: a thread pays for it, and orders are served meanwhile.
+            self._core.loop.in_thread(lambda: check_secret(home, given, owner), checked)
 
     # --- opening ------------------------------------------------------------------
 
     def _open(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
         core = self._core
         scope = parse_scope(str(message.get("scope", "")))
-        reason = str(message.get("reason", "")).strip()
+        reason = _clean(message.get("reason"), _LONGEST_REASON).strip()
         if not reason and not message.get("digest"):
             raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
         stops = core.latch.within(scope)
@@ -116,20 +129,44 @@ class Resetter:
             raise self._nothing(scope)
         names = tuple(sorted(live.stop.digest for live in stops))
         order = self._named(message, peer, scope, names, reason)
+        stops = [live for live in core.latch if live.stop.digest in order.clears]
         opened = _Open(order, stops, [], peer, reply, fail)
         opened.rows = [
             row for row in core.table if any(live.stop.scope.covers(row.target) for live in stops)
         ]
         needs = self._proofs_needed(order, stops, message)
         if needs:
-            core.barred.update(order.clears)
-            self._pending[order.digest] = order
+            self._wait_for_proofs(order)
             self._record_pending(order, needs)
             reply(self._answer(opened, "pending", [], needs))
             return
-        core.barred.update(order.clears)
+        self._under_way.append(opened)
+        self._bar()
         opened.waits_until_us = core.clock.mono_us() + int(_SEAL_S * 1e6)
         self._sealed(opened, core.recording.last_seq)
+
+    def _wait_for_proofs(self, order: Reset) -> None:
+        """Keep a reset open for its proofs; the oldest and the moot are let go."""
+        self._pending.pop(order.digest, None)
+        self._pending[order.digest] = order
+        live = self._core.latch
+        moot = [name for name, each in self._pending.items() if not live.holds_all(each.clears)]
+        for name in moot + list(self._pending)[:-_MOST_PENDING]:
+            self._pending.pop(name, None)
+            self._proven.pop(name, None)
+        self._bar()
+
+    def _bar(self) -> None:
+        """Bar every press from joining a stop that a reset names which is open now."""
+        barred = self._core.barred
+        barred.clear()
+        for order in [*self._pending.values(), *(opened.order for opened in self._under_way)]:
+            barred.update(order.clears)
+
+    def _end(self, opened: _Open) -> None:
+        """This reset is over, whichever way."""
+        self._under_way.remove(opened)
+        self._bar()
 
     def _may(self, peer: Peer, *, secret_ok: bool) -> None:
         core = self._core
@@ -179,8 +216,13 @@ class Resetter:
         wanted = message.get("digest")
         if isinstance(wanted, str):
             pending = self._pending.get(wanted)
-            if pending is None or not all(name in self._core.latch for name in pending.clears):
+            if pending is None or not self._core.latch.holds_all(pending.clears):
                 raise NotFound("no such reset is open", "open it again: offswitch reset SCOPE")
+            if pending.scope != scope:
+                raise Refused(
+                    f"that reset is of {pending.scope.text}, not of {scope.text}",
+                    "type the scope that it was opened with",
+                )
             return pending
         return Reset(
             self._core.installation,
@@ -188,7 +230,7 @@ class Resetter:
             names,
             f"uid:{peer.uid}",
             "cli",
-            str(message.get("nonce", ""))[:64],
+            _clean(message.get("nonce"), _LONGEST_NONCE),
             self._core.clock.wall_us(),
             reason,
         )
@@ -249,52 +291,57 @@ class Resetter:
             core.loop.later(_POLL_S, lambda: self._sealed(opened, seq))
 
     def _still(self, opened: _Open) -> None:
-        """Ask whether all that a stop of freeze or more covers stands still as commanded."""
+        """Ask whether all that a stop of kill or more covers stands still as commanded."""
         core = self._core
-        moving = []
-        for row in opened.rows:
-            level = core.level(row)
-            if level is None or level < Level.KILL:
-                continue
-            if row.state is not State.STOPPED or row.alive:
-                moving.append(row.target.name)
-        if moving:
-            names = ", ".join(moving[:5])
-            self._give_up(
-                opened,
-                Unconfirmed(
-                    f"standstill is not confirmed for {names}, so nothing is reset",
-                    f"see what still acts: offswitch status {moving[0]}",
-                ),
-            )
+        trouble = self._moving(opened)
+        if trouble is not None:
+            self._give_up(opened, trouble)
             return
         core.store.note(opened.order)
         core.store.sync()
         opened.waits_until_us = core.clock.mono_us() + int(_DURABLE_S * 1e6)
         self._durable(opened)
 
+    def _moving(self, opened: _Open) -> Unconfirmed | None:
+        moving = []
+        for row in opened.rows:
+            level = self._core.level(row)
+            if level is None or level < Level.KILL:
+                continue
+            if row.state is not State.STOPPED or row.alive:
+                moving.append(row.target.name)
+        if not moving:
+            return None
+        names = ", ".join(moving[:5])
+        return Unconfirmed(
+            f"standstill is not confirmed for {names}, so nothing is reset",
+            f"see what still acts: offswitch status {moving[0]}",
+        )
+
     def _durable(self, opened: _Open) -> None:
         core = self._core
         if core.store.durable(opened.order.digest):
-            self._clear(opened)
+            trouble = self._moving(opened)
+            if trouble is None:
+                self._clear(opened)
+            else:
+                self._too_late(opened, trouble)
         elif core.clock.mono_us() > opened.waits_until_us:
-            self._too_late(opened)
+            problem = core.store.problem or "the disk does not answer"
+            hint = "free space for OFFSWITCH_HOME, then reset again"
+            why = f"the latch's file cannot be written ({problem}); nothing is reset"
+            self._too_late(opened, Storage(why, hint))
         else:
             core.loop.later(_POLL_S, lambda: self._durable(opened))
 
-    def _too_late(self, opened: _Open) -> None:
-        """The disk did not take the reset in time; should it yet, the same stops stand anew."""
-        core = self._core
-        core.barred.update(opened.order.clears)
+    def _too_late(self, opened: _Open, error: OffswitchError) -> None:
+        """The disk has the reset, or may yet take it, and it must not hold: stop the same anew."""
         for live in opened.stops:
             self._stopper.press([replace(live.stop, nonce=new_nonce())])
-        problem = core.store.problem or "the disk does not answer"
-        hint = "free space for OFFSWITCH_HOME, then reset again"
-        why = f"the latch's file cannot be written ({problem}); nothing is reset"
-        self._give_up(opened, Storage(why, hint))
+        self._give_up(opened, error)
 
     def _give_up(self, opened: _Open, error: OffswitchError) -> None:
-        self._core.barred.difference_update(opened.order.clears)
+        self._end(opened)
         opened.fail(error)
 
     # --- letting go ---------------------------------------------------------------
@@ -303,8 +350,9 @@ class Resetter:
         core = self._core
         prior = {row.target.name: row.state for row in opened.rows}
         cleared = core.latch.clear(opened.order)
-        core.barred.difference_update(opened.order.clears)
         self._pending.pop(opened.order.digest, None)
+        self._proven.pop(opened.order.digest, None)
+        self._end(opened)
         for row in opened.rows:
             self._let_go(row)
         wider = self._wider(opened.order.scope)
@@ -337,6 +385,7 @@ class Resetter:
         alive = row.alive
         frozen = row.cell is not None and row.cell.frozen() is True
         row.state = step(row.state, Event.RESET, level, alive=alive)
+        self._stopper.let_go(row)
         if level is not None and level >= Level.FREEZE:
             return  # a wider or another stop still holds it as it is
         if row.cell is not None and alive:
@@ -363,3 +412,8 @@ class Resetter:
             "order": opened.order.digest,
             "exit": 0,
         }
+
+
+def _clean(value: object, longest: int) -> str:
+    """Give a text that has UTF-8, whatever came."""
+    return str(value or "")[:longest].encode("utf-8", "replace").decode()
