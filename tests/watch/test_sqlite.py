@@ -458,7 +458,7 @@ def test_odd_names_texts_and_types_are_read_as_they_are(make: Make, tmp_path: Pa
     assert {change.key for _when, change in kept} == {"\udcff\udcfeA", "\x1b[2J"}
 
 
-def test_a_writer_in_the_middle_of_a_commit_is_waited_for_not_blocked(make: Make) -> None:
+def test_a_locked_database_is_waited_out(make: Make) -> None:
     data = make("delete")
     script = (
         "import sqlite3, sys\n"

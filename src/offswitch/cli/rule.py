@@ -157,6 +157,6 @@ def _explained(item: dict[str, Any]) -> list[str]:
         keys = ", ".join(f"{key} {value}" for key, value in channel["keys"].items())
         said = f"{channel['detector']} of {channel['series']}: {keys}"
         lines.append(
-            f"  channel          {said}; looks every {channel['notices_within']} at the least"
+            f"  channel          {said}; notices within {channel['notices_within']}"
         )
     return [printable(line) for line in lines]
