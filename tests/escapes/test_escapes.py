@@ -274,7 +274,7 @@ def test_SR_9_hostile_programs_that_fight_the_sweep_die_in_a_real_stop(
     installation: Installation,
 ) -> None:
     for _run in range(runs(20)):
-        with hostile(installation, "idle") as target:
+        with hostile(installation, "idle", "hostile") as target:
             pids = [target.broker("anti_sweep"), target.broker("anti_sweep")]
             until(lambda: names_of(pids) == ["hostile"] * 2, "both fight")  # noqa: B023
             target.stop()

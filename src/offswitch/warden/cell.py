@@ -26,6 +26,7 @@ from offswitch.actuators.network import WARM
 from offswitch.control.place import Place
 from offswitch.errors import Storage
 from offswitch.warden import limits as limit
+from offswitch.warden import users
 from offswitch.warden.cgroups import LIMITED, check_cell_name, find_trees, hand_down, remove_tree
 from offswitch.warden.descendants import start_of
 from offswitch.warden.limits import Held, Limits
@@ -73,6 +74,10 @@ class Cell(Protocol):
 
     def pids(self) -> list[int]:
         """List its processes, as far as they can be seen."""
+        ...
+
+    def outside(self) -> list[int]:
+        """List processes of its own user that live elsewhere; OSError: unknown."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -197,6 +202,13 @@ class CgroupCell:
             except OSError:
                 continue
         return found
+
+    def outside(self) -> list[int]:
+        """List what left it through a broker: processes of its own user that are not in it."""
+        if not self.own_uid:
+            return []
+        living, inside = users.living_ids(self.uid), set(self.pids())
+        return [pid for pid in living if pid not in inside]
 
     def facts(self) -> dict[str, Any]:
         """Give what finds it again."""

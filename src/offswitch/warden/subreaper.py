@@ -133,6 +133,10 @@ class SubreaperCell:
         """List what a walk finds."""
         return [each.pid for each in self.members()]
 
+    def outside(self) -> list[int]:
+        """Nothing that could be told from others: its user is shared."""
+        return []
+
     def facts(self) -> dict[str, Any]:
         """Give what finds it again."""
         return {
