@@ -140,10 +140,12 @@ def test_entries_that_were_acknowledged_on_the_socket_survive_a_kill(
     for turn in range(runs(60)):
         recording.start()
         conversation = recording.conversation()
-        end = time.monotonic() + 0.05 + rng.random() / 10
-        threading.Timer(end - time.monotonic(), recording.kill).start()
+        first = turn * 100_000
+        doomed = first + rng.randrange(5, 100)
         try:
-            for number in range(turn * 100_000, turn * 100_000 + 100_000):
+            for number in range(first, first + 100_000):
+                if number == doomed:
+                    threading.Timer(rng.random() / 200, recording.kill).start()
                 request = {"op": "record", "entries": [payload(number)]}
                 acknowledged.append((number, conversation.ask(request)["indexes"][0]))
         except OffswitchError:
