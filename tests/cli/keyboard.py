@@ -11,7 +11,6 @@ import signal
 import struct
 import termios
 import time
-from types import TracebackType
 from typing import Self
 
 PATIENCE_S = 20.0
@@ -20,7 +19,9 @@ PATIENCE_S = 20.0
 class Keyboard:
     """A shell on a terminal of its own."""
 
-    def __init__(self, env: dict[str, str], cwd: str, *argv: str, size: tuple[int, int] = (24, 80)):
+    def __init__(
+        self, env: dict[str, str], cwd: str, *argv: str, size: tuple[int, int] = (24, 80)
+    ) -> None:
         self.seen = b""
         self._mark = 0
         words = argv or ("/bin/bash", "--norc", "--noprofile", "-i")
@@ -60,12 +61,7 @@ class Keyboard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         os.close(self.fd)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from installation import PYTHON, Installation, until
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"

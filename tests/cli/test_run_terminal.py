@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cli.keyboard import Keyboard
 from installation import PYTHON, Installation, until
 
@@ -36,6 +37,13 @@ print("PRESSED", pressed, flush=True)
 """
 """A child that types into every terminal that it can reach, as was seen to work elsewhere."""
 
+EDITOR = """
+import tty
+tty.setraw(0)
+print("\\x1b[?1049h\\x1b[?25lfullscreen", flush=True)
+input()
+"""
+
 
 @pytest.fixture
 def person(installation: Installation) -> Iterator[Keyboard]:
@@ -53,30 +61,35 @@ def test_an_interactive_shell_works_on_a_terminal_of_its_own(person: Keyboard) -
     person.resize(33, 101)
     person.type("offswitch run --target shell -- env PS1=within: bash --norc --noprofile\n")
     person.expect("hwithin:")
-    person.type("tty; stty size; sh -c 'echo end=$((6*7)); sleep 600'\n")
-    shown = person.expect("end=42\r\n")
+    sleeper = f"{PYTHON} -c 'import time; print(6*7, flush=True); time.sleep(600)'"
+    person.type(f"tty; stty size; {sleeper}\n")
+    shown = person.expect("42\r\n")
     assert "/dev/pts/" in shown
     assert own[0] not in shown.split(), "it is another terminal than the person's"
     assert "33 101" in shown
     person.type("\x03")  # ^C ends the sleep and not the shell
     person.expect("hwithin:")
-    person.type("sh -c 'echo $((6*7)); sleep 600'\n")
+    person.type(f"{sleeper}\n")
     person.expect("42\r\n")
     person.type("\x1a")  # ^Z is the inner shell's business
     person.expect("Stopped")
-    person.type("kill %1; exit 7\n")
+    person.type("exit 7\n")
+    person.expect("There are stopped jobs")
+    person.type("exit 7\n")
     person.expect("outer> ")
     person.type("echo code=$?\n")
     person.expect("code=7")
 
 
 def test_a_new_size_reaches_the_target(person: Keyboard) -> None:
-    script = "import os,signal; signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(), flush=True))\nprint('on', flush=True)\nwhile 1: signal.pause()"
+    script = (
+        "import os, signal as s; s.pthread_sigmask(s.SIG_BLOCK, [s.SIGWINCH]); print(6*7, flush=1);"
+        "s.sigwait([s.SIGWINCH]); print(os.get_terminal_size(), flush=True)"
+    )
     person.type(f'offswitch run --target sized -- {PYTHON} -c "{script}"\n')
-    person.expect("on\r\n")
+    person.expect("\n42\r\n")
     person.resize(50, 132)
     person.expect("columns=132, lines=50")
-    person.type("\x03")
     person.expect("outer> ")
 
 
@@ -154,8 +167,9 @@ def test_a_stop_puts_the_terminal_back_and_names_the_order(
     person: Keyboard, installation: Installation
 ) -> None:
     before = _stty(person)
-    raw = f'{PYTHON} -c \'import tty; tty.setraw(0); print("\\x1b[?1049h\\x1b[?25l" + "full" + "screen", flush=True); input()\''
-    person.type(f"offswitch run --target editor -- {raw}\n")
+    script = installation.work / "editor.py"
+    script.write_text(EDITOR)
+    person.type(f"offswitch run --target editor -- {PYTHON} editor.py\n")
     person.expect("fullscreen")
     order = installation.stop("editor")["order"]
     shown = person.expect("outer> ")

@@ -66,7 +66,7 @@ def ask_for_birth(place: Place, message: dict[str, Any], given: list[int]) -> Bi
 
 def _await_birth(sock: socket.socket) -> Birth | None:
     """Read until the birth is told; None at the end of the stream; raises what stood in the way."""
-    early = []
+    early: list[dict[str, Any]] = []
     while (got := frames.receive(sock)) is not None:
         answer, fds = got
         if isinstance(answer.get("error"), dict):

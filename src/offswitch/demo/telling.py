@@ -1,4 +1,4 @@
-"""How the demonstration looks: plain text in a column of 78, colour only where it means something."""
+"""How the demonstration looks: text in a column of 78, colour only where it means something."""
 
 from __future__ import annotations
 

@@ -64,9 +64,9 @@ def first_finding(entries: list[Entry], target: str) -> tuple[int, Entry] | None
             wanted = set(public.get("findings", []))
             for earlier in entries:
                 told = earlier["public"]
-                if told.get("kind") == "finding" and told.get("target") == target:
-                    if told.get("what") in wanted:
-                        return earlier["index"], told
+                about = told.get("kind") == "finding" and told.get("target") == target
+                if about and told.get("what") in wanted:
+                    return earlier["index"], told
     return None
 
 
@@ -83,9 +83,9 @@ def moments_of(entries: list[Entry], order: Order, target: str) -> list[Moment]:
         if public.get("kind") == "decision" and public.get("choice") == "stop":
             at = int(public["decided_us"]) * 1000
             found.append(Moment(at, "decision: stop, by the rule", f"ledger {index}"))
-        if public.get("kind") == "receipt" and public.get("order") == order.digest:
-            if public.get("target") == target:
-                found += _of_receipt(public, index, order.accepted_ns)
+        ours = public.get("order") == order.digest and public.get("target") == target
+        if public.get("kind") == "receipt" and ours:
+            found += _of_receipt(public, index, order.accepted_ns)
     found.append(Moment(order.accepted_ns, "order accepted", f"ledger {order.index}", key=True))
     return sorted(found, key=lambda moment: moment.time_ns)
 

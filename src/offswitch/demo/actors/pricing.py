@@ -7,6 +7,8 @@ feed is far away it takes the market to have moved, and follows at once, product
 product, as fast as it can. Nothing checks what the supplier sends.
 """
 
+from __future__ import annotations
+
 import json
 import random
 import sqlite3
@@ -19,24 +21,29 @@ LITTLE = 0.02
 FAR = 0.5
 
 
-def feed(path):
+def feed(path: str) -> dict[str, int]:
+    """Read what the supplier asks for each product, in cents."""
     with open(path, encoding="utf-8") as file:
-        return json.load(file)
+        prices: dict[str, int] = json.load(file)
+    return prices
 
 
-def reprice(shop, sku, cents):
+def reprice(shop: sqlite3.Connection, sku: str, cents: int) -> None:
+    """Charge that much from now on."""
     shop.execute(
         "UPDATE prices SET cents = ?, changed_ns = ? WHERE sku = ?", (cents, time.time_ns(), sku)
     )
 
 
-def far_from(ours, theirs):
+def far_from(ours: int, theirs: int) -> bool:
+    """Tell whether the market has moved away from us."""
     return abs(theirs - ours) > FAR * ours
 
 
-def main(database, feed_path):
+def main(database: str, feed_path: str) -> None:
+    """Work until somebody ends us."""
     shop = sqlite3.connect(database, isolation_level=None, timeout=5)
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311 - which prices to look at is no secret
     while True:
         theirs = feed(feed_path)
         ours = dict(shop.execute("SELECT sku, cents FROM prices"))

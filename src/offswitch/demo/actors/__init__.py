@@ -1,0 +1,1 @@
+"""The programs of the demonstration. They are copied to the stage and run there as files."""
