@@ -122,7 +122,7 @@ class Target:
         assert self.acts == before, "it acted after the stop"
         assert alive_as(self.uid) == []
 
-    def broker(self, program: str) -> int:
+    def broker(self, program: str, *args: str) -> int:
         """Run a program as its user, outside of its cell, as cron and at do."""
         shutil.copy(SABOTAGE / f"{program}.py", self.folder)
         (self.folder / "acts").chmod(0o666)
@@ -137,7 +137,7 @@ class Target:
                 os.closerange(0, 256)
                 for _fd in range(3):
                     os.open(os.devnull, os.O_RDWR)
-                os.execve(PYTHON, [PYTHON, "-I", f"{self.folder}/{program}.py"], {})
+                os.execve(PYTHON, [PYTHON, "-I", f"{self.folder}/{program}.py", *args], {})
             finally:
                 os._exit(1)
         return pid
@@ -275,7 +275,7 @@ def test_SR_9_hostile_programs_that_fight_the_sweep_die_in_a_real_stop(
 ) -> None:
     for _run in range(runs(20)):
         with hostile(installation, "idle", "hostile") as target:
-            pids = [target.broker("anti_sweep"), target.broker("anti_sweep")]
+            pids = [target.broker("anti_sweep", "2"), target.broker("anti_sweep", "2")]
             until(lambda: names_of(pids) == ["hostile"] * 2, "both fight")  # noqa: B023
             target.stop()
             for pid in pids:
