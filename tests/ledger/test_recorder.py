@@ -354,6 +354,8 @@ def test_nothing_is_signed_on_top_of_a_ledger_that_is_not_what_was_signed(
     assert "next:" in recording.said()
     assert Path(recording.paths.database).read_bytes() == before
     assert recording.pin.head() == pinned
+    assert recording.hang_up() == 1  # only a person can help, so it does not linger
+    assert Ring.open(recording.ring_path).next_seq == last + 1
 
 
 def test_a_pin_that_cannot_be_written_holds_up_nothing(recording: Recording) -> None:

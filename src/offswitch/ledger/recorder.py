@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from offswitch.clock import Clock, SystemClock, boot_id
 from offswitch.control.journal import Ring
 from offswitch.control.place import Place
-from offswitch.errors import OffswitchError, Storage
+from offswitch.errors import Corrupt, OffswitchError, Storage
 from offswitch.ledger.drain import Drain
 from offswitch.ledger.intake import Intake, Pending, admit_outside_cells, listen
 from offswitch.ledger.opening import Opened, open_ledger, origin_of
@@ -89,6 +89,7 @@ class Recorder:
         self._pause_s = 0.0
         self._again_us = 0
         self._ends_us: int | None = None
+        self._hopeless = False
         self._said = ""
         os.set_blocking(wake, False)
         self._selector.register(wake, selectors.EVENT_READ, self._woken)
@@ -107,7 +108,7 @@ class Recorder:
             drained = self._ring.durable_seq >= self._ring.next_seq - 1
             if self._too_late() or (self._ends_us is not None and drained):
                 return None  # whoever holds the ledger has taken over this ring, too
-            if self._clock.mono_us() - started > 10 * _IDLE_S * 1e6:
+            if self._clock.mono_us() - started > _IDLE_S * 1e6:
                 self._once("another recorder holds the ledger; the journal keeps what comes")
         return held
 
@@ -138,7 +139,10 @@ class Recorder:
             self._ends_us = self._clock.mono_us()
 
     def _too_late(self) -> bool:
-        return self._ends_us is not None and self._clock.mono_us() > self._ends_us + _LAST_TRY_US
+        """Tell whether the warden is gone and trying again will not help."""
+        if self._ends_us is None:
+            return False
+        return self._hopeless or self._clock.mono_us() > self._ends_us + _LAST_TRY_US
 
     def _patience_s(self) -> float:
         if not self._pause_s:
@@ -198,6 +202,7 @@ class Recorder:
             self._opened.store.close()
             self._opened = None
         self._once(str(error))
+        self._hopeless = isinstance(error, Corrupt)  # a person is needed
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         self._again_us = self._clock.mono_us() + int(self._pause_s * 1e6)
 

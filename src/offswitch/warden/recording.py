@@ -46,6 +46,8 @@ class Recording:
         self.pid: int | None = None
         self.last_seq = 0
         self.on_start: Callable[[], None] = lambda: None
+        if self._ring.damage:
+            self.note("gap", what="journal", why=self._ring.damage)
 
     def start(self) -> None:
         """Start the recorder; when it ends it is started again."""
