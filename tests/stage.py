@@ -268,7 +268,6 @@ class Stage:
         for pid in self.outsiders:  # all dead before one is waited for: they may trace each other
             os.waitpid(pid, 0)
         for actor in self.actors:
-            self.network.forget(actor.cell)
             with contextlib.suppress(ChildProcessError):
                 actor.wait()
             os.close(actor.birth.pidfd)

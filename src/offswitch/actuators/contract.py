@@ -51,6 +51,11 @@ class Cell(Protocol):
         ...
 
     @property
+    def folder_fd(self) -> int:
+        """That folder, opened when the cell was made; -1 if there is none."""
+        ...
+
+    @property
     def cgroup_id(self) -> int | None:
         """The kernel's number of that folder, by which sockets are marked."""
         ...

@@ -28,12 +28,11 @@ WARM = "warm"
 class Network:
     """Denies by BPF programs on the cell's cgroup."""
 
-    __slots__ = ("_folders", "_problem", "_programs")
+    __slots__ = ("_problem", "_programs")
 
     def __init__(self) -> None:
         """Load the programs; what the kernel refuses is said by `arm`."""
         self._programs: list[tuple[int, bpf.Attach]] = []
-        self._folders: dict[str, int] = {}
         self._problem = ""
         for kind, where, code in DENY:
             try:
@@ -48,12 +47,11 @@ class Network:
         if not self._programs:
             return Readiness(Ready.ABSENT, f"the kernel takes no BPF program ({self._problem})")
         try:
-            folder = self._folder(cell)
             for program, where in self._programs:
-                before = bpf.attached(folder, where)
-                bpf.attach(folder, program, where)
-                seen = bpf.attached(folder, where)
-                bpf.detach(folder, program, where)
+                before = bpf.attached(cell.folder_fd, where)
+                bpf.attach(cell.folder_fd, program, where)
+                seen = bpf.attached(cell.folder_fd, where)
+                bpf.detach(cell.folder_fd, program, where)
                 if seen != before + 1:
                     return Readiness(
                         Ready.DEGRADED, f"{where.name.lower()} was attached and not seen"
@@ -68,22 +66,18 @@ class Network:
         """Attach the denial; each program that fits closes its part, whatever the others do."""
         if cell.path is None:
             return
-        try:
-            folder = self._folder(cell)
-        except OSError:
-            return  # the cgroup is gone, and everything in it
         for program, where in self._programs:
             try:
-                bpf.attach(folder, program, where)
+                bpf.attach(cell.folder_fd, program, where)
             except OSError:
-                continue
+                continue  # for one, when the cgroup is gone, and everything in it
 
     def denied(self, cell: Cell) -> bool:
         """Whether the denial of what goes out is in place."""
         if cell.path is None or not self._programs:
             return False
         try:
-            return bpf.attached(self._folder(cell), bpf.Attach.EGRESS) > 0
+            return bpf.attached(cell.folder_fd, bpf.Attach.EGRESS) > 0
         except OSError:
             return False
 
@@ -91,12 +85,11 @@ class Network:
         """Take the denial off: for a thaw after a reset."""
         if cell.path is None:
             return
-        try:
-            folder = self._folder(cell)
-        except OSError:
-            return
         for program, where in self._programs:
-            bpf.detach(folder, program, where)
+            try:
+                bpf.detach(cell.folder_fd, program, where)
+            except OSError:
+                continue
 
     def keep_warm(self, ground: str | None) -> None:
         """Keep the kernel's hooks switched on, by denying the network to an empty cgroup for good.
@@ -120,23 +113,8 @@ class Network:
         finally:
             os.close(fd)
 
-    def forget(self, cell: Cell) -> None:
-        """Close what is kept for a cell that is gone."""
-        folder = self._folders.pop(cell.name, None)
-        if folder is not None:
-            os.close(folder)
-
     def close(self) -> None:
         """Let go of the programs; where they are attached they stay."""
-        for fd in (*(program for program, _where in self._programs), *self._folders.values()):
-            os.close(fd)
+        for program, _where in self._programs:
+            os.close(program)
         self._programs.clear()
-        self._folders.clear()
-
-    def _folder(self, cell: Cell) -> int:
-        """Give the cell's folder, opened once: at `arm`, before descriptors can run out."""
-        folder = self._folders.get(cell.name)
-        if folder is None:
-            folder = os.open(cell.path or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._folders[cell.name] = folder
-        return folder

@@ -48,6 +48,11 @@ class Cell(Protocol):
     leader: int
     marker: str
 
+    @property
+    def folder_fd(self) -> int:
+        """Its folder, open since it was made; -1 on the lower rung."""
+        ...
+
     def enter(self, pid: int) -> None:
         """Put a process, new and still waiting, into the cell."""
         ...
@@ -141,7 +146,7 @@ class CgroupCell:
     @property
     def folder_fd(self) -> int:
         """The descriptor of the cgroup's folder, to which network programs are attached."""
-        return self._fds["folder"]
+        return self._fds.get("folder", -1)
 
     def enter(self, pid: int) -> None:
         """Put `pid` into the twins first, then into the cell itself: limits before life."""

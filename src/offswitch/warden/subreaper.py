@@ -71,6 +71,11 @@ class SubreaperCell:
             marker=str(facts["marker"]),
         )
 
+    @property
+    def folder_fd(self) -> int:
+        """There is no folder."""
+        return -1
+
     def enter(self, pid: int) -> None:
         """Take `pid`, which waits at its gate, as the leader."""
         self.leader = pid
