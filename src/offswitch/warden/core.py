@@ -23,6 +23,7 @@ from offswitch.warden.ran_as import RanAs
 from offswitch.warden.recording import Recording
 from offswitch.warden.rights import Rights
 from offswitch.warden.rung import Rung
+from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 
 __all__ = ["Core"]
@@ -56,6 +57,7 @@ class Core:
     """Destroy a cell's sockets once more; say whether any is left (None: unknown)."""
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None
+    sweeper: SweeperLink | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
     barred: set[str] = field(default_factory=set)

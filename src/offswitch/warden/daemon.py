@@ -36,11 +36,10 @@ from offswitch.model.target import Target
 from offswitch.warden import cell, keeper_link, spool
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
+from offswitch.warden.helpers import Helpers
 from offswitch.warden.installation import installation_id, prepare
-from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.latch_store import LatchStore
 from offswitch.warden.loop import Loop
-from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.ops import Operations
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.ran_as import RanAs
@@ -51,7 +50,6 @@ from offswitch.warden.rung import this_rung
 from offswitch.warden.server import Server, listen
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
-from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 from offswitch.warden.trust import ours, writable_by_others
 
@@ -60,10 +58,8 @@ __all__ = ["LEASE_NS", "Warden"]
 LEASE_NS = 3_000_000_000
 """How long a lease lasts; it is renewed after every sixth of that (SR-21)."""
 _PRIVATE_END_S = 10.0
-_KEEPER_PATIENCE_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 _PRIORITY = 20
-_AGAIN_S = 0.2
 _SAME_PRESS_US = 1_000_000
 
 
@@ -88,10 +84,8 @@ class Warden:
         self._place = place
         self._private = private
         self._record = record
-        self._ending = False
         self._loop = Loop(self._defect)
         self._clock = SystemClock()
-        self._sweeper: SweeperLink | None = None
         self._unsettled = False
         self._spool_fd = -1
         self._lock = -1
@@ -112,15 +106,14 @@ class Warden:
         self._starter.on_drained = self._stopper.drained
         self._resetter = Resetter(core, self._stopper, self._starter)
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
+        self._helpers = Helpers(core, self._stopper, self._starter, self._keeper_acted)
         self._find_cells()
         if self._record:
             core.recording.start()
         core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
-        self._start_sweeper()
-        self._start_observer()
+        self._helpers.start_hands()
         self._enforce_all()
-        self._start_keeper()
-        self._await_keeper()
+        self._helpers.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
         self._listen(gid)
         self._loop.watch(core.store.fileno(), self._durability)
@@ -174,7 +167,7 @@ class Warden:
         network = Network()
         network.keep_warm(cell.ground(place))
         sockets = Sockets()
-        sweep = Sweep(self._sweep, lambda: self._sweeper is not None and self._sweeper.alive())
+        sweep = Sweep(self._sweep, self._can_sweep)
         core = Core(
             place=place,
             installation=installation,
@@ -280,6 +273,17 @@ class Warden:
         self._stopper.set_word(row, level)
         self._starter.follow(row)
 
+    def _sweep(self, uid: int) -> None:
+        self._helpers.sweep(uid)
+
+    def _can_sweep(self) -> bool:
+        return self._helpers.can_sweep()
+
+    def _keeper_acted(self) -> None:
+        """Take in what a keeper did by itself, and do it as a stop is done."""
+        self._join(self._core, keeper_link.left_orders(self._place))
+        self._enforce_all()
+
     def _enforce_all(self) -> None:
         """Command again whatever is latched and has a cell (RST-1)."""
         for row in self._core.table:
@@ -287,113 +291,6 @@ class Warden:
             if level is not None and row.cell is not None and level >= Level.FREEZE:
                 self._stopper.enforce(row, "the warden was started again")
             self._stopper.resume(row)
-
-    def _sweep(self, uid: int) -> None:
-        if self._sweeper is not None:
-            self._sweeper.ask(uid)
-
-    # --- its helpers --------------------------------------------------------------
-
-    def _start_sweeper(self) -> None:
-        """Start the sweeper where users can be swept at all: as root."""
-        if os.geteuid() != 0:
-            return
-        self._sweeper = link = SweeperLink.start(f"{self._place.home}/warden.log")
-        self._core.children.expect(link.pid, lambda status: self._lost_sweeper(link, status))
-        self._loop.watch(link.fileno(), lambda _events: self._swept(link))
-
-    def _swept(self, link: SweeperLink) -> None:
-        for uid, left in link.results():
-            if left:
-                self._core.recording.note("note", what="sweep", uid=uid, left=left)
-        if not link.alive():
-            self._loop.forget(link.fileno())
-
-    def _lost_sweeper(self, link: SweeperLink, status: int) -> None:
-        if self._ending or self._sweeper is not link:
-            return
-        self._loop.forget(link.fileno())
-        link.close()
-        self._sweeper = None
-        self._core.recording.note("restart", process="sweeper", status=str(status))
-        self._loop.later(_AGAIN_S, self._start_sweeper)
-
-    def _start_observer(self) -> None:
-        core = self._core
-        core.observer = link = ObserverLink.start(f"{core.place.home}/warden.log")
-        core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
-
-        def heard(_events: int) -> None:
-            for message in link.messages():
-                if message.get("event") == "moved":
-                    self._stopper.moved(message)
-                else:
-                    self._stopper.seen(message)
-
-        self._loop.watch(link.fileno(), heard)
-
-    def _lost_observer(self, link: ObserverLink, status: int) -> None:
-        core = self._core
-        if self._ending or core.observer is not link:
-            return
-        self._loop.forget(link.fileno())
-        link.close()
-        core.observer = None
-        core.recording.note("restart", process="observer", status=str(status))
-        self._start_observer()
-        self._stopper.observer_back()
-
-    def _start_keeper(self) -> None:
-        core = self._core
-        core.keeper = link = KeeperLink.start(core.place, core.page.path, core.page.epoch)
-        core.children.expect(link.pid, lambda status: self._lost_keeper(link, status))
-        self._loop.watch(link.fileno(), lambda _events: self._heard_keeper(link))
-        for row in core.table:
-            row.keeper_has_it = False
-            if row.cell is not None and row.slot is not None:
-                link.hand(
-                    row.cell.facts(),
-                    row.cell.fds(),
-                    row.target.name,
-                    dict(row.target.labels),
-                    row.slot,
-                )
-
-    def _heard_keeper(self, link: KeeperLink) -> None:
-        core = self._core
-        for message in link.messages():
-            name = message.get("ack")
-            if isinstance(name, str):
-                self._starter.acknowledged(name)
-            elif "acted" in message:
-                core.recording.note("note", what="keeper acted", detail=message["acted"])
-                self._join(core, keeper_link.left_orders(core.place))
-                self._enforce_all()
-        if all(row.keeper_has_it for row in core.table if row.cell is not None):
-            core.page.keeper_ready(core.page.epoch)
-
-    def _await_keeper(self) -> None:
-        """Wait until the new keeper has every cell, and no longer than it may take (SR-22)."""
-        core = self._core
-        deadline = self._clock.mono_us() + int(_KEEPER_PATIENCE_S * 1e6)
-
-        def missing() -> bool:
-            return any(row.cell is not None and not row.keeper_has_it for row in core.table)
-
-        while missing() and self._clock.mono_us() < deadline:
-            self._loop.turn(0.01)
-        if not missing():
-            core.page.keeper_ready(core.page.epoch)
-
-    def _lost_keeper(self, link: KeeperLink, status: int) -> None:
-        core = self._core
-        if self._ending or core.keeper is not link:
-            return
-        self._loop.forget(link.fileno())
-        link.close()
-        core.recording.note("restart", process="keeper", status=str(status))
-        self._join(core, keeper_link.left_orders(core.place))
-        self._start_keeper()
 
     # --- its doors ----------------------------------------------------------------
 
@@ -463,19 +360,14 @@ class Warden:
 
     def _leave(self) -> None:
         """End: with cells left this is a loss of the warden, and the keeper takes over."""
-        self._ending = True
         core = self._core
         for server in self._servers:
             server.close()
         alive = sum(1 for row in core.table if row.cell is not None)
         core.recording.note("restart", process="warden", what="ends", cells=alive)
-        if core.keeper is not None and not alive:
-            core.keeper.dismiss()
+        self._helpers.end(alive=alive > 0)
+        if not alive:
             cell.clear_ground(core.place)
-        if core.observer is not None:
-            core.observer.close()
-        if self._sweeper is not None:
-            self._sweeper.close()
         core.recording.finish()
         os.close(self._lock)
 

@@ -192,6 +192,7 @@ def health(core: Core) -> dict[str, Any]:
             "keeper": core.keeper.pid if core.keeper else None,
             "observer": core.observer.pid if core.observer else None,
             "recorder": core.recording.pid,
+            "sweeper": core.sweeper.pid if core.sweeper else None,
         },
         "journal": core.recording.facts(),
         "latch_problem": core.store.problem,
