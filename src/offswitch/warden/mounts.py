@@ -113,7 +113,7 @@ def _set(tree: int, flags: int, attributes: int, userns: int = 0) -> None:
 
 
 def lend(tree: int, userns: int) -> None:
-    """Show the files of `tree` under the ids of `userns`, and what is mounted in it if it can be."""
+    """Show the files of `tree` under the ids of `userns`; of what is mounted in it if it can be."""
     try:
         _set(tree, _AT_EMPTY_PATH | _AT_RECURSIVE, _IDMAP, userns)
     except OSError:
