@@ -28,7 +28,7 @@ from offswitch.clock import Clock, SystemClock
 from offswitch.config.section import DetectorSection, SensorSection
 from offswitch.plugins import DETECTORS, SENSORS, installed
 from offswitch.watch.detectors.contract import Detector, Verdict
-from offswitch.watch.sensors.contract import CellFacts, Glance, Sensor, SensorContext, Signal
+from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sensor, SensorContext, Signal
 
 __all__ = ["DetectorSuite", "SensorSuite"]
 
@@ -197,6 +197,7 @@ class SensorSuite:
         assert cls.SIGNAL in Signal
         assert isinstance(cls.ISOLATED, bool)
         assert isinstance(cls.IMPLICIT, str)
+        assert set(Need) >= cls.NEEDS
 
     def test_what_it_reads_is_what_it_declares(self, tmp_path: os.PathLike[str]) -> None:
         """A rule may rest on each declared series, and on no other."""

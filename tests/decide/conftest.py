@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
-def ssh_key(tmp_path: Path) -> Callable[[str], Path]:
-    """Make an Ed25519 key pair of a name and give the private one's path."""
+@pytest.fixture(scope="session")
+def ssh_key(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make an Ed25519 key pair of a name, once, and give the private one's path."""
+    folder = tmp_path_factory.mktemp("keys")
 
     def make(name: str) -> Path:
-        path = tmp_path / f"key-{name}"
+        path = folder / f"key-{name}"
+        if path.exists():
+            return path
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
         subprocess.run(command, check=True)
         return path

@@ -230,7 +230,7 @@ def test_it_never_stands_in_a_writers_way(make: Make, journal: str, tmp_path: Pa
     script = (
         "import sqlite3, sys, time\n"
         "db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)\n"
-        "end, n = time.monotonic() + 0.7, 0\n"
+        "end, n = time.monotonic() + 0.4, 0\n"
         "while time.monotonic() < end:\n"
         "    n += 1\n"
         "    db.execute('UPDATE prices SET price = ? WHERE id = ?', (n, n % 2000))\n"

@@ -1,11 +1,14 @@
 """An eye gives away what it does not need before it opens what is hostile (SR-4).
 
-As root it becomes a user of its own that owns nothing, keeps the right to read files and
-processes (CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE) and no other, can never gain one
-(no_new_privs), and has a limit of memory. Whoever takes an eye over through a broken
-database can then write nothing, signal nothing and stop nothing; it can lie about its own
-source, which its target could do anyway. Without root the limits alone are set. What the
-kernel refuses is told, not fatal: a seeing eye with too many rights is worth more than none.
+As root it becomes a user of its own that owns nothing, keeps the rights that its sensors
+need and no other (to read files that are not its own: CAP_DAC_READ_SEARCH; to read the
+counters of processes: CAP_SYS_PTRACE, whose calls are denied), can never gain one
+(no_new_privs), has a limit of memory, and a filter under which nothing acts and, unless a
+sensor asks over the network, nothing connects. Whoever takes an eye over through a broken
+database can then write nothing, signal nothing, stop nothing and tell nobody; it can lie
+about its own source, which its target could do anyway. Without root all but the change of
+user is done. What the kernel refuses is told, not fatal: a seeing eye with too many rights
+is worth more than none.
 """
 
 from __future__ import annotations
@@ -14,6 +17,10 @@ import ctypes
 import os
 import resource
 import signal
+from collections.abc import Collection
+
+from offswitch.watch.seccomp import forbid
+from offswitch.watch.sensors.contract import Need
 
 __all__ = ["WATCH_UID", "confine"]
 
@@ -22,7 +29,7 @@ WATCH_UID = 1_899_999_996
 
 _MEMORY = 2 << 30
 _READ_SEARCH, _PTRACE = 2, 19
-_KEPT = 1 << _READ_SEARCH | 1 << _PTRACE
+_CAPABILITY = {Need.FILES: 1 << _READ_SEARCH, Need.PROCESSES: 1 << _PTRACE}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS = 1, 4, 28, 38
 _NO_SETUID_FIXUP = 4
 _CAP_VERSION = 0x2008_0522
@@ -40,8 +47,8 @@ class _Data(ctypes.Structure):
     )
 
 
-def confine() -> list[str]:
-    """Give away what an eye does not need; lists what the kernel refused."""
+def confine(needs: Collection[Need]) -> list[str]:
+    """Give away all but what `needs` takes; lists what the kernel refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     refused: list[str] = []
 
@@ -61,10 +68,12 @@ def confine() -> list[str]:
             os.setresuid(WATCH_UID, WATCH_UID, WATCH_UID)
         except OSError as error:
             refused.append(f"a user of its own: {error.strerror}")
-        data = (_Data * 2)(_Data(_KEPT, _KEPT, 0), _Data(0, 0, 0))
+        kept = sum(_CAPABILITY.get(need, 0) for need in set(needs))
+        data = (_Data * 2)(_Data(kept, kept, 0), _Data(0, 0, 0))
         call("capset", ctypes.byref(_Head(_CAP_VERSION, 0)), data)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # A change of user clears both of these, so they come last.
     call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    return refused
+    unfiltered = forbid(network=Need.NETWORK in needs)
+    return [*refused, unfiltered] if unfiltered else refused

@@ -1,6 +1,6 @@
 """An eye: a process that hosts sensors, so that what is hostile is looked at apart.
 
-    python -I -m offswitch.watch.eye --link FD
+    python -I -m offswitch.watch.eye --link FD --needs files,processes
 
 Over the link come `{"open": {settings of a sensor}}` (with the descriptor of its evidence
 file), `{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as soon as
@@ -31,7 +31,7 @@ from offswitch.errors import OffswitchError
 from offswitch.plugins import SENSORS, installed
 from offswitch.watch.confine import confine
 from offswitch.watch.evidence import Evidence
-from offswitch.watch.sensors.contract import CellFacts, Glance, Sample, Sensor, SensorContext
+from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Sensor, SensorContext
 
 __all__ = ["main"]
 
@@ -159,11 +159,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve one link until it ends."""
     parser = argparse.ArgumentParser(prog="offswitch.watch.eye")
     parser.add_argument("--link", type=int, required=True)
+    parser.add_argument("--needs", default="")
     given = parser.parse_args(argv)
+    needs = [Need(word) for word in given.needs.split(",") if word]
     with socket.socket(fileno=given.link) as link:
         link.settimeout(_LINK_TIMEOUT_S)
         eye = Eye(link, SystemClock())
-        refused = confine()
+        refused = confine(needs)
         os.umask(0o077)
         # Rows come and go by the ten thousand, never in cycles: the collector would only
         # stand between a write and its discovery.

@@ -8,12 +8,13 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from offswitch.clock import Clock
 from offswitch.control import frames
 from offswitch.errors import OffswitchError
+from offswitch.watch.sensors.contract import Need
 
 __all__ = ["EyeLink"]
 
@@ -30,9 +31,10 @@ Message = dict[str, Any]
 class EyeLink:
     """One eye, through all its lives."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
-        """Name an eye; `start` brings it up."""
+    def __init__(self, name: str, needs: Collection[Need], clock: Clock) -> None:
+        """Name an eye and what its sensors need; `start` brings it up."""
         self.name = name
+        self._needs = ",".join(sorted(needs))
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._dying: list[subprocess.Popen[bytes]] = []
@@ -59,7 +61,8 @@ class EyeLink:
         """Start the process and tell it everything again."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         fd = theirs.fileno()
-        command = [sys.executable, "-I", "-m", "offswitch.watch.eye", "--link", str(fd)]
+        command = [sys.executable, "-I", "-m", "offswitch.watch.eye"]
+        command += ["--link", str(fd), "--needs", self._needs]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True
         )

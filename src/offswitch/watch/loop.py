@@ -35,6 +35,7 @@ from offswitch.model.target import Target
 from offswitch.watch.channels import Judge, Source, shown_signals
 from offswitch.watch.eyes import EyeLink
 from offswitch.watch.scribe import Scribe
+from offswitch.watch.sensors.contract import Need
 from offswitch.watch.warden_link import WardenLink
 
 __all__ = ["Watch", "rule_of"]
@@ -90,8 +91,7 @@ class Watch:
         self._clock = clock
         self._warden = WardenLink(place, clock)
         self._scribe = Scribe(place, clock)
-        # Up before the first cell: a target is looked at from its first second on.
-        self._eyes: dict[str, EyeLink] = {_CELLS_EYE: EyeLink(_CELLS_EYE, clock)}
+        self._eyes: dict[str, EyeLink] = {}
         self._sources: dict[tuple[str, str], Source] = {}
         self._eye_of: dict[tuple[str, str], str] = {}
         self._by_series: dict[tuple[str, str, str], list[tuple[_Bench, Judge]]] = {}
@@ -103,6 +103,10 @@ class Watch:
         self._pending: list[tuple[Decision, str]] = []
         self._claimed: set[tuple[str, str, str, int]] = set()
         self.running = True
+        # Up before the first cell: a target is looked at from its first second on.
+        shared = [one.cls for one in loaded.kinds.sensors.values() if not one.cls.ISOLATED]
+        needs = frozenset[Need]().union(*(cls.NEEDS for cls in shared))
+        self._eyes[_CELLS_EYE] = EyeLink(_CELLS_EYE, needs, clock)
         for section in loaded.config.sensor:
             self._add_source(section)
         for declared in loaded.config.rule:
@@ -122,7 +126,7 @@ class Watch:
         name = f"sensor {section.name}" if cls.ISOLATED else _CELLS_EYE
         eye = self._eyes.get(name)
         if eye is None:
-            eye = self._eyes[name] = EyeLink(name, self._clock)
+            eye = self._eyes[name] = EyeLink(name, cls.NEEDS, self._clock)
         self._eye_of[key] = name
         evidence = self._evidence(section.name) if cls.ISOLATED else None
         eye.open(section.model_dump(mode="json"), evidence)

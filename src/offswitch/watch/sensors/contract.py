@@ -20,7 +20,7 @@ from offswitch.clock import Clock
 from offswitch.config.section import SensorSection
 from offswitch.watch.evidence import Evidence
 
-__all__ = ["CellFacts", "Glance", "Sample", "Sensor", "SensorContext", "Signal"]
+__all__ = ["CellFacts", "Glance", "Need", "Sample", "Sensor", "SensorContext", "Signal"]
 
 
 class Signal(StrEnum):
@@ -31,6 +31,17 @@ class Signal(StrEnum):
     TOOLS = "tools"
     MODEL = "model"
     DATA = "data"
+
+
+class Need(StrEnum):
+    """What an eye must be able to do for a sensor; it loses all other rights (SR-4)."""
+
+    FILES = "files"
+    """Read files that belong to others."""
+    PROCESSES = "processes"
+    """Read the counters of others' processes."""
+    NETWORK = "network"
+    """Connect to what it watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,8 @@ class Sensor(Protocol):
     SIGNAL: ClassVar[Signal]
     ISOLATED: ClassVar[bool]
     """Whether it reads what the target made, and so gets an eye of its own; others share one."""
+    NEEDS: ClassVar[frozenset[Need]]
+    """What its eye must be able to do."""
     IMPLICIT: ClassVar[str]
     """The name under which every target has one without a word in the file; empty: none."""
 

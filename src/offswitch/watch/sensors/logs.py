@@ -22,7 +22,7 @@ from pydantic import Field
 
 from offswitch.config.section import Name, SensorSection
 from offswitch.watch.inotify import MODIFIED, Inotify
-from offswitch.watch.sensors.contract import Glance, Sample, SensorContext, Signal
+from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 
 __all__ = ["Logs", "LogsSection"]
 
@@ -59,6 +59,7 @@ class Logs:
     Settings: ClassVar[type[LogsSection]] = LogsSection
     SIGNAL: ClassVar[Signal] = Signal.LOGS
     ISOLATED: ClassVar[bool] = False
+    NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.FILES})
     IMPLICIT: ClassVar[str] = "log"
 
     __slots__ = ("_at", "_context", "_fd", "_inotify", "_known", "_rest", "_settings", "_wanted")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
-from offswitch.watch.sensors.contract import CellFacts, Glance, Sample, SensorContext, Signal
+from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
 
 __all__ = ["Processes", "ProcessesSection"]
 
@@ -104,6 +104,7 @@ class Processes:
     Settings: ClassVar[type[ProcessesSection]] = ProcessesSection
     SIGNAL: ClassVar[Signal] = Signal.METRICS
     ISOLATED: ClassVar[bool] = False
+    NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.PROCESSES})
     IMPLICIT: ClassVar[str] = "processes"
 
     __slots__ = ("_before", "_context", "_group_cpu_us", "_seen_us", "_settings")

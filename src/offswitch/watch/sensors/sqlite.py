@@ -28,7 +28,7 @@ from pydantic import Field
 
 from offswitch.config.section import SensorSection, Text
 from offswitch.watch.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
-from offswitch.watch.sensors.contract import Glance, Sample, SensorContext, Signal
+from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
 from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff
 from offswitch.watch.sensors.tables import read_table
@@ -76,6 +76,7 @@ class Sqlite:
     Settings: ClassVar[type[SqliteSection]] = SqliteSection
     SIGNAL: ClassVar[Signal] = Signal.DATA
     ISOLATED: ClassVar[bool] = True
+    NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.FILES})
     IMPLICIT: ClassVar[str] = ""
 
     def __init__(self, settings: SqliteSection, context: SensorContext) -> None:
