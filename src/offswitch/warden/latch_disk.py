@@ -26,7 +26,7 @@ __all__ = ["LatchDisk"]
 
 _ROOM = 4 * BLOCK
 _FIRST_PAUSE_S = 0.2
-_LAST_PAUSE_S = 5.0
+_LAST_PAUSE_S = 1.0
 _SLOW_S = 2.0
 
 

@@ -87,13 +87,16 @@ class LatchStore:
             self._latch_everything(damage)
         self._held = {live.stop.digest: live.stop.wire() for live in latch}
         self._known.update(self._held)
-        self._rewrite_memory()
-        latch.forget(self._clock.wall_us() - _REMEMBER_US)
         self._disk.begin(durable)
-        self._disk.rewrite(self._bodies(), list(self._held))
         if home is None:
-            # Without it a crash of a new installation would look as if the file had been lost.
+            # First of all, or a crash in between would look as if the file had been lost.
+            self._disk.rewrite(self._bodies(), list(self._held))
             self._disk.wait(_FIRST_FILE_S)
+            self._rewrite_memory()
+        else:
+            self._rewrite_memory()
+            latch.forget(self._clock.wall_us() - _REMEMBER_US)
+            self._disk.rewrite(self._bodies(), list(self._held))
         given = Latch()
         given.join(latch)
         return Loaded(given, damage)
@@ -116,12 +119,18 @@ class LatchStore:
         return None
 
     def _keep_aside(self, home: Read | None) -> None:
-        """Keep a damaged file for whoever wants to know what happened to it."""
-        if home is not None:
-            aside = f"{self._place.latch}.damaged-{self._clock.wall_us()}"
-            # Evidence would be good to have; the latch does not wait for it.
+        """Keep a damaged file for whoever wants to know what happened to it.
+
+        Evidence would be good to have; the latch does not wait for it.
+        """
+        if home is None:
+            return
+        aside = f"{self._place.latch}.damaged-{self._clock.wall_us()}"
+        try:
+            os.link(self._place.latch, aside, follow_symlinks=False)
+        except OSError:  # a folder, or a file system without links
             with suppress(OSError):
-                os.link(self._place.latch, aside, follow_symlinks=False)
+                os.rename(self._place.latch, aside)
 
     def _latch_everything(self, damage: str) -> None:
         """Latch `/`, unless the last start did, and nobody has reset it since."""

@@ -101,10 +101,11 @@ def read_file(path: str) -> Read | None:
         return None
     except OSError as error:
         return Read([], f"it cannot be opened: {error.strerror}")
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid not in {0, os.geteuid()}:
+        os.close(fd)
+        return Read([], "it is no file of ours")
     with os.fdopen(fd, "rb") as file:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode) or info.st_uid not in {0, os.geteuid()}:
-            return Read([], "it is no file of ours")
         try:
             return read(file.read())
         except OSError as error:
