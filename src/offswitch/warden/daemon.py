@@ -27,12 +27,10 @@ from offswitch.actuators.sweep import Sweep
 from offswitch.clock import SystemClock
 from offswitch.control.place import Place
 from offswitch.decide.authority import at_start
-from offswitch.errors import Busy, Corrupt, OffswitchError, Refused
+from offswitch.errors import Busy, OffswitchError, Refused
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
-from offswitch.model.state import Event, State, step
-from offswitch.model.target import Target
 from offswitch.warden import cell, keeper_link, spool
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
@@ -44,13 +42,14 @@ from offswitch.warden.ops import Operations
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.ran_as import RanAs
 from offswitch.warden.recording import Recording
+from offswitch.warden.recovery import Recovery
 from offswitch.warden.resetting import Resetter
 from offswitch.warden.rights import Rights
 from offswitch.warden.rung import this_rung
 from offswitch.warden.server import Server, listen
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
-from offswitch.warden.table import Table, Tracked
+from offswitch.warden.table import Table
 from offswitch.warden.trust import ours, writable_by_others
 
 __all__ = ["LEASE_NS", "Warden"]
@@ -107,12 +106,13 @@ class Warden:
         self._resetter = Resetter(core, self._stopper, self._starter)
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
         self._helpers = Helpers(core, self._stopper, self._starter, self._keeper_acted)
-        self._find_cells()
+        self._recovery = Recovery(core, self._stopper, self._starter)
+        self._recovery.find()
         if self._record:
             core.recording.start()
         core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
         self._helpers.start_hands()
-        self._enforce_all()
+        self._recovery.enforce()
         self._helpers.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
         self._listen(gid)
@@ -223,56 +223,6 @@ class Warden:
                 )
         core.store.sync()
 
-    def _find_cells(self) -> None:
-        """Find what an earlier warden left: its cells first, then what was ever run."""
-        core = self._core
-        try:
-            kept = core.table.kept()
-        except Corrupt as error:
-            core.notes["cells"] = error.message
-            kept = []
-        for facts in kept:
-            self._find(facts)
-        for name in core.table.known():
-            if core.table.get(name) is None:
-                row = Tracked(Target(name))
-                row.state = State.STOPPED if core.level(row) is not None else State.EXITED
-                core.table.put(row)
-        known = {row.cell.name for row in core.table if row.cell is not None}
-        for stray in cell.strays(core.place, known):
-            row = Tracked(Target(f"lost/{stray.name}"), State.RUNNING)
-            row.cell, row.sharing = stray, True
-            row.readiness = {"process": ("ready", "found again without its name")}
-            core.table.put(row)
-            core.recording.note(
-                "gap", what="cell", why="found without a record", target=row.target.name
-            )
-            self._starter.follow(row)
-        core.table.keep()
-
-    def _find(self, facts: dict[str, object]) -> None:
-        core = self._core
-        labels = facts.get("labels")
-        pairs = {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
-        row = Tracked(Target(str(facts["target"]), pairs, str(facts.get("kind") or "process")))
-        own = facts.get("facts")
-        row.cell = cell.find(core.place, own) if isinstance(own, dict) else None
-        slot, leader, uid, since = (facts.get(k) for k in ("slot", "leader", "uid", "since_us"))
-        row.slot = slot if isinstance(slot, int) else None
-        row.leader = leader if isinstance(leader, int) else None
-        row.uid = uid if isinstance(uid, int) else None
-        row.since_us = since if isinstance(since, int) else 0
-        row.user, row.sharing = str(facts.get("user") or ""), bool(facts.get("sharing"))
-        row.log = str(facts["log"]) if facts.get("log") else None
-        core.table.put(row)
-        level = core.level(row)
-        row.state = step(State.UNKNOWN, Event.FOUND, level, alive=row.alive)
-        if row.cell is None:
-            return
-        row.readiness = self._starter.arm(row)
-        self._stopper.set_word(row, level)
-        self._starter.follow(row)
-
     def _sweep(self, uid: int) -> None:
         self._helpers.sweep(uid)
 
@@ -282,15 +232,7 @@ class Warden:
     def _keeper_acted(self) -> None:
         """Take in what a keeper did by itself, and do it as a stop is done."""
         self._join(self._core, keeper_link.left_orders(self._place))
-        self._enforce_all()
-
-    def _enforce_all(self) -> None:
-        """Command again whatever is latched and has a cell (RST-1)."""
-        for row in self._core.table:
-            level = self._core.level(row)
-            if level is not None and row.cell is not None and level >= Level.FREEZE:
-                self._stopper.enforce(row, "the warden was started again")
-            self._stopper.resume(row)
+        self._recovery.enforce()
 
     # --- its doors ----------------------------------------------------------------
 

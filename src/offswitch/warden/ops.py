@@ -13,11 +13,12 @@ from offswitch import __version__
 from offswitch.control.peer import Peer
 from offswitch.errors import NotFound, OffswitchError, Refused, Usage
 from offswitch.model.state import State
-from offswitch.model.target import Target, check_label, check_name
+from offswitch.model.target import Target, check_name
 from offswitch.warden import reporting
 from offswitch.warden.core import Core
 from offswitch.warden.press import accepted
 from offswitch.warden.pressed import stops_of
+from offswitch.warden.recovery import declared_target
 from offswitch.warden.resetting import Resetter
 from offswitch.warden.rung import Rung
 from offswitch.warden.server import Connection
@@ -257,27 +258,25 @@ class Operations:
     # --- from our own processes ---------------------------------------------------
 
     def _op_report(self, connection: Connection, message: dict[str, Any]) -> None:
-        reports = self._core.reports
-        for key in ("signals", "auto", "untracked"):
-            if key in message:
-                reports[key] = message[key]
-        reports["mono_us"] = self._core.clock.mono_us()
+        self._core.reports.update(reporting.checked(message))
+        self._core.reports["mono_us"] = self._core.clock.mono_us()
         connection.reply({"ok": True})
 
     def _op_declare(self, connection: Connection, message: dict[str, Any]) -> None:
         declared = message.get("targets")
         if not isinstance(declared, list):
             raise Usage("a declaration lists targets")
-        checked = [self._declared(item) for item in declared]
+        checked = [(declared_target(item), item) for item in declared]
         for target, item in checked:
             row = self._core.table.get(target.name)
             if row is None:
                 row = Tracked(target)
                 row.state = State.STOPPED if self._core.latch.covering(target) else State.IDLE
                 self._core.table.put(row)
-            row.target = target
             row.declared = item
+            self._relabel(row, target)
             self._save_command(connection.peer, target.name, item)
+        self._core.table.save_declared()
         self._core.recording.note(
             "config",
             {"by": f"uid:{connection.peer.uid}"},
@@ -286,16 +285,21 @@ class Operations:
         )
         connection.reply({"ok": True, "targets": len(checked)})
 
-    def _declared(self, item: Any) -> tuple[Target, dict[str, Any]]:  # noqa: ANN401
-        """Check one declaration again: the warden trusts no other process's word."""
-        if not isinstance(item, dict):
-            raise Usage("a declared target is an object")
-        labels = item.get("labels") or {}
-        if not isinstance(labels, dict):
-            raise Usage("labels are an object of texts")
-        name = check_name(str(item.get("name", "")))
-        pairs = dict(check_label(str(key), str(value)) for key, value in labels.items())
-        return Target(name, pairs, str(item.get("kind") or "process")[:40]), item
+    def _relabel(self, row: Tracked, target: Target) -> None:
+        """Give a target its labels. A stop that covers it now hits it; none lets go of it so."""
+        core = self._core
+        before = core.level(row)
+        changed, row.target = row.target.labels != target.labels, target
+        after = core.level(row)
+        if not changed:
+            return
+        if row.cell is not None and row.slot is not None and core.keeper is not None:
+            facts, fds = row.cell.facts(), row.cell.fds()
+            core.keeper.hand(facts, fds, target.name, dict(target.labels), row.slot)
+        if before is not None and (after is None or after < before):
+            self._stopper.hold(row, before, "its labels were changed while it was latched")
+        elif after is not None and after != before:
+            self._stopper.enforce(row, "its labels came under a stop")
 
     def _save_command(self, peer: Peer, name: str, item: dict[str, Any]) -> None:
         """Keep a declared command, so that `start` can bring the target up."""

@@ -18,11 +18,11 @@ from offswitch.control.journal import Ring
 from offswitch.control.place import Place
 from offswitch.warden.children import Children, launch
 from offswitch.warden.loop import Loop
+from offswitch.warden.respawn import Respawn
 
 __all__ = ["Recording"]
 
 _RING_SIZE = 8 << 20
-_LONGEST_PAUSE_S = 30.0
 _REASON = 2000
 
 
@@ -41,7 +41,7 @@ class Recording:
         self._boot = boot_id()
         self._ring = Ring.take(place.ring, _RING_SIZE)
         self._wake: int | None = None
-        self._pause = 0.1
+        self._again = Respawn(loop, self._start)
         self._stopping = False
         self.pid: int | None = None
         self.last_seq = 0
@@ -51,6 +51,9 @@ class Recording:
 
     def start(self) -> None:
         """Start the recorder; when it ends it is started again."""
+        self._again.begin()
+
+    def _start(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             place = self._place
@@ -58,6 +61,9 @@ class Recording:
             args += ["--wake", str(reader)]
             log = f"{place.home}/warden.log"
             self.pid = launch("offswitch.ledger.recorder", args, [reader], log)
+        except OSError:
+            os.close(writer)
+            raise
         finally:
             os.close(reader)
         self._wake = writer
@@ -71,8 +77,7 @@ class Recording:
         if self._stopping:
             return
         self.note("restart", process="recorder", status=str(status))
-        self._loop.later(self._pause, self.start)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE_S)
+        self._again.lost()
 
     def finish(self) -> None:
         """Hang up on the recorder; it drains the ring and ends by itself."""

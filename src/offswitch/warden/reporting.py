@@ -7,6 +7,7 @@ asked looks at its cells now, and what cannot be told is `unknown`, never the la
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from offswitch.decide.secret import is_secret_set
@@ -17,7 +18,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
 
-__all__ = ["cells", "everything", "health", "status", "target"]
+__all__ = ["cells", "checked", "everything", "health", "status", "target"]
 
 _BLIND_US = 3_000_000
 
@@ -104,6 +105,25 @@ def _blind(core: Core, row: Tracked) -> bool:
     if row.target.name not in core.reports.get("auto", ()):
         return False
     return core.clock.mono_us() - int(core.reports.get("mono_us", 0)) > _BLIND_US
+
+
+def checked(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Take from watch's report what is one; the rest is left out, so that `status` never fails."""
+    said = message.get("signals")
+    signals: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, kinds in said.items() if isinstance(said, Mapping) else ():
+        for kind, signal in kinds.items() if isinstance(kinds, Mapping) else ():
+            age = signal.get("age_ms") if isinstance(signal, Mapping) else None
+            stale = not isinstance(signal, Mapping) or bool(signal.get("stale"))
+            known = {"age_ms": age if type(age) is int else None, "stale": stale}
+            signals.setdefault(name, {})[kind] = known
+    auto, untracked = message.get("auto"), message.get("untracked")
+    report: dict[str, Any] = {
+        "signals": signals,
+        "auto": [str(name) for name in auto] if isinstance(auto, list) else [],
+        "untracked": untracked if isinstance(untracked, list) else [],
+    }
+    return {key: value for key, value in report.items() if key in message}
 
 
 def _signals(core: Core, row: Tracked) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pwd
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +148,26 @@ class Starter:
         self._count += 1
         if row.cell is not None:
             self._bury(row)
+        try:
+            self._make_cell(request, row, uid, gid, groups, user=user, own=own)
+        except (OSError, OffswitchError):
+            self._undo(row)
+            raise
+
+    def _make_cell(
+        self,
+        request: Request,
+        row: Tracked,
+        uid: int,
+        gid: int,
+        groups: list[int],
+        *,
+        user: str,
+        own: bool,
+    ) -> None:
+        core, target = self._core, row.target
+        if core.keeper is None:
+            raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         name = f"c{core.page.epoch}-{self._count}-{new_nonce()[:4]}"
         limits = _limits(row)
         row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
@@ -277,7 +298,9 @@ class Starter:
             "uid": request.peer.uid,
             "raw": request.raw,
         }
-        core.table.save_spec(name, spec)
+        notes = self._notes(row)
+        if not self._kept(name, spec):
+            notes.append("the disk takes nothing: it cannot be started again by its name")
         core.table.keep()
         self._watch_events(row)
         core.recording.note(
@@ -289,7 +312,11 @@ class Starter:
             state=row.state.value,
             cell=row.cell.name if row.cell else None,
         )
-        log = self._log(row) if not request.raw else None
+        log = None
+        if not request.raw:
+            log = self._log(row)
+            if log is None:
+                notes.append("the disk takes nothing: its output is not logged")
         answer = {
             "event": "born",
             "target": name,
@@ -300,7 +327,7 @@ class Starter:
             "sharing": row.sharing,
             "workspace": not row.sharing,
             "rung": core.rung.value,
-            "notes": self._notes(row),
+            "notes": notes,
         }
         request.born(answer, log)
         if log is not None:
@@ -317,11 +344,25 @@ class Starter:
             notes.append(f"degraded: rung {self._core.rung.value}")
         return notes
 
-    def _log(self, row: Tracked) -> int:
+    def _kept(self, name: str, spec: dict[str, Any]) -> bool:
+        """Keep what `start` needs; if that cannot be, what is kept of an earlier run must go."""
+        table = self._core.table
+        try:
+            table.save_spec(name, spec)
+        except OSError:
+            with suppress(OSError):
+                table.forget_spec(name)
+            return False
+        return True
+
+    def _log(self, row: Tracked) -> int | None:
         path = f"{self._core.place.logs}/{row.target.name.replace('/', '%2F')}.log"
         row.log = path
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(path, flags, 0o640)
+        try:
+            return os.open(path, flags, 0o640)
+        except OSError:
+            return None
 
     def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
         request.close()

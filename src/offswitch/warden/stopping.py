@@ -211,12 +211,15 @@ class Stopper:
 
     def escalate(self, row: Tracked, why: str) -> None:
         """Turn a lesser stop of one target into a kill, by an order of the warden's own."""
+        self.hold(row, Level.KILL, why)
+
+    def hold(self, row: Tracked, level: Level, why: str) -> None:
+        """Stop one target by an order of the warden's own."""
         core = self._core
         scope = Scope(row.target.name)
         now = core.clock.wall_us()
         by = "warden"
-        stop = Stop(core.installation, scope, Level.KILL, by, by, new_nonce(), now, why)
-        self.press([stop])
+        self.press([Stop(core.installation, scope, level, by, by, new_nonce(), now, why)])
 
     def let_go(self, row: Tracked) -> None:
         """Forget what a target was held for; it was reset, or is held by less from now on."""

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from offswitch.control.place import Place
-from offswitch.errors import Corrupt, NotFound
+from offswitch.errors import Corrupt, NotFound, Usage
 from offswitch.model.receipt import Receipt
 from offswitch.model.scope import Scope
 from offswitch.model.state import State
-from offswitch.model.target import Target
+from offswitch.model.target import Target, check_name
 from offswitch.warden.cell import Cell
 
 __all__ = ["Listener", "Table", "Tracked"]
@@ -159,14 +159,7 @@ class Table:
         """Write `cells.json` anew (tmpfs: waits for no disk)."""
         cells = [row.facts() for row in self if row.cell is not None]
         body = json.dumps({"cells": cells}).encode()
-        temporary = f"{self._path}.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            os.fchown(fd, -1, self._gid)
-            os.write(fd, body)
-        finally:
-            os.close(fd)
-        os.replace(temporary, self._path)
+        _write_anew(self._path, body, 0o640, self._gid)
 
     def kept(self) -> list[dict[str, Any]]:
         """Read what an earlier warden of this boot kept; garbage raises `Corrupt`."""
@@ -175,8 +168,10 @@ class Table:
                 cells = json.load(file)["cells"]
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise Corrupt(f"{self._path}: {error}") from None
+        if not isinstance(cells, list):
+            raise Corrupt(f"{self._path} is garbled")
         return [cell for cell in cells if isinstance(cell, dict)]
 
     # --- what `start` needs -------------------------------------------------------
@@ -186,11 +181,15 @@ class Table:
 
     def save_spec(self, name: str, spec: dict[str, Any]) -> None:
         """Keep what `start` needs to bring `name` up again, for its owner's eyes only."""
-        path = self._spec_path(name)
-        fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(spec, file)
-        os.replace(path + ".new", path)
+        body = json.dumps(spec).encode()
+        _write_anew(self._spec_path(name), body, 0o600)
+
+    def forget_spec(self, name: str) -> None:
+        """Remove it: what is kept there is no longer what ran last."""
+        try:
+            os.unlink(self._spec_path(name))
+        except FileNotFoundError:
+            pass
 
     def load_spec(self, name: str) -> dict[str, Any]:
         """Read it again; `NotFound` if the target was never run here."""
@@ -209,5 +208,46 @@ class Table:
 
     def known(self) -> list[str]:
         """Name every target that was ever run here."""
-        names = [name for name in os.listdir(self._place.specs) if name.endswith(".json")]
-        return sorted(name.removesuffix(".json").replace("%2F", "/") for name in names)
+        found = []
+        for name in os.listdir(self._place.specs):
+            if name.endswith(".json"):
+                try:
+                    found.append(check_name(name.removesuffix(".json").replace("%2F", "/")))
+                except Usage:
+                    continue  # not of our making
+        return sorted(found)
+
+    # --- what the configuration declares ------------------------------------------
+
+    def save_declared(self) -> None:
+        """Keep names, labels and plans: a stop by label covers after a reboot, too."""
+        items = [row.declared for row in self if row.declared is not None]
+        _write_anew(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
+
+    def load_declared(self) -> list[Any]:
+        """Read them again; garbage raises `Corrupt`, and none were ever declared is none."""
+        path = f"{self._place.home}/declared.json"
+        try:
+            with open(path, "rb") as file:
+                items = json.load(file)
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise Corrupt(f"{path}: {error}", "start `offswitch up` again") from None
+        if not isinstance(items, list):
+            raise Corrupt(f"{path} is garbled", "start `offswitch up` again")
+        return items
+
+
+def _write_anew(path: str, body: bytes, mode: int, gid: int = -1) -> None:
+    """Put a whole file in the place of an older one; OSError leaves the older one as it is."""
+    temporary = f"{path}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchown(fd, -1, gid)
+        left = memoryview(body)
+        while left:  # a full disk gives a short write first, and an error then
+            left = left[os.write(fd, left) :]
+    finally:
+        os.close(fd)
+    os.replace(temporary, path)

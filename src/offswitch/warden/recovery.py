@@ -1,0 +1,180 @@
+"""What an earlier warden left: declarations, cells, words in the page. Found before anything else.
+
+    declared.json   names, labels and plans, so that a stop by label covers after a reboot, too
+    cells.json      on tmpfs: every target's cell of this boot
+    targets/        what was ever run here
+    cgroup tree     cells that nobody remembers
+
+Which way it fails: a cell without a name may be what any live stop is about, so while one is
+live it is stopped; a word in the page that says more than the latch is an order that was
+lost between its commands and its record, and is given anew; labels that cannot be read count
+as covered by every live stop of a label, so that stop becomes one of everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offswitch.clock import new_nonce
+from offswitch.control.page import RUN
+from offswitch.errors import Busy, Corrupt, OffswitchError, Usage
+from offswitch.model.level import Level
+from offswitch.model.order import Stop
+from offswitch.model.scope import EVERYTHING, Scope
+from offswitch.model.state import Event, State, step
+from offswitch.model.target import Target, check_label, check_name
+from offswitch.warden import cell
+from offswitch.warden.core import Core
+from offswitch.warden.starting import Starter
+from offswitch.warden.stopping import Stopper
+from offswitch.warden.table import Tracked
+
+__all__ = ["Recovery", "declared_target"]
+
+
+def declared_target(item: Any) -> Target:  # noqa: ANN401
+    """Check one declaration and give its target; raises `Usage` for one that is none."""
+    if not isinstance(item, dict) or not isinstance(item.get("labels") or {}, dict):
+        raise Usage("a declared target is an object, and its labels are one, too")
+    name = check_name(str(item.get("name", "")))
+    labels = item.get("labels") or {}
+    pairs = dict(check_label(str(key), str(value)) for key, value in labels.items())
+    return Target(name, pairs, str(item.get("kind") or "process")[:40])
+
+
+class Recovery:
+    """Finds again what runs, and says what must be stopped anew."""
+
+    def __init__(self, core: Core, stopper: Stopper, starter: Starter) -> None:
+        """Work on the parts of this warden."""
+        self._core = core
+        self._stopper = stopper
+        self._starter = starter
+        self._orders: list[Stop] = []
+
+    def find(self) -> None:
+        """Fill the table; nothing is commanded yet."""
+        self._find_declared()
+        self._find_cells()
+        self._find_known()
+        self._find_strays()
+        self._core.table.keep()
+
+    def enforce(self) -> None:
+        """Give the orders that were lost anew, and command whatever is latched (RST-1)."""
+        for stop in self._orders:
+            self._stopper.press([stop])
+        self._orders = []
+        for row in self._core.table:
+            level = self._core.level(row)
+            if level is not None and row.cell is not None and level >= Level.FREEZE:
+                self._stopper.enforce(row, "the warden was started again")
+            self._stopper.resume(row)
+
+    def _order(self, scope: Scope, level: Level, why: str) -> None:
+        now = self._core.clock.wall_us()
+        by = "warden"
+        stop = Stop(self._core.installation, scope, level, by, by, new_nonce(), now, why)
+        self._orders.append(stop)
+        self._core.recording.note("gap", what="order", why=why, scope=scope.text)
+
+    def _note(self, key: str, error: OffswitchError) -> None:
+        self._core.notes[key] = error.message
+        self._core.recording.note("gap", what=key, why=error.message)
+
+    # --- one source after the other -----------------------------------------------
+
+    def _find_declared(self) -> None:
+        core = self._core
+        try:
+            pairs = [(declared_target(item), item) for item in core.table.load_declared()]
+        except OffswitchError as error:
+            self._note("declared", error)
+            for level in {live.stop.level for live in core.latch if live.stop.scope.is_label}:
+                self._order(EVERYTHING, level, "whom a stop by label covers is unknown")
+            return
+        for target, item in pairs:
+            row = Tracked(target)
+            row.declared = item
+            row.state = State.STOPPED if core.level(row) is not None else State.IDLE
+            core.table.put(row)
+
+    def _find_cells(self) -> None:
+        core = self._core
+        try:
+            kept = core.table.kept()
+        except Corrupt as error:
+            self._note("cells", error)
+            return
+        for facts in kept:
+            try:
+                self._find_cell(facts)
+            except (OffswitchError, KeyError, TypeError, ValueError) as error:
+                self._note("cells", Corrupt(f"a cell's record is garbled: {error}"))
+
+    def _find_cell(self, facts: dict[str, Any]) -> None:
+        core = self._core
+        target = declared_target({**facts, "name": facts["target"]})
+        found = cell.find(core.place, facts["facts"])
+        known = core.table.get(target.name)
+        row = known if known is not None else Tracked(target)
+        row.target, row.cell = target, found
+        slot, leader, uid, since = (facts.get(k) for k in ("slot", "leader", "uid", "since_us"))
+        row.slot = slot if isinstance(slot, int) else None
+        row.leader = leader if isinstance(leader, int) else None
+        row.uid = uid if isinstance(uid, int) else None
+        row.since_us = since if isinstance(since, int) else 0
+        row.user, row.sharing = str(facts.get("user") or ""), bool(facts.get("sharing"))
+        row.log = str(facts["log"]) if facts.get("log") else None
+        core.table.put(row)
+        level = core.level(row)
+        row.state = step(State.UNKNOWN, Event.FOUND, level, alive=row.alive)
+        if row.cell is None:
+            return
+        row.readiness = self._starter.arm(row)
+        self._heed_word(row, level)
+        self._starter.follow(row)
+
+    def _heed_word(self, row: Tracked, level: Level | None) -> None:
+        """Set a found target's word, unless it says more than the latch: then stop it anew."""
+        core = self._core
+        word = core.page.word(row.slot) if row.slot is not None else RUN
+        shown = min(word - RUN, Level.POWEROFF)
+        if shown > (level or 0):
+            why = f"the page says {Level(shown).label}: the order was lost with the warden before"
+            self._order(Scope(row.target.name), Level(shown), why)
+        else:
+            self._stopper.set_word(row, level)
+
+    def _find_known(self) -> None:
+        for name in self._core.table.known():
+            if self._core.table.get(name) is None:
+                row = Tracked(Target(name))
+                latched = self._core.level(row) is not None
+                row.state = State.STOPPED if latched else State.EXITED
+                self._core.table.put(row)
+
+    def _find_strays(self) -> None:
+        core = self._core
+        known = {row.cell.name for row in core.table if row.cell is not None}
+        for stray in cell.strays(core.place, known):
+            row = Tracked(Target(f"lost/{stray.name}"), State.RUNNING)
+            row.cell, row.sharing = stray, True
+            row.readiness = {"process": ("ready", "found again without its name")}
+            row.slot = self._a_slot()
+            core.table.put(row)
+            name = row.target.name
+            core.recording.note("gap", what="cell", why="found without a record", target=name)
+            if len(core.latch):
+                level = max(live.stop.level for live in core.latch)
+                why = "a cell without a name, while something is latched"
+                self._order(Scope(name), level, why)
+            else:
+                self._stopper.set_word(row, None)
+            self._starter.follow(row)
+
+    def _a_slot(self) -> int | None:
+        try:
+            return self._core.page.allot()
+        except Busy:
+            return None
