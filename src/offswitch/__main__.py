@@ -11,6 +11,12 @@ import sys
 
 __all__ = ["main"]
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Run one command and return its exit code."""
@@ -19,19 +25,27 @@ def main() -> int:
     if verb == "stop":
         from offswitch.cli.stop import main as stop  # noqa: PLC0415 - only what is asked for
 
-        return stop(words[1:])
+        return _ended(stop, words[1:])
     if verb == "status":
-        from offswitch.cli.status import main as status  # noqa: PLC0415
+        from offswitch.cli.status import main as status  # noqa: PLC0415 - likewise
 
-        return status(words[1:])
+        return _ended(status, words[1:])
     if verb == "reset":
-        from offswitch.cli.reset import main as reset  # noqa: PLC0415
+        from offswitch.cli.reset import main as reset  # noqa: PLC0415 - likewise
 
-        return reset(words[1:])
-    from importlib import import_module  # noqa: PLC0415
+        return _ended(reset, words[1:])
+    from importlib import import_module  # noqa: PLC0415 - likewise
 
     code: int = import_module("offswitch.cli.app").main()
     return code
+
+
+def _ended(verb: Callable[[list[str]], int], words: list[str]) -> int:
+    """Give a verb's exit code, also where a person pressed Ctrl-C."""
+    try:
+        return verb(words)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -144,10 +144,9 @@ def test_SR_7_each_installation_within_reach_is_named(
     installation.run(*SLEEP, target="there")
     done = two_households(fresh, installation, "status", "--json")
     where = {row["target"]: row["installation"] for row in answer(done)["targets"]}
-    assert where["here"] == fresh.run_folder
-    assert where["there"] == installation.run_folder
+    assert (where["here"], where["there"]) == ("/run/offswitch", "/run/user/4242/offswitch")
     text = two_households(fresh, installation, "status").stdout
-    assert f"[{fresh.run_folder}]" in text
+    assert "[/run/offswitch]" in text
     assert two_households(fresh, installation, "status", "here").returncode == 0
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _ACCEPT_NS = 20_000_000
 _ANSWER_NS = 3_000_000_000
 _EMPTY_NS = 1_000_000_000
+_PING_NS = 1_000_000_000
 _GLANCE_MS = 2.0
 _BY_KEEPER = frozenset({"freeze", "kill", "poweroff"})
 _BY_HAND = frozenset({"kill", "poweroff"})
@@ -55,7 +56,7 @@ class Pressed:
     def final(self) -> dict[str, Any] | None:
         """The warden's last word; None: there is none."""
         for answer in self.warden.answers:
-            if "targets" in answer:
+            if isinstance(answer.get("targets"), list):
                 return answer
         return None
 
@@ -63,8 +64,9 @@ class Pressed:
     def error(self) -> dict[str, Any] | None:
         """What the warden refused; None: nothing."""
         for answer in self.warden.answers:
-            if isinstance(answer.get("error"), dict):
-                return answer
+            error = answer.get("error")
+            if isinstance(error, dict):
+                return error
         return None
 
     @property
@@ -85,32 +87,38 @@ class Pressed:
         return self.accepted or self.kept is not None or any(c.commanded_ns for c in self.cells)
 
     @property
+    def deserted(self) -> bool:
+        """Whether nobody is there at all, and nothing lives in a cell."""
+        gone = all(cell.effect_ns is not None for cell in self.cells)
+        return self._alone and self.tried and gone
+
+    @property
     def settled(self) -> bool:
         """Whether nothing more is to be learnt here."""
         if self.final is not None or self.error is not None:
             return True
         late = time.monotonic_ns() > self.began_ns + _EMPTY_NS
         empty = all(cell.effect_ns is not None or cell.path is None for cell in self.cells)
+        if not self.tried:
+            return False
         if not self.warden.ended:
             # It hangs: where all that it would vouch for was seen empty, it gets no more time.
-            return late and empty and self.tried and not self.accepted
-        if self.keeper is not None and not (self.tried and self._keeper_done()):
-            return False
-        return late or empty
+            return late and empty and not self.accepted
+        heard = self.keeper is None or self.keeper.ended or bool(self.keeper.answers)
+        return heard and (late or empty)
 
-    def _keeper_done(self) -> bool:
-        return self.keeper is None or self.keeper.ended or bool(self.keeper.answers)
+    @property
+    def _alone(self) -> bool:
+        return self.warden.ended and (self.keeper is None or self.keeper.ended)
 
     def step(self, level: str, scopes: list[str]) -> None:
         """Do what is due now: our own hands, a look, the spool taken back."""
         if self.final is not None or self.error is not None:
             return
-        silent = not self.accepted and not self.warden.answers
-        if level not in _BY_KEEPER or not silent:
+        if self.warden.answers and not self.warden.ended:
             return
         now = time.monotonic_ns()
-        alone = self.warden.ended and (self.keeper is None or self.keeper.ended)
-        if not self.tried and (alone or now >= self.began_ns + _ACCEPT_NS):
+        if not self.tried and (self._alone or now >= self.began_ns + _ACCEPT_NS):
             self.tried = True
             self._find(scopes)
             if level in _BY_HAND and self.kept is None:
@@ -151,8 +159,8 @@ def press(places: list[Place], message: dict[str, Any], *, patient: bool) -> lis
             each.step(level, scopes)
         open_ = [each for each in presses if not each.settled]
         now = time.monotonic_ns()
-        if patient and any(each.accepted for each in open_):
-            deadline = max(deadline, now + _ANSWER_NS)
+        if patient:
+            deadline = max([deadline, *(_patience_with(each, now) for each in open_)])
         if not open_ or now >= deadline:
             break
         roads = [road for each in open_ for road in (each.warden, each.keeper) if road is not None]
@@ -162,9 +170,18 @@ def press(places: list[Place], message: dict[str, Any], *, patient: bool) -> lis
     return presses
 
 
+def _patience_with(each: Pressed, now: int) -> int:
+    """How long to wait for a warden that has accepted and shows that it lives."""
+    if not each.accepted:
+        return 0
+    if now > each.warden.heard_ns + _PING_NS:
+        each.warden.ping()
+    return each.warden.heard_ns + _ANSWER_NS
+
+
 def _patience_ms(open_: list[Pressed], now: int, deadline: int) -> float:
     """How long nothing of ours is due."""
-    due = [deadline]
+    due = [deadline, now + _PING_NS]
     for each in open_:
         if each.tried and each.cells:
             return _GLANCE_MS

@@ -18,8 +18,9 @@ import time
 from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
 from offswitch.cli.roads import ask_all
-from offswitch.cli.status import Said, ask
-from offswitch.cli.words import covers, read_scope, read_words, say_error
+from offswitch.cli.standing import PATIENCE_S, Said, ask
+from offswitch.cli.voice import say, say_error, talk
+from offswitch.cli.words import covers, read_scope, read_words
 from offswitch.control.place import within_reach
 from offswitch.errors import (
     Ambiguous,
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
     from offswitch.control.place import Place
 
-_LOOK_S = 1.5
-_PATIENCE_S = 20.0
+_ANSWER_S = 20.0
 _LONGEST_PROOF = 64 << 10
 _DIGEST = 64
 _FLAGS = ("--json", "--secret")
@@ -73,7 +73,7 @@ def main(words: list[str]) -> int:
 def _main(words: list[str]) -> int:
     names, given = read_words("reset", words, _FLAGS, _OPTIONS)
     if "--help" in given:
-        sys.stdout.write(_HELP)
+        say(_HELP)
         return 0
     if len(names) != 1:
         wrong = "a reset names its scope" if not names else "a reset takes one scope at a time"
@@ -93,11 +93,12 @@ def _main(words: list[str]) -> int:
     if "--secret" in given:
         message["secret"] = _secret()
     answer = _ask(place, message)
+    code = answer.pop("exit", 0)
     if "--json" in given:
-        sys.stdout.write(dumps(answer) + "\n")
+        say(dumps(answer) + "\n")
     else:
-        sys.stdout.write(_text(answer, scope))
-    return int(answer.get("exit", 0))
+        say(_text(answer, scope))
+    return code if isinstance(code, int) else 1
 
 
 # --- what is brought --------------------------------------------------------------
@@ -105,13 +106,16 @@ def _main(words: list[str]) -> int:
 
 def _reason(given: dict[str, list[str]]) -> str:
     reason = (given.get("--reason") or [""])[-1].strip()
-    if not reason and "--reason" not in given and "--json" not in given and sys.stdin.isatty():
-        sys.stderr.write("Why is it safe now? (the reset starts nothing) ")
-        sys.stderr.flush()
+    if not reason and "--reason" not in given and "--json" not in given and _at_a_terminal():
+        talk("Why is it safe now? (the reset starts nothing) ")
         reason = sys.stdin.readline().strip()
     if not reason:
         raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
     return reason
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _digest(text: str) -> str:
@@ -169,8 +173,8 @@ def _secret() -> str:
 def _where(scope: str) -> Place:
     """Find the one installation in which `scope` is latched; start a warden if none is there."""
     places = within_reach()
-    said = ask(places, None, _LOOK_S)
-    there = [one for one in said if one.answer is not None]
+    said = ask(places, None, PATIENCE_S)
+    there = [one for one in said if one.answers]
     if not there:
         return _only(said)
     within = [one for one in there if any(_within(scope, stop) for stop in one.latched)]
@@ -217,7 +221,7 @@ def _touches(scope: str, stop: dict[str, Any]) -> bool:
 
 
 def _ask(place: Place, message: dict[str, Any]) -> dict[str, Any]:
-    [road] = ask_all([place.warden_socket], message, _PATIENCE_S)
+    [road] = ask_all([place.warden_socket], message, _ANSWER_S)
     if not road.answers:
         if road.why in {"absent", "barred"}:
             raise Unreachable(f"no warden answers at {place.run}", "offswitch status")

@@ -29,27 +29,35 @@ if TYPE_CHECKING:
 _MAX_FRAME = 1 << 20
 _HEAD = 4
 _KNOCK_AGAIN_MS = 5
+_MOST_ANSWERS = 16
 _CLOEXEC = 0o2000000
 _NONBLOCK = 0o4000
+
+
+def framed(message: dict[str, Any]) -> bytes:
+    """Give the frame of a message, as `control.frames` does (which imports much more)."""
+    body = dumps(message).encode()
+    return len(body).to_bytes(_HEAD, "big") + body
 
 
 class Road:
     """One connection under way, from the first knock to the last answer. Never blocks."""
 
-    __slots__ = ("_in", "_out", "_sock", "answers", "ended", "path", "why")
+    __slots__ = ("_in", "_out", "_sock", "answers", "ended", "heard_ns", "path", "why")
 
     def __init__(self, path: str, message: dict[str, Any]) -> None:
         """Knock at `path`, and send `message` as soon as somebody takes it."""
-        body = dumps(message).encode()
         self.path = path
         self.answers: list[dict[str, Any]] = []
         """What came so far."""
+        self.heard_ns = time.monotonic_ns()
+        """When something came last, CLOCK_MONOTONIC."""
         self.ended = False
         """Whether nothing more can come."""
         self.why = ""
         """Why it ended: `absent`, `barred` (not for us), `broken`; empty where it simply ended."""
         self._in = bytearray()
-        self._out = len(body).to_bytes(_HEAD, "big") + body
+        self._out = framed(message)
         self._sock: Any = None
         self.go()
 
@@ -70,7 +78,11 @@ class Road:
 
     def _connect(self) -> bool:
         kind = socket.SOCK_STREAM | _NONBLOCK | _CLOEXEC
-        sock = socket.socket(socket.AF_UNIX, kind)
+        try:
+            sock = socket.socket(socket.AF_UNIX, kind)
+        except OSError:
+            self._end("broken")  # no descriptor is left for us
+            return False
         try:
             sock.connect(self.path)
         except BlockingIOError:
@@ -115,10 +127,17 @@ class Road:
             answer = loads(body)
         except ValueError:
             answer = None
-        if isinstance(answer, dict):
-            self.answers.append(answer)
-        else:
+        self.heard_ns = time.monotonic_ns()
+        if not isinstance(answer, dict) or len(self.answers) >= _MOST_ANSWERS:
             self._end("broken")
+        elif "pong" not in answer:
+            self.answers.append(answer)
+
+    def ping(self) -> None:
+        """Ask whether anybody is still there; the answer moves `heard_ns`."""
+        if not self._out and self._sock is not None:
+            self._out = framed({"op": "ping"})
+            self.go()
 
     def _end(self, why: str) -> None:
         self.ended = True

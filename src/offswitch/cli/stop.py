@@ -10,14 +10,15 @@ or neither. Without a scope it changes nothing and prints commands that are read
 from __future__ import annotations
 
 import os
-import sys
 import time
 
-from offswitch.cli import stop_report
 from offswitch.cli.pressing import press
 from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
-from offswitch.cli.words import nearest_word, read_scope, read_words, say_error
+from offswitch.cli.stop_report import report, state_words
+from offswitch.cli.stop_result import exit_code, merged
+from offswitch.cli.voice import say, say_error, talk
+from offswitch.cli.words import covers, nearest_word, read_scope, read_words
 from offswitch.control.place import within_reach
 from offswitch.errors import OffswitchError, Usage
 
@@ -25,12 +26,16 @@ __all__ = ["main"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from offswitch.control.place import Place
 
 _FLAGS = ("--all", "--wait", "--json")
 _OPTIONS = ("--level", "--reason")
 _LEVELS = ["restrict", "drain", "freeze", "kill", "poweroff"]
 _MOST_SCOPES = 256
+_LONGEST_REASON = 2000
+_LOOK_S = 1.5
 _NAMED_FIRST_S = 0.3
 _HELP = """\
 Usage: offswitch stop SCOPE… | --all [--level L] [--reason TEXT] [--wait] [--json]
@@ -61,7 +66,7 @@ def main(words: list[str]) -> int:
 def _main(words: list[str]) -> int:
     names, given = read_words("stop", words, _FLAGS, _OPTIONS)
     if "--help" in given:
-        sys.stdout.write(_HELP)
+        say(_HELP)
         return 0
     scopes = _scopes(names, given)
     level = (given.get("--level") or ["kill"])[-1]
@@ -75,7 +80,7 @@ def _main(words: list[str]) -> int:
         "op": "stop",
         "scopes": scopes,
         "level": level,
-        "reason": (given.get("--reason") or [""])[-1],
+        "reason": (given.get("--reason") or [""])[-1][:_LONGEST_REASON],
         "nonce": os.urandom(16).hex(),
         "time_us": time.time_ns() // 1000,
         "channel": "cli",
@@ -85,12 +90,12 @@ def _main(words: list[str]) -> int:
     if level == "poweroff":
         _name_the_others(places, scopes)
     pressed = press(places, message, patient="--wait" in given and level == "drain")
-    answer = stop_report.merged(pressed, scopes, level)
+    answer = merged(pressed, scopes, level)
     if "--json" in given:
-        sys.stdout.write(dumps(answer) + "\n")
+        say(dumps(answer) + "\n")
     else:
-        sys.stdout.write(stop_report.text(answer))
-    return int(answer["exit"])
+        say(report(answer))
+    return exit_code(answer)
 
 
 def _scopes(names: list[str], given: dict[str, list[str]]) -> list[str]:
@@ -104,40 +109,52 @@ def _scopes(names: list[str], given: dict[str, list[str]]) -> list[str]:
 
 def _ready_commands(*, as_json: bool) -> int:
     """Say what could be stopped, the abnormal first; change nothing."""
-    from offswitch.cli.status import rows_within_reach  # noqa: PLC0415 - only without a scope
+    from offswitch.cli.status_report import rank  # noqa: PLC0415 - only without a scope
 
-    rows = rows_within_reach()
+    rows, _silent = _rows(within_reach(), _LOOK_S)
+    rows.sort(key=rank)
     commands = []
     for row in rows:
-        command = f"offswitch stop {printable(row.get('target', ''))}"
-        commands.append((command, stop_report.state_words(row)))
+        command = f"offswitch stop {printable(row['target'])}"
+        commands.append((command, state_words(row)))
     everything = "offswitch stop --all"
     if as_json:
         hint = "; ".join([*(command for command, _state in commands), everything])
         return say_error(Usage("nothing was stopped: say what to stop", hint), as_json=True)
-    sys.stderr.write("offswitch: nothing was stopped: say what to stop. Ready to use:\n")
-    sys.stderr.flush()
+    talk("offswitch: nothing was stopped: say what to stop. Ready to use:\n")
     width = max((len(command) for command, _state in commands), default=0)
     for command, state in commands:
-        sys.stdout.write(f"  {command:<{width}}   {state}\n")
-    sys.stdout.write(f"  {everything}\n")
+        say(f"  {command:<{width}}   {state}\n")
+    say(f"  {everything}\n")
     return Usage.exit_code
 
 
 def _name_the_others(places: list[Place], scopes: list[str]) -> None:
     """Before a poweroff: name every other target on the machine. Waits 0.3 s, asks nothing."""
-    from offswitch.cli.status import rows_of  # noqa: PLC0415 - only for this level
-    from offswitch.cli.words import covers  # noqa: PLC0415
-
-    rows, silent = rows_of(places, _NAMED_FIRST_S)
+    rows, silent = _rows(places, _NAMED_FIRST_S)
     others = [
         printable(row["target"])
         for row in rows
-        if row.get("pids")
-        and not any(covers(scope, str(row["target"]), row.get("labels") or {}) for scope in scopes)
+        if row["pids"] and not any(covers(s, row["target"], row["labels"]) for s in scopes)
     ]
     said = ", ".join(others) if others else "no other target"
-    sys.stderr.write(f"offswitch: poweroff also ends, on this machine: {said}\n")
+    talk(f"offswitch: poweroff also ends, on this machine: {said}\n")
     for where in silent:
-        sys.stderr.write(f"offswitch: and whatever runs in {printable(where)}: no answer there\n")
-    sys.stderr.flush()
+        talk(f"offswitch: and whatever runs in {printable(where)}: no answer there\n")
+
+
+def _rows(places: list[Place], patience_s: float) -> tuple[list[dict[str, Any]], list[str]]:
+    """List the targets of `places`, and the run folders where nobody answers in time."""
+    from offswitch.cli.standing import ask, rows_of_silence  # noqa: PLC0415 - not for a stop
+
+    rows: list[dict[str, Any]] = []
+    silent = []
+    for said in ask(places, None, patience_s):
+        if said.answers:
+            rows += said.targets
+            continue
+        unknown = rows_of_silence(said, "/")
+        rows += unknown
+        if unknown or not said.absent:
+            silent.append(said.place.run)
+    return rows, silent

@@ -1,4 +1,4 @@
-"""The words of a fast verb: its options, its scopes, its errors. No framework, no `re`.
+"""The words of a fast verb: its options and its scopes. No framework, no `re`.
 
 Scopes are read here as `model.scope` reads them (a test compares the two), since the same
 text becomes the name of a file in the spool and picks the cells that we may kill ourselves.
@@ -6,17 +6,10 @@ text becomes the name of a file in the spool and picks the cells that we may kil
 
 from __future__ import annotations
 
-import sys
-
 from offswitch.cli.printable import printable
-from offswitch.cli.quick_json import dumps
 from offswitch.errors import Usage
 
-__all__ = ["covers", "nearest_word", "read_scope", "read_words", "say_error"]
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from offswitch.errors import OffswitchError
+__all__ = ["covers", "nearest_word", "read_scope", "read_words"]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NAME = frozenset(_LETTERS + _LETTERS.upper() + "0123456789._:@-")
@@ -118,13 +111,3 @@ def covers(scope: str, name: str, labels: dict[str, str]) -> bool:
         key, _, value = scope.partition("=")
         return labels.get(key) == value
     return scope in {"/", name} or name.startswith(scope + "/")
-
-
-def say_error(error: OffswitchError, *, as_json: bool) -> int:
-    """Print an error where it belongs and return its exit code."""
-    if as_json:
-        sys.stdout.write(dumps({"error": error.as_dict()}) + "\n")
-    else:
-        hint = f"\n  next: {printable(error.hint, 2000)}" if error.hint else ""
-        sys.stderr.write(f"offswitch: {printable(error.message, 2000)}{hint}\n")
-    return error.exit_code

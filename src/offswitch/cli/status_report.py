@@ -1,0 +1,134 @@
+"""How things stand, in words for people: one sentence, then a line a target."""
+
+from __future__ import annotations
+
+from offswitch.cli.printable import printable
+from offswitch.cli.stop_report import state_words, wrapped
+
+__all__ = ["rank", "report"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SHOWN = 8
+_LISTED = 5
+_WIDEST = 40
+_CALM = frozenset({"running", "idle", "exited"})
+_UNKNOWN = frozenset({"unknown", "unreachable"})
+_UNSEEN = frozenset({"restrict", "drain"})
+"""Levels that only programs obey, so that nobody can confirm them."""
+
+
+def rank(row: dict[str, Any]) -> tuple[int, str, str]:
+    """Put the unknown and the unconfirmed first, then what is abnormal, then the rest."""
+    order = 2
+    if row["state"] in _UNKNOWN or _unconfirmed(row):
+        order = 0
+    elif _abnormal(row):
+        order = 1
+    return order, row["target"], row["installation"]
+
+
+def _unconfirmed(row: dict[str, Any]) -> bool:
+    return row["latched"] and not row["confirmed"] and row["level"] not in _UNSEEN
+
+
+def _abnormal(row: dict[str, Any]) -> bool:
+    stale = any(signal.get("stale") for signal in row["signals"].values())
+    return row["state"] not in _CALM or row["latched"] or row["blind"] or stale
+
+
+def report(answer: dict[str, Any], scope: str | None) -> str:
+    """Give the lines."""
+    rows = answer["targets"]
+    lines = [_sentence(answer, scope)]
+    loud = [row for row in rows if _abnormal(row)]
+    calm = [row for row in rows if not _abnormal(row)]
+    shown = loud + (calm if len(calm) <= _SHOWN else [])
+    several = len(answer["installations"]) > 1
+    width = min(max((len(printable(row["target"])) for row in shown), default=0), _WIDEST)
+    lines += [_line(row, width, several=several) for row in shown]
+    if len(shown) < len(rows):
+        lines.append(f"  {len(calm)} more: {_folded(calm)}   (each: offswitch status --json)")
+    lines += _stops(answer["latched"], several=several)
+    for note in dict.fromkeys(answer["notes"]):
+        lines += wrapped(f"note: {printable(note, 2000)}", "  ", "    ")
+    lines += _untracked(answer["untracked"])
+    return "\n".join(lines) + "\n"
+
+
+def _sentence(answer: dict[str, Any], scope: str | None) -> str:
+    rows, stops = answer["targets"], answer["latched"]
+    where = "" if scope in {None, "/"} else f" in {printable(scope)}"
+    unknown = sum(1 for row in rows if row["state"] in _UNKNOWN)
+    silent = [one for one in answer["installations"] if one["state"] != "answers"]
+    if unknown or silent:
+        runs = ", ".join(printable(one["installation"]) for one in silent)
+        said = f"UNKNOWN: nobody vouches for {_count(unknown, 'target')}"
+        return said + (f"; no answer from {runs}." if runs else ".")
+    alive = sum(1 for row in rows if row["pids"])
+    latched = [row for row in rows if row["latched"]]
+    if not latched and not stops:
+        if not alive:
+            return f"Nothing runs under the switch{where}, and nothing is latched."
+        return f"{_count(alive, 'target')} running under the switch{where}, nothing latched."
+    said = f"LATCHED: {_count(len(stops), 'stop')}, {_count(len(latched), 'target')} held"
+    said += f"; {alive} with living processes" if alive else "; nothing lives"
+    unconfirmed = sum(1 for row in latched if _unconfirmed(row))
+    return said + (f"; {unconfirmed} NOT CONFIRMED." if unconfirmed else ".")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
+    words = [state_words(row)]
+    if row["pids"]:
+        words.append(f"{row['pids']} process" + ("" if row["pids"] == 1 else "es"))
+    stale = sorted(kind for kind, one in row["signals"].items() if one.get("stale"))
+    if stale:
+        words.append("stale: " + printable(", ".join(stale), 60))
+    missing = sorted(k for k, v in row["readiness"].items() if v in {"absent", "unproven"})
+    if row["pids"] and missing:
+        words.append("without " + printable(", ".join(missing), 60))
+    if row.get("sharing"):
+        words.append("shares a user")
+    where = f"  [{printable(row['installation'])}]" if several else ""
+    mark = "!" if _abnormal(row) else " "
+    return f"{mark} {printable(row['target']):<{width}}  {', '.join(words)}{where}"
+
+
+def _folded(calm: list[dict[str, Any]]) -> str:
+    counts: dict[str, int] = {}
+    for row in calm:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    return ", ".join(f"{number} {printable(state)}" for state, number in sorted(counts.items()))
+
+
+def _stops(latched: list[dict[str, Any]], *, several: bool) -> list[str]:
+    lines = []
+    for stop in sorted(latched, key=lambda one: (one["scope"], one["installation"])):
+        scope = printable(stop["scope"])
+        said = f"stop {scope} ({printable(stop['level'])}) by {printable(stop['by'])}"
+        if stop["count"] > 1:
+            said += f", pressed {stop['count']} times"
+        if stop.get("durable") is False:
+            said += ", not yet durable"
+        if stop["reason"]:
+            said += f": {printable(stop['reason'], 200)}"
+        where = f"  [{printable(stop['installation'])}]" if several else ""
+        lines += wrapped(said + where, "  ", "    ")
+        lines.append(f"    reset (starts nothing): offswitch reset {scope} --reason TEXT")
+    return lines
+
+
+def _untracked(processes: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"  not under the switch: {printable(each.get('name'))} (pid {printable(each.get('pid'))})"
+        for each in processes[:_LISTED]
+    ]
+    if len(processes) > _LISTED:
+        lines.append(f"  and {len(processes) - _LISTED} more that are not under the switch")
+    return lines
