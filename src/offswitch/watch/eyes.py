@@ -63,14 +63,21 @@ class EyeLink:
         fd = theirs.fileno()
         command = [sys.executable, "-I", "-m", "offswitch.watch.eye"]
         command += ["--link", str(fd), "--needs", self._needs]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True
-        )
-        theirs.close()
+        self._started_us = self._clock.mono_us()
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True
+            )
+        except OSError:
+            # No process is left to us just now: later, then.
+            ours.close()
+            self.lose()
+            return
+        finally:
+            theirs.close()
         ours.setblocking(False)
         self._sock = ours
         self._decoder = frames.Decoder()
-        self._started_us = self._clock.mono_us()
         self._send({"cells": self._cells})
         for section, evidence in self._open.values():
             self._send_open(section, evidence)

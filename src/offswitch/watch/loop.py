@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from offswitch.clock import Clock
@@ -23,22 +22,20 @@ from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.control.place import Place
-from offswitch.decide.arbiter import FRESH, Known, Standing, decide
-from offswitch.decide.rules import Act, Rule
-from offswitch.decide.votes import Channel, OnFailed, Vote
+from offswitch.decide.rules import Act
+from offswitch.decide.votes import Channel
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.entry import EntryKind
-from offswitch.model.level import parse_level
 from offswitch.model.reading import series as spell
-from offswitch.model.scope import parse_scope
 from offswitch.model.target import Target
+from offswitch.watch.bench import Bench, rule_of
 from offswitch.watch.channels import Judge, Source, shown_signals
 from offswitch.watch.eyes import EyeLink
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.warden_link import WardenLink
 
-__all__ = ["Watch", "rule_of"]
+__all__ = ["Watch"]
 
 _CELLS_US = 250_000
 _REPORT_US = 500_000
@@ -54,33 +51,6 @@ _CELLS_EYE = "cells"
 Message = dict[str, Any]
 
 
-def rule_of(declared: DeclaredRule) -> Rule:
-    """Make the rule that a table of the configuration declares."""
-    return Rule(
-        name=declared.name,
-        target=declared.target,
-        scope=parse_scope(declared.scope),
-        level=parse_level(declared.stop.level),
-        act=Act(declared.act),
-        vote=Vote(declared.vote),
-        on_failed=OnFailed(declared.on_failed),
-        decider=declared.decider.value,
-        harm=declared.harm,
-        time_to_harm_us=declared.time_to_harm,
-        false_stop_cost=declared.false_stop_cost,
-    )
-
-
-@dataclass(slots=True)
-class _Bench:
-    """A rule with its channels and what it decided last."""
-
-    rule: Rule
-    judges: list[Judge]
-    standing: Standing = FRESH
-    latched: bool = False
-
-
 class Watch:
     """Everything of one watch process."""
 
@@ -94,8 +64,8 @@ class Watch:
         self._eyes: dict[str, EyeLink] = {}
         self._sources: dict[tuple[str, str], Source] = {}
         self._eye_of: dict[tuple[str, str], str] = {}
-        self._by_series: dict[tuple[str, str, str], list[tuple[_Bench, Judge]]] = {}
-        self._benches: list[_Bench] = []
+        self._by_series: dict[tuple[str, str, str], list[tuple[Bench, Judge]]] = {}
+        self._benches: list[Bench] = []
         self._cells: dict[str, Message] = {}
         self._targets: dict[str, Target] = {}
         self._warden_pid = 0
@@ -132,13 +102,18 @@ class Watch:
         eye.open(section.model_dump(mode="json"), evidence)
         return source
 
-    def _evidence(self, name: str) -> str:
+    def _evidence(self, name: str) -> str | None:
         folder = f"{self._place.home}/evidence"
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            what = f"no before-images of {name} are kept: {folder}: {error.strerror}"
+            self._scribe.add(EntryKind.NOTE, {"what": what})
+            return None
         return f"{folder}/{name}.jsonl"
 
     def _add_rule(self, declared: DeclaredRule) -> None:
-        bench = _Bench(rule_of(declared), [])
+        judges = []
         for section in declared.detectors:
             name = parse_series(section.series)
             make = self._loaded.kinds.implicit.get(name.sensor)
@@ -147,11 +122,12 @@ class Watch:
             else:
                 source = next(one for key, one in self._sources.items() if key[0] == name.sensor)
             detector = self._loaded.kinds.detectors[section.kind].cls(section)
-            judge = Judge(section, detector, source)
-            bench.judges.append(judge)
-            key = (*source.key, section.series)
-            self._by_series.setdefault(key, []).append((bench, judge))
+            judges.append(Judge(section, detector, source))
+        bench = Bench(rule_of(declared), judges)
         self._benches.append(bench)
+        for judge in judges:
+            key = (*judge.source.key, judge.section.series)
+            self._by_series.setdefault(key, []).append((bench, judge))
 
     # --- the loop -----------------------------------------------------------------
 
@@ -166,7 +142,7 @@ class Watch:
                 self._wait()
                 for eye in list(self._eyes.values()):
                     for message in eye.messages():
-                        self._hear(eye, message)
+                        self._hear_from(eye, message)
                 now_us = self._clock.mono_us()
                 if now_us - self._tick_us >= self._tick:
                     self._tick_us = now_us
@@ -201,20 +177,25 @@ class Watch:
         """Talk with the warden; and only after that record what was decided."""
         for press in self._warden.pump():
             if press.answer.get("confirmed") is not True:
-                self._scribe.add(
-                    EntryKind.NOTE,
-                    {
-                        "what": "a rule's stop is not confirmed",
-                        "rule": press.decision.by,
-                        "order": press.order,
-                    },
-                )
+                why = str(press.answer.get("error", "the warden ended before it was"))
+                what = "a rule's stop is not confirmed"
+                entry = {"what": what, "rule": press.decision.by, "order": press.order, "why": why}
+                self._scribe.add(EntryKind.NOTE, entry)
         for decision, nonce in self._pending:
             self._record(decision, nonce)
         self._pending.clear()
         self._scribe.pump()
 
     # --- readings -----------------------------------------------------------------
+
+    def _hear_from(self, eye: EyeLink, message: Message) -> None:
+        """Take in a message; an eye that speaks nonsense is replaced, and nothing is believed."""
+        try:
+            self._hear(eye, message)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            eye.lose()
+            what = f"eye {eye.name} spoke nonsense and is replaced: {error!r}"
+            self._scribe.add(EntryKind.NOTE, {"what": what})
 
     def _hear(self, eye: EyeLink, message: Message) -> None:
         """Take in what an eye saw; stop at once what must be stopped."""
@@ -231,7 +212,7 @@ class Watch:
             absent=bool(message.get("absent")),
             note=str(message.get("note", ""))[:1000],
         )
-        touched: dict[int, _Bench] = {}
+        touched: dict[int, Bench] = {}
         for sample in message["samples"]:
             what, value, labels, detail = sample
             number = float("nan") if value is None else float(value)
@@ -246,40 +227,21 @@ class Watch:
         if source.state is not before or source.note != note:
             self._tell(source, before)
 
-    def _of(self, source: Source) -> list[_Bench]:
+    def _of(self, source: Source) -> list[Bench]:
         return [
             bench for bench in self._benches if any(one.source is source for one in bench.judges)
         ]
 
-    def _decide(self, bench: _Bench, mono_us: int, wall_us: int) -> None:
-        rule = bench.rule
-        channels = [judge.state(mono_us, wall_us) for judge in bench.judges]
-        decision, bench.standing = decide(
-            rule,
-            channels,
-            self._known(rule),
-            bench.standing,
-            mono_us=mono_us,
-            wall_us=wall_us,
-        )
+    def _decide(self, bench: Bench, mono_us: int, wall_us: int) -> None:
+        targets = self._targets.values()
+        covered = bench.covered(targets)
+        decision = bench.decide(bench.known(self._cells, targets), covered, mono_us, wall_us)
         if decision is None:
             return
         nonce = ""
         if decision.choice is Choice.STOP:
             nonce = str(self._warden.stop(decision).message["nonce"])
-            bench.latched = True
         self._pending.append((decision, nonce))
-
-    def _known(self, rule: Rule) -> Known:
-        running = unlatched = 0
-        for name, cell in self._cells.items():
-            if cell["state"] not in _RUNNING or not rule.scope.covers(self._targets[name]):
-                continue
-            running += 1
-            level = cell.get("level")
-            if level is None or parse_level(level) < rule.level:
-                unlatched += 1
-        return Known(running, unlatched)
 
     def _record(self, decision: Decision, nonce: str) -> None:
         for finding in decision.findings:
@@ -372,6 +334,7 @@ class Watch:
                 for make in self._loaded.kinds.implicit.values():
                     key = self._add_source(make(name)).key
                     self._eyes[self._eye_of[key]].revive()
+        self._forget_gone()
         facts = {name: _facts(row) for name, row in self._cells.items()}
         for eye in self._eyes.values():
             eye.tell_cells(facts)
@@ -380,20 +343,20 @@ class Watch:
             self._warden_pid = -1
             self._warden.ask({"op": "ping"}, self._take_ping)
 
+    def _forget_gone(self) -> None:
+        """Let go of what every target has anyway, where the warden knows the target no more."""
+        used = {judge.source.key for bench in self._benches for judge in bench.judges}
+        for key in list(self._sources):
+            gone = key[1] not in self._cells and key not in used
+            if gone and key[0] in self._loaded.kinds.implicit:
+                self._eyes[self._eye_of.pop(key)].close_sensor(*key)
+                del self._sources[key]
+
     def _rearm(self) -> None:
         """Where a person has reset what a rule stopped, the rule judges anew."""
+        latched = {name for name, cell in self._cells.items() if cell.get("level") is not None}
         for bench in self._benches:
-            levels = [
-                cell.get("level")
-                for name, cell in self._cells.items()
-                if bench.rule.scope.covers(self._targets[name])
-            ]
-            latched = any(level is not None for level in levels)
-            if bench.latched and not latched:
-                for judge in bench.judges:
-                    judge.rearm()
-                bench.standing = FRESH
-            bench.latched = latched
+            bench.hear_of_latches(bench.covered(self._targets.values()), latched)
 
     def _take_ping(self, answer: Message) -> None:
         if not answer.get("pong"):
@@ -408,17 +371,26 @@ class Watch:
         for bench in self._benches:
             if bench.rule.act is not Act.AUTO:
                 continue
-            covered = {
-                name for name, target in self._targets.items() if bench.rule.scope.covers(target)
-            }
+            covered = bench.covered(self._targets.values())
             auto |= covered or {bench.rule.target}
-            if bench.standing.blind:
+            if bench.blind:
                 blind |= covered or {bench.rule.target}
         message = {
             "op": "report",
             "signals": shown_signals(list(self._sources.values()), now_us),
             "auto": sorted(auto),
             "blind": sorted(blind),
+            "alarms": [
+                {
+                    "rule": bench.rule.name,
+                    "scope": bench.rule.scope.text,
+                    "act": bench.rule.act.value,
+                    "harm": bench.rule.harm,
+                    "since_us": bench.since_us,
+                }
+                for bench in self._benches
+                if bench.tripped
+            ],
             "untracked": [],
         }
         self._warden.ask(message, lambda _answer: None)
