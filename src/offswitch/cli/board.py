@@ -26,8 +26,8 @@ from rich.text import Text
 from offswitch.cli.gather import Answer, ask_all, rows_of
 from offswitch.cli.keys import Keys
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
-from offswitch.cli.printable import printable
 from offswitch.errors import Usage
+from offswitch.printable import printable
 
 __all__ = ["Board", "command"]
 

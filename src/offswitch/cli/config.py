@@ -16,12 +16,12 @@ from typing import Annotated, Any
 
 import typer
 
-from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
 from offswitch.config.load import Loaded, installed_kinds, load, schema
 from offswitch.control.place import chosen
 from offswitch.decide.secret import is_secret_set, set_secret
 from offswitch.errors import Refused, Usage
+from offswitch.printable import printable
 
 __all__ = ["app", "configuration"]
 

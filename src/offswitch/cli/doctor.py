@@ -16,11 +16,11 @@ from rich.text import Text
 
 from offswitch.cli.begin import ensure_warden
 from offswitch.cli.checks import CHECKS, Check, Facts
-from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
 from offswitch.control.client import call
 from offswitch.control.place import Place, chosen
 from offswitch.errors import OffswitchError
+from offswitch.printable import printable
 
 __all__ = ["command", "examine", "verdict"]
 

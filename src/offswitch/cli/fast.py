@@ -14,8 +14,8 @@ from select import POLLIN, poll
 
 from offswitch.cli.lean_json import dumps
 from offswitch.cli.line import Line
-from offswitch.cli.printable import printable
 from offswitch.errors import Internal, OffswitchError, Usage
+from offswitch.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

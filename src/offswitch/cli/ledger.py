@@ -22,7 +22,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
 from offswitch.control.place import chosen
 from offswitch.errors import Corrupt, NotFound, Usage
@@ -34,6 +33,7 @@ from offswitch.ledger.reader import Reader, ShownEntry, reading
 from offswitch.ledger.store import LedgerPaths
 from offswitch.ledger.verifier import Head, Outcome, Progress, Verdict, verify
 from offswitch.model.entry import EntryKind
+from offswitch.printable import printable
 
 __all__ = ["app"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from offswitch.cli.doctor import examine, verdict
 from offswitch.cli.gather import Answer, ask_all, rows_of
 from offswitch.cli.paint import abnormal
-from offswitch.cli.printable import printable
 from offswitch.control.place import chosen
+from offswitch.printable import printable
 
 __all__ = ["show"]
 

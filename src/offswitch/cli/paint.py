@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from offswitch.cli.printable import printable
+from offswitch.printable import printable
 
 __all__ = ["STOP_STYLE", "abnormal", "level_text", "signals_text", "state_text"]
 

@@ -15,7 +15,6 @@ import os
 import sys
 import time
 
-from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
 from offswitch.cli.roads import ask_all
 from offswitch.cli.standing import PATIENCE_S, Said, ask
@@ -31,6 +30,7 @@ from offswitch.errors import (
     Usage,
     from_kind,
 )
+from offswitch.printable import printable
 
 __all__ = ["main"]
 

@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from offswitch.cli.config import File, Json, configuration
-from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
 from offswitch.config.declared import Rule
 from offswitch.config.duration import format_duration
@@ -25,6 +24,7 @@ from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.decide.votes import Channel, OnFailed, Vote, count
 from offswitch.errors import NotFound
+from offswitch.printable import printable
 
 __all__ = ["app"]
 

@@ -14,11 +14,11 @@ from typing import Annotated
 import typer
 
 from offswitch.cli.lifeline import SHELL_CODES, ask_for_birth, relay
-from offswitch.cli.printable import printable
 from offswitch.cli.relay import REFUSED, say
 from offswitch.cli.streams import Streams
 from offswitch.control.place import chosen
 from offswitch.errors import OffswitchError, Unreachable
+from offswitch.printable import printable
 
 __all__ = ["command", "run"]
 

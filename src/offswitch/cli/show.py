@@ -6,8 +6,8 @@ import json
 import sys
 from typing import Any
 
-from offswitch.cli.printable import printable
 from offswitch.errors import OffswitchError
+from offswitch.printable import printable
 
 __all__ = ["complain", "emit"]
 

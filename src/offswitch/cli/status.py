@@ -9,7 +9,6 @@ tmpfs, their processes are counted anew, and nothing that was known of them earl
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
 from offswitch.cli.standing import PATIENCE_S, Said, ask, rows_of_silence
 from offswitch.cli.status_report import rank, report
@@ -17,6 +16,7 @@ from offswitch.cli.voice import say, say_error
 from offswitch.cli.words import read_scope, read_words
 from offswitch.control.place import within_reach
 from offswitch.errors import NotFound, OffswitchError, Refused, Unreachable, Usage
+from offswitch.printable import printable
 
 __all__ = ["main"]
 

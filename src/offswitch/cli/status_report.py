@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
 from offswitch.cli.stop_report import state_words, wrapped
+from offswitch.printable import printable
 
 __all__ = ["rank", "report"]
 

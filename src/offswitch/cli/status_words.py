@@ -5,7 +5,7 @@ No colour carries a meaning here: the words do. Everything that others wrote is 
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
+from offswitch.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import os
 import time
 
 from offswitch.cli.pressing import press
-from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
 from offswitch.cli.stop_report import report, state_words
 from offswitch.cli.stop_result import exit_code, merged
@@ -21,6 +20,7 @@ from offswitch.cli.voice import say, say_error, talk
 from offswitch.cli.words import covers, nearest_word, read_scope, read_words
 from offswitch.control.place import within_reach
 from offswitch.errors import OffswitchError, Usage
+from offswitch.printable import printable
 
 __all__ = ["main"]
 

@@ -6,7 +6,7 @@ what is not confirmed first, with what may still act and what to do next.
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
+from offswitch.printable import printable
 
 __all__ = ["report", "state_words", "wrapped"]
 

@@ -7,7 +7,7 @@ the nearest scopes. Everything that others wrote is escaped.
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
+from offswitch.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from offswitch.cli.gather import Answer, ask_all, rows_of
 from offswitch.cli.paint import level_text, signals_text, state_text
-from offswitch.cli.printable import printable
 from offswitch.cli.show import emit
 from offswitch.errors import Ambiguous, NotFound, Unreachable
 from offswitch.model.scope import nearest, parse_scope
 from offswitch.model.target import Target, check_name
+from offswitch.printable import printable
 
 __all__ = ["app", "show_all", "show_one"]
 

@@ -15,10 +15,10 @@ import time
 from types import FrameType
 
 from offswitch.cli.household import Household
-from offswitch.cli.printable import printable
 from offswitch.config.load import Loaded, installed_kinds, load
 from offswitch.control.place import Place, chosen
 from offswitch.errors import OffswitchError
+from offswitch.printable import printable
 
 __all__ = ["command"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from offswitch.cli.printable import printable
 from offswitch.cli.quick_json import dumps
+from offswitch.printable import printable
 
 __all__ = ["say", "say_error", "talk"]
 

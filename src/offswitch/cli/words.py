@@ -6,8 +6,8 @@ text becomes the name of a file in the spool and picks the cells that we may kil
 
 from __future__ import annotations
 
-from offswitch.cli.printable import printable
 from offswitch.errors import Usage
+from offswitch.printable import printable
 
 __all__ = ["covers", "nearest_word", "read_scope", "read_words"]
 

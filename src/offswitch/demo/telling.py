@@ -8,8 +8,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from offswitch.cli.printable import printable
 from offswitch.demo.timeline import Moment
+from offswitch.printable import printable
 
 __all__ = ["Telling"]
 
