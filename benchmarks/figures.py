@@ -89,7 +89,7 @@ class Figures:
         target: str = "",
         baseline: Sequence[float] | None = None,
     ) -> None:
-        """Add the median of `samples`; `baseline` holds samples of the bare thing, if there is one."""
+        """Add the median of `samples`; `baseline` holds samples of the bare thing, if any."""
         value = statistics.median(samples)
         bare = statistics.median(baseline) if baseline else None
         ratio = value / bare if bare else None

@@ -106,8 +106,10 @@ def threats_with(page: str, tests: dict[str, list[str]]) -> str:
         found = _RULING.match(line)
         if found:
             one, ruling, defence, residual = found.groups()
-            line = f"| {one} | {ruling} | {defence} | {_cell(tests.get(one, []))} | {residual} |"
-        lines.append(line)
+            cell = _cell(tests.get(one, []))
+            lines.append(f"| {one} | {ruling} | {defence} | {cell} | {residual} |")
+        else:
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

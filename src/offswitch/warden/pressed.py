@@ -33,7 +33,7 @@ def stops_of(message: dict[str, Any], installation: str, by: str, now_us: int) -
     level = parse_level(str(message.get("level", "kill")))
     channel = message.get("channel")
     given = message.get("time_us")
-    timely = type(given) is int and 0 < given < 1 << 53
+    time_us = given if type(given) is int and 0 < given < 1 << 53 else now_us
     nonce = _clean(message.get("nonce"), _LONGEST_NONCE) or new_nonce()
     reason = _clean(message.get("reason"), _LONGEST_REASON)
     return [
@@ -44,7 +44,7 @@ def stops_of(message: dict[str, Any], installation: str, by: str, now_us: int) -
             by,
             channel if isinstance(channel, str) and channel in CHANNELS else "cli",
             nonce,
-            given if timely else now_us,
+            time_us,
             reason,
         )
         for text in dict.fromkeys(str(text) for text in texts)
