@@ -156,7 +156,5 @@ def _explained(item: dict[str, Any]) -> list[str]:
     for channel in item["channels"]:
         keys = ", ".join(f"{key} {value}" for key, value in channel["keys"].items())
         said = f"{channel['detector']} of {channel['series']}: {keys}"
-        lines.append(
-            f"  channel          {said}; notices within {channel['notices_within']}"
-        )
+        lines.append(f"  channel          {said}; notices within {channel['notices_within']}")
     return [printable(line) for line in lines]
