@@ -202,7 +202,7 @@ class Judge:
             what=last.why,
             time_us=last.wall_us,
             score=score,
-            evidence={"value": f"{last.value:g}", **detail},
+            evidence={**detail, "value": f"{last.value:g}"},
         )
 
     def rearm(self) -> None:

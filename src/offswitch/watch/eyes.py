@@ -45,6 +45,8 @@ class EyeLink:
         self._pause_us = _FIRST_PAUSE_US
         self._again_us = 0
         self._started_us = 0
+        self.ready = False
+        """Whether its present life has given its rights away and looks."""
         self.refused: tuple[str, ...] = ()
         """What the kernel refused when the eye gave its rights away."""
 
@@ -78,6 +80,7 @@ class EyeLink:
         ours.setblocking(False)
         self._sock = ours
         self._decoder = frames.Decoder()
+        self.ready = False
         self._send({"cells": self._cells})
         for section, evidence in self._open.values():
             self._send_open(section, evidence)
@@ -118,7 +121,8 @@ class EyeLink:
             return []
         for message in said:
             if "ready" in message:
-                self.refused = tuple(message.get("refused", ()))
+                self.ready = True
+                self.refused = tuple(str(one) for one in message.get("refused", ()))
         return [message for message in said if "samples" in message]
 
     def lose(self) -> None:

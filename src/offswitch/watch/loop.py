@@ -143,6 +143,10 @@ class Watch:
                 for eye in list(self._eyes.values()):
                     for message in eye.messages():
                         self._hear_from(eye, message)
+                    if eye.refused:
+                        what = f"eye {eye.name} kept rights that it should have lost"
+                        self._scribe.add(EntryKind.NOTE, {"what": what, "why": eye.refused})
+                        eye.refused = ()
                 now_us = self._clock.mono_us()
                 if now_us - self._tick_us >= self._tick:
                     self._tick_us = now_us

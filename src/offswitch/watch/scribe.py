@@ -53,6 +53,14 @@ class Scribe:
         self, kind: EntryKind, public: Mapping[str, Any], sealed: Mapping[str, Any] | None = None
     ) -> None:
         """Have an entry recorded, some time."""
+        self._waiting.append(self._entry(kind, public, sealed or {}))
+        if len(self._waiting) > _MOST:
+            self._waiting.popleft()
+            self._lost += 1
+
+    def _entry(
+        self, kind: EntryKind, public: Mapping[str, Any], sealed: Mapping[str, Any]
+    ) -> Entry:
         body = {
             "v": VERSION,
             "kind": kind.value,
@@ -61,10 +69,7 @@ class Scribe:
             "boot": self._boot,
             **_plain(public),
         }
-        self._waiting.append({"public": body, "sealed": _plain(sealed or {})})
-        if len(self._waiting) > _MOST:
-            self._waiting.popleft()
-            self._lost += 1
+        return {"public": body, "sealed": _plain(sealed)}
 
     def finding(self, finding: Finding) -> None:
         """Have a finding recorded."""
@@ -126,8 +131,7 @@ class Scribe:
         if self._lost:
             lost, self._lost = self._lost, 0
             gap = {"what": f"{lost} entries of watch", "why": "the recorder did not take them"}
-            self.add(EntryKind.GAP, gap)
-            self._waiting.rotate(1)
+            self._waiting.appendleft(self._entry(EntryKind.GAP, gap, {}))
         count = min(_BATCH, len(self._waiting))
         self._sent = [self._waiting.popleft() for _ in range(count)]
         for entry in self._sent:

@@ -151,7 +151,8 @@ class WardenLink:
             "op": "stop",
             "scopes": [decision.scope.text],
             "level": decision.level.label,
-            "reason": decision.why[:2000],
+            # It may hold what the target wrote, and nothing in it may keep a stop from leaving.
+            "reason": decision.why[:2000].encode("utf-8", "backslashreplace").decode(),
             "nonce": new_nonce(),
             "time_us": decision.time_us,
             "channel": "rule",
