@@ -28,6 +28,7 @@ __all__ = ["Door", "Press"]
 _PER_USER = 32
 _PER_OWNER = 256
 _BACKLOG = 512
+_SO_PASSRIGHTS = 83
 
 
 class Press:
@@ -74,6 +75,8 @@ class Door:
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         temporary = f"{path}.{os.getpid()}"
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with suppress(OSError):  # Linux 6.16: closing a stranger's descriptor may take for ever
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         self._sock.bind(temporary)
         os.chown(temporary, -1, rights.gid)
         os.chmod(temporary, 0o660)
