@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("test
 MACHINES = re.compile(r"(?<![\w.])/(root|home)/(?!\.\.\.)\w|\.internal\b|localhost:\d")
 
 
+@functools.cache
 def names_of_tests() -> set[str]:
     names = set()
     for path in (ROOT / "tests").rglob("test_*.py"):

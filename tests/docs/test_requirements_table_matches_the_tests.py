@@ -17,6 +17,7 @@ from requirements_table import (
     threats_with,
 )
 
+SHOWN = shown_by()
 NUMBERS = {"SR": 26, "MON": 6, "DET": 7, "DEC": 8, "ACT": 13, "VER": 6, "RST": 8}
 NUMBERS |= {"DRL": 9, "REC": 6, "REP": 6, "HMI": 9, "SEC": 8, "REL": 7}
 THE_SPINE = {
@@ -35,9 +36,9 @@ THE_SPINE = {
 
 def test_the_page_is_what_the_tests_show() -> None:
     page = PAGE.read_text()
-    assert page == page_with(page, shown_by()), "run scripts/requirements-table"
+    assert page == page_with(page, SHOWN), "run scripts/requirements-table"
     threats = THREATS.read_text()
-    assert threats == threats_with(threats, shown_by()), "run scripts/requirements-table"
+    assert threats == threats_with(threats, SHOWN), "run scripts/requirements-table"
 
 
 def test_every_requirement_and_ruling_stands_on_the_page_once() -> None:
@@ -46,11 +47,11 @@ def test_every_requirement_and_ruling_stands_on_the_page_once() -> None:
 
 
 def test_no_test_bears_an_id_that_does_not_exist() -> None:
-    assert shown_by().keys() <= {row.id for row in rows_of(PAGE.read_text())}
+    assert SHOWN.keys() <= {row.id for row in rows_of(PAGE.read_text())}
 
 
 def test_what_is_open_says_what_is_left_and_who_does_it() -> None:
-    tests = shown_by()
+    tests = SHOWN
     silent = [row.id for row in rows_of(PAGE.read_text()) if row.id not in tests]
     left = {row.id: row.left for row in rows_of(PAGE.read_text())}
     assert [one for one in silent if left[one] == NOTHING] == []
@@ -58,7 +59,7 @@ def test_what_is_open_says_what_is_left_and_who_does_it() -> None:
 
 @pytest.mark.parametrize("one", [f"{group}-{n}" for group in THE_SPINE for n in THE_SPINE[group]])
 def test_what_this_version_promises_is_shown(one: str) -> None:
-    assert shown_by().get(one), f"no test bears {one}"
+    assert SHOWN.get(one), f"no test bears {one}"
 
 
 def test_a_claim_that_nothing_shows_is_found() -> None:
