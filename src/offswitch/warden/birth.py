@@ -26,25 +26,16 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from offswitch.errors import OffswitchError, Storage
+from offswitch.warden import workspace
 from offswitch.warden.cell import Cell
-from offswitch.warden.confine import confine, fresh_session, settle
+from offswitch.warden.confine import confine, follow, fresh_session, settle
 from offswitch.warden.limits import Limits, hold_in_process
-from offswitch.warden.program import environment, execute
+from offswitch.warden.program import BirthFailed, environment, execute
 
 __all__ = ["Birth", "BirthFailed", "Spec", "failure", "spawn"]
 
 _REPORT = 3
 """The descriptor of the report pipe in the child, behind the three of the target."""
-
-
-class BirthFailed(OffswitchError):
-    """A birth that ended before the program began; `exit` is the code that a shell would give."""
-
-    def __init__(self, kind: str, message: str, hint: str, code: int) -> None:
-        """Hold one of our kinds, the words, and 125, 126 or 127."""
-        super().__init__(message, hint)
-        self.kind = kind
-        self.exit_code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,8 @@ class Spec:
     word: int = -1
     """Its slot in the page; -1: none."""
     limits: Limits = field(default_factory=Limits)
-    umask: int = 0o022
+    caller: int = 0
+    """Process of who asked: its resource limits, umask and niceness are the target's; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +87,7 @@ def spawn(cell: Cell, spec: Spec) -> Birth:
     """Bear `spec` in `cell`, not waiting for the program; `Storage` says that nothing was born."""
     gate_out, gate_in = os.pipe2(os.O_CLOEXEC)
     report_out, report_in = os.pipe2(os.O_CLOEXEC)
-    pid = -1
+    pid = pidfd = -1
     try:
         pid = os.fork()
         if pid == 0:
@@ -105,8 +97,10 @@ def spawn(cell: Cell, spec: Spec) -> Birth:
         os.write(gate_in, b"1")
     except OSError as error:
         os.close(report_out)
+        if pidfd >= 0:
+            os.close(pidfd)
         if pid > 0:
-            _bury(pid)
+            os.kill(pid, signal.SIGKILL)  # it waits at a gate that will not open
         raise Storage(
             f"nothing could be started: {error.strerror}", "see `offswitch doctor`"
         ) from None
@@ -129,11 +123,6 @@ def failure(report: bytes) -> BirthFailed | None:
         )
     except (ValueError, KeyError, TypeError):
         return BirthFailed("internal", "the birth failed and could not say why", "", 125)
-
-
-def _bury(pid: int) -> None:
-    """End a child that waits at a gate that will not open; it dies by itself at the end of file."""
-    os.kill(pid, 9)
 
 
 def _child(cell: Cell, spec: Spec, gate: int, gate_in: int, report: int) -> NoReturn:
@@ -178,14 +167,12 @@ def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
     _arrange(spec.fds, report)
     fresh_session(spec)
     settle()
-    hold_in_process(spec.limits, cell.held)
     env = environment(spec, cell.marker)
     cwd = spec.cwd
     if spec.workspace:
-        from offswitch.warden import workspace  # noqa: PLC0415 - loaded eagerly by the warden's start
-
         cwd = workspace.enter(spec, env)
-    os.umask(spec.umask)
+    follow(spec.caller)
+    hold_in_process(spec.limits, cell.held)
     confine(spec)
     try:
         os.chdir(cwd)

@@ -114,7 +114,7 @@ class CgroupCell:
         uid: int,
         own_uid: bool,
         held: Held,
-        leader: int = 0,
+        leader: tuple[int, int] = (0, 0),
     ) -> None:
         """Open the hands of the cgroup at `path`; raises OSError if it is not there."""
         self.name = name
@@ -122,9 +122,8 @@ class CgroupCell:
         self.uid = uid
         self.own_uid = own_uid
         self.held = held
-        self.leader = leader
+        self.leader, self._leader_start = leader
         self.marker = ""
-        self._leader_start = start_of(leader) if leader else 0
         self._twins = dict(twins)
         self._path = path
         self._fds: dict[str, int] = {}
@@ -337,7 +336,7 @@ def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
             uid=int(facts["uid"]),
             own_uid=bool(facts["own_uid"]),
             held=Held(**facts["held"]),
-            leader=int(facts["leader"]),
+            leader=(int(facts["leader"]), int(facts["leader_start"])),
         )
     except OSError:
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import stat
 import termios
@@ -22,12 +23,30 @@ from offswitch.warden import kernel
 if TYPE_CHECKING:
     from offswitch.warden.birth import Spec
 
-__all__ = ["confine", "fresh_session", "settle"]
+__all__ = ["confine", "follow", "fresh_session", "settle"]
+
+_USUAL_UMASK, _USUAL_FILES = 0o022, 1024
+_HIGHEST = 1 << 62
+_LIMITS = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CORE,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_MEMLOCK,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_STACK,
+)
+"""Those that a shell's `ulimit` is used for; the number of processes is the cell's affair."""
 
 
 def fresh_session(spec: Spec) -> None:
     """Begin a session; take the terminal for it if there is one, refuse another's."""
     os.setsid()
+    if any(stat.S_ISDIR(os.fstat(fd).st_mode) for fd in range(3)):
+        raise Refused(
+            "a folder cannot be a target's input or output", "redirect it to a file or a pipe"
+        )  # from it one could climb out of the workspace
     if not spec.tty:
         if spec.uid == 0 and any(os.isatty(fd) for fd in range(3)):
             raise Refused(
@@ -68,6 +87,47 @@ def settle() -> None:
             os.pwrite(fd, b"0", 0)
         os.close(fd)
     kernel.new_session_keyring()
+
+
+def follow(caller: int) -> None:
+    """Take the limits, the umask and the niceness of who asked, as a child of theirs would.
+
+    The warden's own are no measure: it has raised what it could. Where nobody asks any more
+    (`start`), or who did is gone, the limit on open files is the usual one.
+    """
+    os.umask(_USUAL_UMASK)
+    _limit(resource.RLIMIT_NOFILE, (_USUAL_FILES, resource.RLIM_INFINITY))
+    if caller <= 0:
+        return
+    try:
+        for kind in _LIMITS:
+            _limit(kind, resource.prlimit(caller, kind))
+        os.umask(_umask_of(caller))
+        os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, caller)))
+    except OSError:
+        return  # it has gone meanwhile
+
+
+def _limit(kind: int, limits: tuple[int, int]) -> None:
+    """Set a limit, as far as our own hard one lets us."""
+    soft, hard = (_HIGHEST if value == resource.RLIM_INFINITY else value for value in limits)
+    ours = resource.getrlimit(kind)[1]
+    hard = min(hard, _HIGHEST if ours == resource.RLIM_INFINITY else ours)
+    wanted = [_back(min(soft, hard)), _back(hard)]
+    try:
+        resource.setrlimit(kind, (wanted[0], wanted[1]))
+    except (OSError, ValueError):
+        return  # what cannot be set is left as it is
+
+
+def _back(value: int) -> int:
+    return resource.RLIM_INFINITY if value >= _HIGHEST else value
+
+
+def _umask_of(pid: int) -> int:
+    with open(f"/proc/{pid}/status", "rb") as file:
+        words = next((line.split() for line in file if line.startswith(b"Umask:")), [b"", b"022"])
+    return int(words[1], 8)
 
 
 def confine(spec: Spec) -> None:

@@ -29,8 +29,6 @@ CAP_SETUID = 7
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
-_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
-_MACHINE = os.uname().machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 
@@ -82,17 +80,25 @@ def bound_capabilities() -> None:
         pass  # a kernel without ambient capabilities
 
 
+def _capset(head: object, data: object) -> None:
+    if _LIBC.capset(head, data) < 0:
+        raise failure("capset")
+
+
 def drop_all_capabilities() -> None:
     """Give up every capability: effective, permitted and inheritable."""
     head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
-    syscall("capset", _SYS_CAPSET[_MACHINE], head, data)
+    _capset(head, data)
 
 
 def new_session_keyring() -> None:
     """Leave the warden's keyring: its keys are possessed by whoever inherits it."""
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is None:
+        return
     try:
-        syscall("keyctl", _SYS_KEYCTL[_MACHINE], _KEYCTL_JOIN_SESSION_KEYRING, 0)
+        syscall("keyctl", number, _KEYCTL_JOIN_SESSION_KEYRING, 0)
     except OSError:
         pass  # a kernel without keyrings, or a filter that forbids them: nothing to possess
 
@@ -112,4 +118,4 @@ def keep_only_setuid() -> None:
     bit = 1 << CAP_SETUID
     head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)(bit, bit, 0, 0, 0, 0)
-    syscall("capset", _SYS_CAPSET[_MACHINE], head, data)
+    _capset(head, data)

@@ -12,14 +12,26 @@ import errno
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+from offswitch.errors import OffswitchError
+
 if TYPE_CHECKING:
     from offswitch.warden.birth import Spec
 
-__all__ = ["MARKER", "environment", "execute", "search"]
+__all__ = ["MARKER", "BirthFailed", "environment", "execute", "search"]
 
 MARKER = "OFFSWITCH_CELL"
 """The variable by which the lower rung knows a cell's processes again."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class BirthFailed(OffswitchError):
+    """A birth that ended before the program began; `exit_code` is what a shell would give."""
+
+    def __init__(self, kind: str, message: str, hint: str, code: int) -> None:
+        """Hold one of our kinds, the words, and 125, 126 or 127."""
+        super().__init__(message, hint)
+        self.kind = kind
+        self.exit_code = code
 
 
 def environment(spec: Spec, marker: str) -> dict[str, str]:
@@ -45,8 +57,6 @@ def search(program: str, env: dict[str, str]) -> list[str]:
 
 def execute(argv: tuple[str, ...], env: dict[str, str]) -> NoReturn:
     """Exec the first of `search` that can be; raises `BirthFailed` like a shell's 126 or 127."""
-    from offswitch.warden.birth import BirthFailed  # noqa: PLC0415 - birth is above this room
-
     worst: OSError | None = None
     for path in search(argv[0], env):
         try:

@@ -86,7 +86,10 @@ def program(machine: str) -> bytes:
 
 def forbid_lasting_marks() -> None:
     """Install the filter in this process, for it and all that it will become."""
-    code = program(os.uname().machine)
+    try:
+        code = program(os.uname().machine)
+    except KeyError as machine:
+        raise OSError(errno.ENOSYS, f"no filter of system calls is known for {machine}") from None
     steps = ctypes.create_string_buffer(code, len(code))
     head = struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(steps))
     filter_ = ctypes.create_string_buffer(head, len(head))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import struct
+import subprocess
 import termios
 import time
 
@@ -90,6 +91,40 @@ def adjust(value: str) -> None:
             file.write(value)
     except PermissionError:
         pass  # no CAP_SYS_RESOURCE here: then there is nothing to be inherited
+
+
+def test_limits_umask_and_niceness_are_those_of_who_asked(stage: Stage) -> None:
+    asks = subprocess.Popen(
+        [
+            "bash",
+            "-c",
+            "ulimit -n 777; ulimit -Sc 0; umask 027; renice -n 5 $$ >&2; echo; sleep 60",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert asks.stdout is not None
+    asks.stdout.readline()
+    show = ["bash", "-c", "ulimit -n; ulimit -Hn; umask; nice"]
+    actor = stage.bear(show, caller=asks.pid)
+    actor.wait()
+    assert actor.said().split() == ["777", "777", "0027", "5"]
+    asks.kill()
+    asks.communicate()
+    nobody = stage.bear(show, caller=asks.pid)
+    nobody.wait()
+    assert nobody.said().split()[0] == "1024"
+    assert nobody.said().split()[2:] == ["0022", "0"]
+
+
+def test_a_folder_as_input_is_refused(stage: Stage) -> None:
+    """From a folder outside one could climb out of the workspace."""
+    fd = os.open("/", os.O_RDONLY)
+    actor = stage.bear(["true"], stdin=fd)
+    os.close(fd)
+    failure = stage.failure(actor)
+    assert failure is not None
+    assert (failure.kind, failure.exit_code) == ("refused", 125)
 
 
 def test_the_environment_names_the_page_and_nothing_else_of_ours(stage: Stage) -> None:
