@@ -87,7 +87,7 @@ def test_a_new_size_reaches_the_target(person: Keyboard) -> None:
         "s.sigwait([s.SIGWINCH]); print(os.get_terminal_size(), flush=True)"
     )
     person.type(f'offswitch run --target sized -- {PYTHON} -c "{script}"\n')
-    person.expect("\n42\r\n")
+    person.expect("\r42\r\n")
     person.resize(50, 132)
     person.expect("columns=132, lines=50")
     person.expect("outer> ")

@@ -16,7 +16,7 @@ from typing import Any
 from offswitch.demo.fleet import ASSISTANT, CHILDREN, IMPORTS, PRICING, PRODUCTS, SLIP, Fleet
 from offswitch.demo.stage import Answer, Stage
 from offswitch.demo.telling import Telling
-from offswitch.demo.timeline import Moment, moments_of, orders
+from offswitch.demo.timeline import Moment, Order, moments_of, proven
 from offswitch.errors import OffswitchError
 
 __all__ = ["Story", "Unfolded"]
@@ -93,8 +93,7 @@ class Story:
         code = relay.wait(_NOTICE_S)
         spoilt = self._fleet.spoilt()
         self._spoilt_rows = spoilt.rows
-        entries = self._entries()
-        order = next(o for o in orders(entries) if o.entry["channel"] == "rule")
+        entries, order = self._recorded("rule", PRICING)
         self._moments = [
             Moment(spoilt.first_ns, "the first nonsense price is written", "shop.db", key=True),
             Moment(spoilt.last_ns, "the agent's last act", "shop.db", key=True),
@@ -113,8 +112,7 @@ class Story:
         answer = self._command("stop", "--all", "--json", shown="offswitch stop --all")
         told = answer.json()
         self._expect(answer.code == 0 and told.get("confirmed") is True, _why(answer))
-        entries = self._entries()
-        order = next(o for o in reversed(orders(entries)) if o.entry["channel"] == "cli")
+        _entries, order = self._recorded("cli", IMPORTS)
         beats = self._fleet.last_heartbeats()
         customer = self._fleet.customer_said()
         tell.good(f"Confirmed in {answer.wall_ms:.0f} ms, the whole command counted.")
@@ -206,20 +204,20 @@ class Story:
         seen = [layer["layer"] for layer in answer.get("layers", []) if layer["confirmed"]]
         return ", ".join(seen)
 
-    def _entries(self) -> list[dict[str, Any]]:
-        """Read the ledger, once it has the receipts of what was stopped."""
+    def _recorded(self, channel: str, target: str) -> tuple[list[dict[str, Any]], Order]:
+        """Read the ledger, once it has a stop over `channel` and its receipts about `target`."""
         entries: list[dict[str, Any]] = []
+        found: list[Order] = []
 
         def complete() -> bool:
-            entries[:] = (
-                self._stage.offswitch("ledger", "show", "--all", "--json").json().get("entries", [])
-            )
-            done = {e["public"].get("order") for e in entries if e["public"]["kind"] == "receipt"}
-            given = orders(entries)
-            return bool(given) and all(order.digest in done for order in given)
+            said = self._stage.offswitch("ledger", "show", "--all", "--json").json()
+            entries[:] = said.get("entries", [])
+            order = proven(entries, channel, target)
+            found[:] = [order] if order is not None else []
+            return bool(found)
 
         self._stage.await_that("the receipts are in the ledger", complete)
-        return entries
+        return entries, found[0]
 
     def _command(self, *words: str, shown: str = "") -> Answer:
         self._tell.typed(shown or " ".join(["offswitch", *words]))

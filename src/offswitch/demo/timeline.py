@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Moment", "Order", "first_finding", "moments_of", "orders"]
+__all__ = ["Moment", "Order", "moments_of", "proven"]
 
 Entry = dict[str, Any]
 
@@ -47,47 +47,64 @@ class Order:
         return (int(self.entry["time_us"]) - (int(self.entry["mono_us"]) - mono)) * 1000
 
 
-def orders(entries: list[Entry]) -> list[Order]:
-    """List the stops in the order in which they came."""
-    return [
-        Order(entry["public"], entry["index"])
+def proven(entries: list[Entry], channel: str, target: str) -> Order | None:
+    """Give the first stop over that channel of which the record has receipts about `target`.
+
+    A press may stand there more than once: it goes down every road to warden and keeper.
+    """
+    told = {
+        entry["public"].get("order")
         for entry in entries
-        if entry["public"].get("kind") == "order"
-    ]
-
-
-def first_finding(entries: list[Entry], target: str) -> tuple[int, Entry] | None:
-    """Give the finding about `target` on which the first decision to stop it was made."""
+        if entry["public"].get("kind") == "receipt" and entry["public"].get("target") == target
+    }
     for entry in entries:
         public = entry["public"]
-        if public.get("kind") == "decision" and public.get("choice") == "stop":
-            wanted = set(public.get("findings", []))
-            for earlier in entries:
-                told = earlier["public"]
-                about = told.get("kind") == "finding" and told.get("target") == target
-                if about and told.get("what") in wanted:
-                    return earlier["index"], told
+        ours = public.get("kind") == "order" and public.get("channel") == channel
+        if ours and public.get("digest") in told and "accepted_mono_us" in public:
+            return Order(public, entry["index"])
+    return None
+
+
+def _decision(entries: list[Entry], target: str) -> tuple[int, Entry] | None:
+    """Give the first decision to stop `target`."""
+    for entry in entries:
+        public = entry["public"]
+        ours = public.get("kind") == "decision" and public.get("choice") == "stop"
+        if ours and public.get("scope") == target:
+            return entry["index"], public
+    return None
+
+
+def _finding(entries: list[Entry], target: str, whats: set[str]) -> tuple[int, Entry] | None:
+    """Give the first finding about `target` that says one of `whats`."""
+    for entry in entries:
+        public = entry["public"]
+        ours = public.get("kind") == "finding" and public.get("target") == target
+        if ours and public.get("what") in whats:
+            return entry["index"], public
     return None
 
 
 def moments_of(entries: list[Entry], order: Order, target: str) -> list[Moment]:
     """Give what the record says of one target's stop: finding, decision, order, receipts."""
-    found = []
-    finding = first_finding(entries, target)
-    if finding is not None:
-        index, told = finding
-        at = int(told["found_us"]) * 1000
-        found.append(Moment(at, "finding: " + str(told["what"]), f"ledger {index}", key=True))
+    moments = []
+    decision = _decision(entries, target)
+    if decision is not None:
+        finding = _finding(entries, target, set(decision[1].get("findings", [])))
+        if finding is not None:
+            index, told = finding
+            what = f"finding: {told['what']}"
+            moments.append(Moment(int(told["found_us"]) * 1000, what, f"ledger {index}", key=True))
+        index, told = decision
+        at = int(told["decided_us"]) * 1000
+        moments.append(Moment(at, "decision: stop, by the rule", f"ledger {index}"))
+    moments.append(Moment(order.accepted_ns, "order accepted", f"ledger {order.index}", key=True))
     for entry in entries:
-        public, index = entry["public"], entry["index"]
-        if public.get("kind") == "decision" and public.get("choice") == "stop":
-            at = int(public["decided_us"]) * 1000
-            found.append(Moment(at, "decision: stop, by the rule", f"ledger {index}"))
+        public = entry["public"]
         ours = public.get("order") == order.digest and public.get("target") == target
         if public.get("kind") == "receipt" and ours:
-            found += _of_receipt(public, index, order.accepted_ns)
-    found.append(Moment(order.accepted_ns, "order accepted", f"ledger {order.index}", key=True))
-    return sorted(found, key=lambda moment: moment.time_ns)
+            moments += _of_receipt(public, entry["index"], order.accepted_ns)
+    return sorted(moments, key=lambda moment: moment.time_ns)
 
 
 def _of_receipt(public: Entry, index: int, accepted_ns: int) -> list[Moment]:
