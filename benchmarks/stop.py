@@ -43,6 +43,7 @@ from offswitch.control import frames  # noqa: E402
 from offswitch.control.client import Conversation  # noqa: E402
 
 SLOTS = 10
+FEWEST = 3
 PATIENCE_NS = 3_000_000_000
 FOREVER = "import signal\nwhile True: signal.pause()\n"
 TREE = """
@@ -68,6 +69,8 @@ put, now = struct.Struct('<q').pack_into, time.monotonic_ns
 while True: put(acts, 8 * slot, now())
 """
 SYNCS = "fsync,fdatasync,sync_file_range,msync"
+COMMAND = re.compile(r'bpf\(|pwrite64\(\d+, "1", 1|SOCK_DIAG|sendto\(\d+, "[^"]*", 13, 0, NULL')
+"""The network's denial, the kill, the sockets' destruction, the sweep's request."""
 LINE = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)")
 
 
@@ -175,16 +178,24 @@ def timed(argv: list[str], env: dict[str, str]) -> float:
     return (time.perf_counter() - begin) * 1e3
 
 
-def cold_stop(bench: Bench) -> tuple[float, float]:
-    """The whole command, and an interpreter that does nothing."""
-    env = bench.installation.env
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
+def unhindered() -> dict[str, str]:
+    """Give the environment in which Python may keep what it compiled, as an installed one does."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
+def cold_stop(bench: Bench) -> float:
+    """Milliseconds of the whole command, for one process."""
     name, running = bench.run(PYTHON, "-c", FOREVER)
-    bare = timed([sys.executable, "-c", "pass"], env)
-    command = f"{os.path.dirname(sys.executable)}/offswitch"
-    ours = timed([command, "stop", name], env)
+    env = {**unhindered(), "OFFSWITCH_HOME": bench.installation.home}
+    env["OFFSWITCH_RUN"] = bench.installation.run_folder
+    took = timed([f"{os.path.dirname(sys.executable)}/offswitch", "stop", name], env)
     running.close()
-    return ours, bare
+    return took
+
+
+def bare_python() -> float:
+    """Milliseconds of an interpreter that does nothing."""
+    return timed([sys.executable, "-c", "pass"], unhindered())
 
 
 def confirmed(bench: Bench) -> float:
@@ -208,7 +219,7 @@ def syncs(bench: Bench, trace: Path) -> int:
     pids = bench.installation.pids()
     name, running = bench.run("sleep", "1000")
     argv = ["strace", "-f", "-ttt", "-s", "4096", "-o", str(trace)]
-    argv += ["-e", f"trace={SYNCS},recvmsg,recvfrom,sendto,write"]
+    argv += ["-e", f"trace={SYNCS},recvmsg,recvfrom,sendto,bpf,pwrite64"]
     for who in ("warden", "keeper"):
         argv += ["-p", str(pids[who])]
     tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
@@ -228,8 +239,9 @@ def syncs(bench: Bench, trace: Path) -> int:
 
 
 def _between(text: str) -> int:
-    """Count the calls from the order's arrival to the question that follows the last command."""
-    ordered = asked = 0.0
+    """Count the calls from the order's arrival to the last command, before it is answered."""
+    ordered = commanded = 0.0
+    answered = False
     when: list[float] = []
     for line in text.splitlines():
         match = LINE.match(line)
@@ -238,29 +250,48 @@ def _between(text: str) -> int:
         at, call, rest = float(match[2]), match[3], match[4]
         if not ordered and '\\"op\\":\\"stop\\"' in rest:
             ordered = at
-        elif not asked and '\\"op\\":\\"look\\"' in rest:
-            asked = at
+        elif '\\"accepted\\":true' in rest and ordered:
+            answered = True
+        elif ordered and not answered and COMMAND.search(f"{call}({rest}"):
+            commanded = at
         elif call in SYNCS.split(","):
             when.append(at)
     assert ordered, "the order was not seen by strace"
-    assert asked > ordered, "the end of the commands was not seen by strace"
+    assert commanded > ordered, "the commands were not seen by strace"
     assert when, "nothing was ever synced: the trace is blind"
-    return sum(ordered <= at <= asked for at in when)
+    return sum(ordered <= at <= commanded for at in when)
 
 
-def pairs(
-    count: int, one: Callable[[], float], other: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    """Take turns, and turn the turn."""
-    ours, bare = [], []
-    for number in range(count):
-        if number % 2:
-            bare.append(other())
-            ours.append(one())
-        else:
-            ours.append(one())
-            bare.append(other())
-    return ours, bare
+class Turns:
+    """Takes both sides in turns, and turns the turn; with --quick no longer than it may."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def take(
+        self,
+        key: str,
+        runs: int,
+        seconds: float,
+        one: Callable[[], float],
+        other: Callable[[], float],
+    ) -> tuple[list[float], list[float]]:
+        """Give samples of both: `runs` pairs, with --quick as many as fit into `seconds`."""
+        self._figures.say(key)
+        ours: list[float] = []
+        bare: list[float] = []
+        end = time.monotonic() + seconds
+        while len(ours) < runs:
+            late = self._figures.quick and time.monotonic() > end
+            if late and len(ours) >= FEWEST:
+                break
+            if len(ours) % 2:
+                bare.append(other())
+                ours.append(one())
+            else:
+                ours.append(one())
+                bare.append(other())
+        return ours, bare
 
 
 @contextlib.contextmanager
@@ -278,42 +309,38 @@ def benches(folder: Path) -> Iterator[tuple[Bench, Bench]]:
 
 def measure(figures: Figures, bench: Bench, without: Bench, folder: Path) -> None:
     """Take all figures."""
-    runs = figures.runs(40, 20)
-    figures.say("last-act")
-    ours, bare = pairs(
-        runs, lambda: last_act(bench, by_order=True), lambda: last_act(bench, by_order=False)
+    take = Turns(figures).take
+    ours, bare = take(
+        "last-act",
+        40,
+        5,
+        lambda: last_act(bench, by_order=True),
+        lambda: last_act(bench, by_order=False),
     )
     what = "order → last act of ten processes that write the clock"
     figures.value("last-act", ours, "ms", what=what, target="≤ 1 ms", baseline=bare)
-    for size in (10, 100, 500):
-        figures.say(f"empty-{size}")
-        ours, bare = pairs(
-            figures.runs(40 if size < 500 else 20, 20 if size < 500 else 6),
+    for size, seconds in ((10, 4), (100, 5), (500, 6)):
+        ours, bare = take(
+            f"empty-{size}",
+            40 if size < 500 else 20,
+            seconds,
             lambda size=size: empty(bench, size, by_order=True),
             lambda size=size: empty(bench, size, by_order=False),
         )
         what = f"order → cell empty, {size} processes, against a bare write to cgroup.kill"
         figures.against(f"empty-{size}", ours, bare, "ms", what=what, target="≤ 1.5 ×")
-    figures.say("cold-stop")
     cold_stop(bench)
-    both = [cold_stop(bench) for _ in range(figures.runs(60, 20))]
-    figures.against(
-        "cold-stop",
-        [mine for mine, _ in both],
-        [other for _, other in both],
-        "ms",
-        what="`offswitch stop`, whole command, against `python -c pass`",
-        target="≤ 2.5 ×",
-    )
-    figures.say("recording")
-    ours, bare = pairs(200, lambda: confirmed(bench), lambda: confirmed(without))
+    ours, bare = take("cold-stop", 60, 4, lambda: cold_stop(bench), bare_python)
+    what = "`offswitch stop`, whole command, against `python -c pass`"
+    figures.against("cold-stop", ours, bare, "ms", what=what, target="≤ 2.5 ×")
+    ours, bare = take("recording", 200, 10, lambda: confirmed(bench), lambda: confirmed(without))
     what = "order → confirmed, recorder on against off"
     figures.against("recording", ours, bare, "ms", what=what, target="≤ 1.1 ×")
     if shutil.which("strace") is None:
         figures.absent("fsyncs", "strace is not installed")
         return
     figures.say("fsyncs")
-    counts = [float(syncs(bench, folder / f"trace-{n}")) for n in range(figures.runs(20, 3))]
+    counts = [float(syncs(bench, folder / f"trace-{n}")) for n in range(figures.runs(20, 2))]
     what = "syncs of warden and keeper between order and last command"
     figures.value("fsyncs", counts, "calls", what=what, target="0")
 

@@ -71,8 +71,8 @@ class Stopper:
             self._command(press, row)
         for stop in press.stops:
             core.store.note(stop)
-        core.store.sync()
         self._follow(press)
+        core.store.sync()
         self._record(press)
         if core.keeper is not None:
             core.keeper.obeyed([stop.nonce for stop in stops])
