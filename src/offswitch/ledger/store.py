@@ -294,8 +294,13 @@ class Store:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     """Set the connection up, and lay out the tables where there are none."""
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise Storage(
+            f"the ledger's file system allows no write-ahead log (it says {mode!r})",
+            "put OFFSWITCH_HOME on a local disk",
+        )
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "wal_autocheckpoint=0",
         "secure_delete=ON",

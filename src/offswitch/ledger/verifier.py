@@ -290,10 +290,10 @@ class _Walk:
         indexes, links, leaves, rings, seqs, notes, sealed, bodies = zip(*rows, strict=True)
         try:
             hashed = [sha256(b"\x00" + body).digest() for body in bodies]
-            before = [self._before, *map(_followed, leaves[:-1], notes[:-1])]
+            before = [self._before, *map(_followed, leaves, notes)]
             follow = [
                 sha256(head if seq is None else head + ring + seq.to_bytes(8, "big")).digest()
-                for head, ring, seq in zip(before, rings, seqs, strict=True)
+                for head, ring, seq in zip(before[:-1], rings, seqs, strict=True)
             ]
             good = (
                 indexes == tuple(range(start, start + len(rows)))
