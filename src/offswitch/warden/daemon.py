@@ -107,14 +107,15 @@ class Warden:
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
         self._helpers = Helpers(core, self._stopper, self._starter, self._keeper_acted)
         self._recovery = Recovery(core, self._stopper, self._starter)
+        self._helpers.start_hands()  # first: what is found is armed with them
         self._recovery.find()
         if self._record:
             core.recording.start()
         core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
-        self._helpers.start_hands()
         self._recovery.enforce()
         self._helpers.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
+        self._recovery.thaw()
         self._listen(gid)
         self._loop.watch(core.store.fileno(), self._durability)
         signal.signal(signal.SIGTERM, lambda *_: self._loop.stop())

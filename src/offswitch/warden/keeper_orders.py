@@ -38,6 +38,7 @@ class KeptOrders:
         self._written = 0
         self._child = 0
         self._child_writes = 0
+        self._durable: set[str] = set()
 
     def keep(self, stop: Stop) -> None:
         """Keep an order, unless it joins one that is kept (SR-17).
@@ -54,14 +55,8 @@ class KeptOrders:
             self._kept[stop.digest] = stop
 
     def joined(self, digests: Collection[str]) -> None:
-        """A warden has these durable: when it has all, forget them."""
-        if self._kept and self._kept.keys() <= set(digests):
-            self._kept.clear()
-            self._written = 0
-            self._file.close()
-            self._file = Preallocated(self._memory_path, _SIZE)
-            with suppress(OSError):
-                os.unlink(self._home_path)
+        """A warden has these durable: when it has all, they are forgotten."""
+        self._durable.update(digests)
 
     @property
     def settled(self) -> bool:
@@ -77,6 +72,8 @@ class KeptOrders:
             self._child = 0
             if status == 0:
                 self._written = self._child_writes
+        if self._kept and self._kept.keys() <= self._durable:
+            self._forget()
         if self.settled:
             return
         self._child_writes = len(self._kept)
@@ -84,6 +81,17 @@ class KeptOrders:
             self._child = os.fork()
             if self._child == 0:
                 self._copy()
+
+    def _forget(self) -> None:
+        """Begin anew; no child is copying now. Without room for that, all stays as it is."""
+        with suppress(OSError):
+            fresh = Preallocated(self._memory_path, _SIZE)
+            self._file.close()
+            self._file = fresh
+            self._kept.clear()
+            self._durable.clear()
+            self._written = 0
+            os.unlink(self._home_path)
 
     def _copy(self) -> None:
         """In the child: one synced copy, then the end, whatever happens."""

@@ -71,6 +71,16 @@ class Recovery:
                 self._stopper.enforce(row, "the warden was started again")
             self._stopper.resume(row)
 
+    def thaw(self) -> None:
+        """Let go of what a keeper froze that was lost as well: nobody else is left to thaw it.
+
+        The lease is fresh by now, so a keeper that still lives does the same by itself.
+        """
+        for row in self._core.table:
+            if row.cell is not None and self._core.level(row) is None and row.cell.frozen():
+                self._stopper.release(row)
+                self._core.recording.note("note", what="thawed", target=row.target.name)
+
     def _order(self, scope: Scope, level: Level, why: str) -> None:
         now = self._core.clock.wall_us()
         by = "warden"
