@@ -23,6 +23,7 @@ import pytest
 
 import offswitch
 from installation import PYTHON, Installation, Running, until
+from offswitch.errors import Busy
 from scale import runs
 from stage import SABOTAGE, alive_as
 
@@ -268,6 +269,37 @@ def test_VER_3_a_start_hidden_until_after_the_stop_is_stopped_within_a_second(
             target.assert_dead()
     kinds = {entry["kind"]: entry for entry in installation.entries()}
     assert "moved" in kinds, "and it is on record"
+
+
+def test_ACT_7_what_a_broker_runs_for_a_target_is_the_target_though_its_cell_is_empty(
+    installation: Installation,
+) -> None:
+    """The program ends; its job with a broker goes on. It is running, and a stop stops it."""
+    for _run in range(runs(20)):
+        with hostile(installation, "idle") as target:
+            pid = target.broker("idle")
+            until(lambda: pid in alive_as(target.uid), "the job runs as its user")  # noqa: B023
+            os.kill(int(target.running.born["pid"]), 9)
+            target.running.event("exited")
+            row = installation.target(target.name)
+            assert (row["state"], row["pids"]) == ("running", 1)
+            target.stop()
+            os.waitpid(pid, 0)
+            target.assert_dead()
+
+
+def test_a_name_is_taken_as_long_as_a_brokers_job_of_it_lives(installation: Installation) -> None:
+    with hostile(installation, "idle") as target:
+        pid = target.broker("idle")
+        until(lambda: pid in alive_as(target.uid), "the job runs as its user")
+        os.kill(int(target.running.born["pid"]), 9)
+        target.running.event("exited")
+        with pytest.raises(Busy):
+            installation.run("true", target=target.name)
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        until(lambda: installation.target(target.name)["state"] == "exited", "it is over")
+        installation.run("true", target=target.name).event("exited")
 
 
 def test_SR_9_hostile_programs_that_fight_the_sweep_die_in_a_real_stop(

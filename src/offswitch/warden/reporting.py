@@ -87,7 +87,7 @@ def _pids(row: Tracked) -> list[int] | None:
     if row.cell is None:
         return []
     try:
-        return row.cell.pids()
+        return row.cell.pids() or row.cell.outside()
     except OSError:
         return None
 

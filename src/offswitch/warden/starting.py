@@ -27,6 +27,7 @@ from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
 from offswitch.warden import birth, cell, users
+from offswitch.warden.cell import Cell
 from offswitch.warden.core import Core
 from offswitch.warden.limits import Limits, default_limits
 from offswitch.warden.rung import Rung
@@ -36,6 +37,9 @@ from offswitch.warden.trust import ours
 __all__ = ["Request", "Starter", "default_name"]
 
 _ACK_S = 2.0
+_OUTSIDE_S = 1.0
+"""How often a target is looked for whose cell is empty and whose user still has processes."""
+_GRAVE_FIRST_S, _GRAVE_LAST_S = 0.05, 5.0
 
 
 @dataclass(slots=True)
@@ -444,6 +448,8 @@ class Starter:
             return
         if row.ours:
             return  # its first process is not reaped yet: `ended` says how it ended
+        if self._lives_outside(row):
+            return
         level = self._core.level(row)
         if level is not None:  # stays until it is reset: the observer watches what bears its name
             if level < Level.FREEZE and row.state is not State.STOPPED:
@@ -454,6 +460,19 @@ class Starter:
         self._bury(row)
         self._core.table.keep()
         self.on_idle()
+
+    def _lives_outside(self, row: Tracked) -> bool:
+        """Whether a broker runs something as the cell's own user: that is the target, too."""
+        if row.cell is None or self._core.level(row) is not None:
+            return False  # latched, the observer watches that user
+        try:
+            left: list[int] | None = row.cell.outside()
+        except OSError:
+            left = None  # unknown is not none
+        if left == []:
+            return False
+        self._core.loop.later(_OUTSIDE_S, lambda: self.settle(row))
+        return True
 
     def _bury(self, row: Tracked) -> None:
         """Remove an empty cell; its word says *stop* for ever, its slot is not used again."""
@@ -470,11 +489,19 @@ class Starter:
         if core.observer is not None and row.watched:
             core.observer.unwatch(old.name)
         row.watched = False
+        for layer, actuator in core.kill_steps:
+            if layer == "sweep":
+                actuator.trip(old)  # a user whose cell is gone has no processes any more
+        self._remove(old)
+        row.cell, row.slot = None, None
+
+    def _remove(self, old: Cell, pause_s: float = _GRAVE_FIRST_S) -> None:
+        """Remove a cell: the dead may not be reaped yet, last bytes may be on their way."""
         if old.remove():
             old.close()
-        else:
-            core.loop.later(0.2, lambda: old.close() if old.remove() else None)
-        row.cell, row.slot = None, None
+            return
+        later = min(pause_s * 2, _GRAVE_LAST_S)
+        self._core.loop.later(pause_s, lambda: self._remove(old, later))
 
     def bury(self, row: Tracked) -> None:
         """Remove the empty cell of a target that was reset."""
