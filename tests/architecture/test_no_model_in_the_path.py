@@ -33,7 +33,7 @@ MODELS = {
     "langchain",
     "llama-cpp-python",
 }
-PRESS = ["offswitch.cli.stop", "offswitch.cli.fast", "offswitch.__main__"]
+PRESS = ["offswitch.cli.stop", "offswitch.cli.pressing", "offswitch.__main__"]
 
 
 def reached(*begin: str) -> set[str]:
