@@ -123,6 +123,13 @@ class Target:
         assert self.acts == before, "it acted after the stop"
         assert alive_as(self.uid) == []
 
+    def kill_leader(self) -> None:
+        """Kill its first process, if that is still the one that bears its pid."""
+        pid = int(self.running.born["pid"])
+        with contextlib.suppress(OSError):
+            if str(self.running.born["cell"]) in Path(f"/proc/{pid}/cgroup").read_text():
+                os.kill(pid, 9)
+
     def broker(self, program: str, *args: str) -> int:
         """Run a program as its user, outside of its cell, as cron and at do."""
         shutil.copy(SABOTAGE / f"{program}.py", self.folder)
@@ -174,8 +181,7 @@ def test_ACT_7_killing_the_leader_alone_leaves_survivors(installation: Installat
     """The twin that fails: what other tools do leaves all of these acting."""
     for program in ("daemon", "fork_bomb", "hopper", "memfd", "pdeathsig"):
         with hostile(installation, program) as target:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(target.running.born["pid"]), 9)
+            target.kill_leader()
             before = target.acts
             until(lambda: target.acts > before, f"{program} acts on")  # noqa: B023
             target.stop()
@@ -279,7 +285,7 @@ def test_ACT_7_what_a_broker_runs_for_a_target_is_the_target_though_its_cell_is_
         with hostile(installation, "idle") as target:
             pid = target.broker("idle")
             until(lambda: pid in alive_as(target.uid), "the job runs as its user")  # noqa: B023
-            os.kill(int(target.running.born["pid"]), 9)
+            target.kill_leader()
             target.running.event("exited")
             row = installation.target(target.name)
             assert (row["state"], row["pids"]) == ("running", 1)
@@ -292,7 +298,7 @@ def test_a_name_is_taken_as_long_as_a_brokers_job_of_it_lives(installation: Inst
     with hostile(installation, "idle") as target:
         pid = target.broker("idle")
         until(lambda: pid in alive_as(target.uid), "the job runs as its user")
-        os.kill(int(target.running.born["pid"]), 9)
+        target.kill_leader()
         target.running.event("exited")
         with pytest.raises(Busy):
             installation.run("true", target=target.name)

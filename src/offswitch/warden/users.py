@@ -40,6 +40,7 @@ RECORDER = 1_899_999_997
 WATCH = 1_899_999_996
 SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
+_OF_SWEEPERS = frozenset(b"%d" % uid for uid in SWEEPERS)
 _COUNTER = "/dev/shm/offswitch-users"  # noqa: S108 - owner and mode are checked at use
 _TRIES = 10_000
 _STATUS_HEAD = 1024
@@ -86,7 +87,9 @@ def _ids_of(pid: str) -> set[bytes]:
     if text[state : state + 1] in {b"Z", b"X"}:
         return set()
     begin = text.find(b"\nUid:\t") + 6
-    return set(text[begin : text.find(b"\n", begin)].split(b"\t"))
+    ids = set(text[begin : text.find(b"\n", begin)].split(b"\t"))
+    # A sweeper at work has the agent's id as its effective one; nobody else can have its others.
+    return ids if ids.isdisjoint(_OF_SWEEPERS) else set()
 
 
 def _subordinate(uid: int) -> bool:

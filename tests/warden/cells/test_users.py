@@ -100,6 +100,17 @@ def test_a_counter_that_a_stranger_put_there_is_thrown_away(
     assert (info.st_uid, info.st_mode & 0o777, info.st_nlink) == (0, 0o600, 1)
 
 
+def test_a_sweeper_at_work_is_not_one_of_whom_it_sweeps() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(users.SWEEPERS[0], users.LAST - 1, users.SWEEPERS[0])
+        signal.pause()
+    until(lambda: str(users.LAST - 1) in Path(f"/proc/{pid}/status").read_text(), "it has the id")
+    assert users.living_ids(users.LAST - 1) == []
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 def test_when_all_are_gone_it_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "LAST", users.FIRST)
     users.allot(place)
