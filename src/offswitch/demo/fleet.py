@@ -6,6 +6,7 @@ import importlib.resources
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -158,23 +159,29 @@ class Fleet:
         return int(row[0])
 
     def spoilt(self) -> Spoilt:
-        """Compare every price with what it should be: half of that or less is nonsense."""
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as database:
+        """Compare every price with what it should be: half of that or less is nonsense.
+
+        A copy is read, log included: an agent that is killed in its last commit may have
+        written it, and not have told the other readers of the log.
+        """
+        copy = f"{self.stage.folder}/copy.db"
+        for end in ("", "-wal"):
+            shutil.copyfile(self.database + end, copy + end)
+        with sqlite3.connect(copy) as database:
             rows = database.execute("SELECT sku, cents, changed_ns FROM prices").fetchall()
         database.close()
         nonsense = [when for sku, cents, when in rows if cents * 2 <= self._sound[sku]]
         last = max(when for _sku, _cents, when in rows)
         return Spoilt(len(nonsense), min(nonsense, default=0), last)
 
-    def repair(self) -> int:
-        """Give every spoilt price its value again; return how many."""
+    def repair(self) -> None:
+        """Give every spoilt price its value again."""
         with sqlite3.connect(self.database) as database:
-            changed = database.executemany(
+            database.executemany(
                 "UPDATE prices SET cents = ?1 WHERE sku = ?2 AND cents * 2 <= ?1",
                 [(cents, sku) for sku, cents in self._sound.items()],
-            ).rowcount
+            )
         database.close()
-        return changed
 
     def last_heartbeats(self) -> list[int]:
         """Give when each process of the worker acted last, nanoseconds since the epoch."""

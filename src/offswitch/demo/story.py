@@ -119,7 +119,9 @@ class Story:
         last = max(beats) - order.accepted_ns
         tell.remark(f"Last act of the {len(beats)} worker processes: {_after(last)} acceptance.")
         token = customer["last_ns"] - order.accepted_ns
-        tell.remark(f"Last of {customer['tokens']:,} tokens at the customer: {_after(token)}.")
+        tell.remark(
+            f"Last of {customer['tokens']:,} tokens at the customer: {_after(token)} acceptance."
+        )
         self._expect(all(not row["pids"] for row in stage.rows().values()), "something still runs")
         self._pause()
 
@@ -136,7 +138,9 @@ class Story:
         stage, tell = self._stage, self._tell
         tell.act("Repaired, reset, and only then started")
         self._fleet.write_feed(1)
-        tell.remark(f"The feed is right again; {self._fleet.repair():,} prices are restored.")
+        self._fleet.repair()
+        self._expect(self._fleet.spoilt().rows == 0, "prices are spoilt still")
+        tell.remark("The feed is right again, and every price is restored.")
         answer = self._command(
             "reset", "/", "--reason", _REASON, "--json", shown="offswitch reset /"
         )

@@ -50,7 +50,11 @@ class Telling:
     def good(self, text: str) -> None:
         """Say that something was seen to have happened."""
         self._console.print(
-            Padding(Text.assemble(("✓ ", "bold green"), printable(text, 600)), (0, 0, 0, 2)),
+            Padding(
+                Text.assemble(("✓ ", "bold green"), printable(text, 600)),
+                (0, 0, 0, 2),
+                expand=False,
+            ),
             width=_WIDTH,
         )
 
@@ -91,4 +95,4 @@ class Telling:
 
     def _line(self, text: str, style: str = "") -> None:
         shown = Text(printable(text, 600), style=style)
-        self._console.print(Padding(shown, (0, 0, 0, _INDENT)), width=_WIDTH)
+        self._console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False), width=_WIDTH)
