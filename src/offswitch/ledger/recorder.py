@@ -90,7 +90,7 @@ class Recorder:
         self._again_us = 0
         self._ends_us: int | None = None
         self._hopeless = False
-        self._said = ""
+        self._said: dict[str, str] = {}
         os.set_blocking(wake, False)
         self._selector.register(wake, selectors.EVENT_READ, self._woken)
 
@@ -109,7 +109,8 @@ class Recorder:
             if self._too_late() or (self._ends_us is not None and drained):
                 return None  # whoever holds the ledger has taken over this ring, too
             if self._clock.mono_us() - started > _IDLE_S * 1e6:
-                self._once("another recorder holds the ledger; the journal keeps what comes")
+                text = "another recorder holds the ledger; the journal keeps what comes"
+                self._once("lock", text)
         return held
 
     def run(self) -> int:
@@ -119,7 +120,7 @@ class Recorder:
             if self._ends_us is not None and not more and not self._pause_s:
                 return self._finish()
             if self._too_late():
-                _say(f"gave up: {self._said}; the journal keeps what was not entered")
+                _say("gives up; the journal keeps what was not entered")
                 return 1
             self._turn(0.0 if more else self._patience_s())
 
@@ -169,7 +170,8 @@ class Recorder:
         self._batch = None
         drain.done()
         opened.store.tidy()
-        self._pause_s, self._said = 0.0, ""
+        self._pause_s = 0.0
+        self._said.pop("disk", None)
         return self._ring.next_seq - 1 > drain.last
 
     def _gather(self, drain: Drain) -> _Batch:
@@ -187,8 +189,9 @@ class Recorder:
         """Everything in `batch` is durable: pin the head, and tell the peers that wait."""
         try:
             opened.pin.write_head(opened.store.note)
+            self._said.pop("pin", None)
         except Storage as error:
-            self._once(f"the head is not pinned: {error}")
+            self._once("pin", f"the head is not pinned: {error}")
         first = self._size - len(batch.entries)
         for offset, request in batch.waiting:
             start = first + offset
@@ -201,7 +204,7 @@ class Recorder:
         if self._opened is not None:
             self._opened.store.close()
             self._opened = None
-        self._once(str(error))
+        self._once("disk", str(error))
         self._hopeless = isinstance(error, Corrupt)  # a person is needed
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         self._again_us = self._clock.mono_us() + int(self._pause_s * 1e6)
@@ -211,7 +214,7 @@ class Recorder:
         if opened.new:
             _say(f"a new ledger; keep its verifying key elsewhere: {opened.vkey}")
         if opened.trouble:
-            self._once(opened.trouble)
+            _say(opened.trouble)
         if self._batch is not None and opened.store.size > self._size:
             # The commit that was said to have failed did not: nothing is entered twice.
             self._size = opened.store.size
@@ -259,9 +262,10 @@ class Recorder:
         clock = self._clock
         return Stamp(self._installation, self._boot, clock.wall_us(), clock.mono_us())
 
-    def _once(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _once(self, about: str, text: str) -> None:
+        """Say something, and not again before it has been well meanwhile."""
+        if self._said.get(about) != text:
+            self._said[about] = text
             _say(text)
 
 
