@@ -81,7 +81,9 @@ class Running:
 
     def close(self) -> None:
         self.conversation.close()
-        os.close(self.out)
+        out, self.out = self.out, -1
+        if out >= 0:  # closed twice, a descriptor would be somebody else's
+            os.close(out)
 
 
 class Installation:
