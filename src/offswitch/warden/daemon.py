@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import resource
 import signal
 import sys
 import traceback
@@ -34,7 +33,8 @@ from offswitch.model.scope import parse_scope
 from offswitch.warden import cell, keeper_link, spool
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
-from offswitch.warden.helpers import Helpers
+from offswitch.warden.crew import Crew
+from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.latch_store import LatchStore
 from offswitch.warden.loop import Loop
@@ -105,15 +105,15 @@ class Warden:
         self._starter.on_drained = self._stopper.drained
         self._resetter = Resetter(core, self._stopper, self._starter)
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
-        self._helpers = Helpers(core, self._stopper, self._starter, self._keeper_acted)
+        self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
         self._recovery = Recovery(core, self._stopper, self._starter)
-        self._helpers.start_hands()  # first: what is found is armed with them
+        self._crew.start_hands()  # first: what is found is armed with them
         self._recovery.find()
         if self._record:
             core.recording.start()
         core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
         self._recovery.enforce()
-        self._helpers.start_keeper()
+        self._crew.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
         self._recovery.thaw()
         self._listen(gid)
@@ -126,22 +126,8 @@ class Warden:
 
     def _harden(self) -> None:
         """Take what the machine grants: descriptors, priority, the OOM killer's mercy."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < hard:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        try:
-            # Not inherited: a target must never outrank the warden.
-            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
-        except OSError:
-            pass
-        try:
-            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-                file.write("-1000")
-        except OSError:
-            pass
+        take_what_is_granted(_PRIORITY)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         os.umask(0o022)
         os.chdir("/")
 
@@ -225,10 +211,10 @@ class Warden:
         core.store.sync()
 
     def _sweep(self, uid: int) -> None:
-        self._helpers.sweep(uid)
+        self._crew.sweep(uid)
 
     def _can_sweep(self) -> bool:
-        return self._helpers.can_sweep()
+        return self._crew.can_sweep()
 
     def _keeper_acted(self) -> None:
         """Take in what a keeper did by itself, and do it as a stop is done."""
@@ -308,7 +294,7 @@ class Warden:
             server.close()
         alive = sum(1 for row in core.table if row.cell is not None)
         core.recording.note("restart", process="warden", what="ends", cells=alive)
-        self._helpers.end(alive=alive > 0)
+        self._crew.end(alive=alive > 0)
         if not alive:
             cell.clear_ground(core.place)
         core.recording.finish()

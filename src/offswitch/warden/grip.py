@@ -9,32 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from offswitch.control.page import RUN, PageReader
 from offswitch.model.target import Target
 
+if TYPE_CHECKING:
+    from offswitch.warden.subreaper import SubreaperCell
+
 __all__ = ["CgroupHands", "Grip", "Hands", "grip_of"]
 
-
-class Hands(Protocol):
-    """What can be done to a cell. Never blocks for long, never raises, may be repeated."""
-
-    def kill(self) -> None:
-        """Kill all that lives in it."""
-        ...
-
-    def freeze(self) -> None:
-        """Let nothing in it run."""
-        ...
-
-    def thaw(self) -> None:
-        """Let it run again."""
-        ...
-
-    def populated(self) -> bool | None:
-        """Whether anything lives in it; None: unknown."""
-        ...
+Hands: TypeAlias = "CgroupHands | SubreaperCell"
+"""Both can `kill`, `freeze` and `thaw`, again and again, and say whether it is `populated`."""
 
 
 class CgroupHands:
@@ -110,11 +96,6 @@ class Grip:
         if self.frozen and not self.killed and page.word(self.slot) == RUN:
             self.hands.thaw()
         self.frozen = False
-
-    def close(self) -> None:
-        """Let go of its hands without using them."""
-        if isinstance(self.hands, CgroupHands):
-            self.hands.close()
 
 
 def grip_of(message: Mapping[str, Any], fds: list[int]) -> Grip:

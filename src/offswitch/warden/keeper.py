@@ -20,7 +20,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -34,12 +33,14 @@ from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import KEEPER_EPOCH, RUN, WARDEN_EPOCH, PageReader
+from offswitch.control.peer import peer_of
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.warden import spool
+from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.grip import Grip, grip_of
 from offswitch.warden.keeper_door import Door, Press
 from offswitch.warden.keeper_orders import KeptOrders
@@ -92,14 +93,13 @@ class Keeper:
         self._orders = KeptOrders(place, epoch)
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
-        gid = os.stat(place.control).st_gid
-        spool.prepare(place, gid)
+        rights = Rights(os.stat(place.control).st_gid, place.cgroup)
+        spool.prepare(place, rights.gid)
         self._spool_due: int | None = None
         self._spool = spool.watch(place)
         self._watch(self._spool, self._spooled)
         self._watch(link.fileno(), self._linked)
         self._watch_warden()
-        rights = Rights(gid, place.cgroup)
         installation = self._installation
         self._door = Door(
             place.keeper_socket, rights, installation, self._pressed, self._watch, self._forget
@@ -168,9 +168,8 @@ class Keeper:
 
     def _watch_warden(self) -> None:
         """Watch the process at the other end of the link, which the kernel names."""
-        pid = self._link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4]
         try:
-            fd = os.pidfd_open(int.from_bytes(pid, sys.byteorder))
+            fd = os.pidfd_open(peer_of(self._link).pid)
         except OSError:
             self._warden_dead = True
             return
@@ -200,7 +199,7 @@ class Keeper:
             case "drop":
                 grip = self._grips.pop(message["name"], None)
                 if grip is not None:
-                    grip.close()
+                    grip.hands.close()
             case "obeyed":
                 self._obeyed.extend(message["nonces"])
             case "joined":
@@ -214,7 +213,7 @@ class Keeper:
         old = self._grips.pop(grip.name, None)
         if old is not None:
             grip.frozen, grip.killed = old.frozen, old.killed
-            old.close()
+            old.hands.close()
         self._grips[grip.name] = grip
         if self._lost_since is not None:
             grip.freeze()
@@ -296,15 +295,13 @@ class Keeper:
         """Whether a newer keeper has everything, or nothing that could act is left."""
         if self._page.words[KEEPER_EPOCH] > self._epoch:
             return self._lost_since is None
-        if not self._warden_dead or not self._orders.settled or self._alive():
+        alive = any(grip.hands.populated() for grip in self._grips.values() if self._warden_dead)
+        if alive or not self._warden_dead or not self._orders.settled:
             self._alone_since = None
             return False
         now = time.monotonic_ns()
         self._alone_since = self._alone_since or now
         return now > self._alone_since + _LEAVES_AFTER_NS
-
-    def _alive(self) -> bool:
-        return any(grip.hands.populated() for grip in self._grips.values())
 
     # --- stops that come to the keeper itself -------------------------------------
 
@@ -327,9 +324,9 @@ class Keeper:
         for press in list(self._presses):
             covered = self._covered(press.stops)
             shown = bool(covered) and all(
-                self._page.word(grip.slot) >= RUN + press.level for grip in covered
+                self._page.word(grip.slot) >= RUN + press.stops[0].level for grip in covered
             )
-            if shown or press.nonce in self._obeyed:
+            if shown or press.stops[0].nonce in self._obeyed:
                 self._presses.remove(press)
                 press.answer([], warden=True)
             elif now >= press.due:
@@ -370,16 +367,9 @@ class Keeper:
 
 
 def _harden() -> None:
-    """Take what the machine grants: locked memory, priority, the OOM killer's mercy."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("-1000")
+    """Take what the machine grants, and lock the memory: a page fault may wait for a disk."""
+    take_what_is_granted(_PRIORITY)
     ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)
-    with suppress(OSError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(_PRIORITY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")

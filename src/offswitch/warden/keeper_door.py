@@ -34,13 +34,11 @@ _SO_PASSRIGHTS = 83
 class Press:
     """One stop from one peer, until it is answered."""
 
-    __slots__ = ("_answer", "due", "level", "nonce", "stops")
+    __slots__ = ("_answer", "due", "stops")
 
     def __init__(self, stops: list[Stop], answer: Callable[[dict[str, Any]], None]) -> None:
-        """Hold the stops, all of one call; `answer` sends the answer and hangs up."""
+        """Hold the stops of one call, alike but for their scopes; `answer` sends the answer and hangs up."""
         self.stops = stops
-        self.level = stops[0].level
-        self.nonce = stops[0].nonce
         self.due = 0
         """When the keeper does it itself, on CLOCK_MONOTONIC in nanoseconds."""
         self._answer = answer

@@ -19,10 +19,11 @@ from offswitch.warden.core import Core
 from offswitch.warden.press import accepted
 from offswitch.warden.pressed import stops_of
 from offswitch.warden.recovery import declared_target
+from offswitch.warden.request import Request, default_name
 from offswitch.warden.resetting import Resetter
 from offswitch.warden.rung import Rung
 from offswitch.warden.server import Connection
-from offswitch.warden.starting import Request, Starter, default_name
+from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 

@@ -11,77 +11,32 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
-from offswitch.control.peer import Peer
-from offswitch.errors import Busy, Latched, NotFound, OffswitchError, Refused, Usage
+from offswitch.errors import Busy, Latched, OffswitchError, Refused, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
-from offswitch.warden import birth, cell, users
+from offswitch.warden import birth, cell
 from offswitch.warden.cell import Cell
 from offswitch.warden.core import Core
-from offswitch.warden.limits import Limits, default_limits
+from offswitch.warden.request import Account, Request, account_of, limits_of
 from offswitch.warden.rung import Rung
-from offswitch.warden.table import Listener, Tracked
+from offswitch.warden.table import Tracked
 from offswitch.warden.trust import ours
 
-__all__ = ["Request", "Starter", "default_name"]
+__all__ = ["Starter"]
 
 _ACK_S = 2.0
 _OUTSIDE_S = 1.0
 """How often a target is looked for whose cell is empty and whose user still has processes."""
 _GRAVE_FIRST_S, _GRAVE_LAST_S = 0.05, 5.0
-
-
-@dataclass(slots=True)
-class Request:
-    """What `run` or `start` asked for, checked; holds the descriptors until they are used."""
-
-    name: str
-    argv: list[str]
-    cwd: str
-    env: dict[str, str]
-    user: str | None
-    tty: bool
-    raw: bool
-    detached: bool
-    fds: list[int]
-    peer: Peer
-    listener: Listener
-    born: Callable[[dict[str, Any], int | None], None]
-    """Called once with the answer and the log's descriptor, when its program runs."""
-    failed: Callable[[OffswitchError, int], None]
-    """Called once instead, with the error and the exit code."""
-    drop: Callable[[list[int]], None]
-    """Closes descriptors that were passed in, without waiting for what they are."""
-    gone: Callable[[], bool] = field(default=lambda: False)
-    """Whether whoever asked has hung up meanwhile."""
-
-    def close(self) -> None:
-        """Close what was passed in."""
-        fds, self.fds = self.fds, []
-        self.drop(fds)
-
-
-def default_name(argv: list[str]) -> str:
-    """Name a target after its program, or after the script that an interpreter runs."""
-    program = os.path.basename(argv[0])
-    if program.startswith(("python", "node", "ruby", "perl", "bash", "sh")) and len(argv) > 1:
-        script = next((arg for arg in argv[1:] if not arg.startswith("-")), "")
-        if os.path.splitext(script)[1] and os.sep not in os.path.splitext(script)[1]:
-            program = os.path.basename(script)
-    lawful = "".join(char if char.isalnum() or char in "._-" else "-" for char in program)
-    ascii_only = lawful.encode("ascii", "replace").decode().replace("?", "-").strip(".")
-    return f"run/{ascii_only or 'program'}"
 
 
 class Starter:
@@ -95,29 +50,6 @@ class Starter:
         self.on_idle: Callable[[], None] = lambda: None
         self.on_drained: Callable[[Tracked], None] = lambda _row: None
         """Hears of a latched target that ended by itself."""
-
-    # --- who it runs as -----------------------------------------------------------
-
-    def _account(self, request: Request) -> tuple[int, int, list[int], str, bool]:
-        """Give uid, gid, groups, the user's name, and whether the uid is the cell's own."""
-        peer, wanted = request.peer, request.user
-        if peer.uid != 0 or os.geteuid() != 0:
-            own = _name_of(peer.uid)
-            if wanted not in {None, own, str(peer.uid)}:
-                raise Refused("only root may name another user", "leave out --user, or ask root")
-            return peer.uid, peer.gid, self._without_our_group(peer.groups), own, False
-        if wanted is None:
-            uid = users.allot(self._core.place)
-            return uid, uid, [], f"allotted {uid}", True
-        try:
-            entry = pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
-        except KeyError:
-            raise NotFound(f"there is no user {wanted!r} here", "see: getent passwd") from None
-        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-        return entry.pw_uid, entry.pw_gid, self._without_our_group(groups), entry.pw_name, False
-
-    def _without_our_group(self, groups: Any) -> list[int]:  # noqa: ANN401
-        return [gid for gid in groups if gid != self._core.rights.gid or gid == os.getegid() != 0]
 
     # --- the way to life ----------------------------------------------------------
 
@@ -143,9 +75,9 @@ class Starter:
         self._refuse_latched(target)
         if core.keeper is None or not core.keeper.alive():
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
-        uid, gid, groups, user, own = self._account(request)
-        if not own:
-            core.ran_as.remember(uid)
+        account = account_of(core, request)
+        if not account.own:
+            core.ran_as.remember(account.uid)
         if row is None:
             row = Tracked(target, State.IDLE)
             core.table.put(row)
@@ -153,30 +85,22 @@ class Starter:
         if row.cell is not None:
             self._bury(row)
         try:
-            self._make_cell(request, row, uid, gid, groups, user=user, own=own)
+            self._make_cell(request, row, account)
         except (OSError, OffswitchError):
             self._undo(row)
             raise
 
-    def _make_cell(
-        self,
-        request: Request,
-        row: Tracked,
-        uid: int,
-        gid: int,
-        groups: list[int],
-        *,
-        user: str,
-        own: bool,
-    ) -> None:
+    def _make_cell(self, request: Request, row: Tracked, account: Account) -> None:
         core, target = self._core, row.target
         if core.keeper is None:
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         name = f"c{core.page.epoch}-{self._count}-{new_nonce()[:4]}"
-        limits = _limits(row)
-        row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
+        limits = limits_of(row)
+        row.cell = cell.create(
+            core.place, name, uid=account.uid, own_uid=account.own, limits=limits
+        )
         row.slot = core.page.allot()
-        row.uid, row.user, row.sharing = uid, user, not own
+        row.uid, row.user, row.sharing = account.uid, account.name, not account.own
         row.receipts, row.confirmed, row.order = [], False, None
         row.readiness = self.arm(row)
         row.keeper_has_it = False
@@ -187,13 +111,13 @@ class Starter:
             cwd=request.cwd,
             env=request.env,
             fds=(request.fds[0], request.fds[1], request.fds[2]),
-            uid=uid,
-            gid=gid,
-            groups=tuple(groups),
+            uid=account.uid,
+            gid=account.gid,
+            groups=account.groups,
             peer_uid=request.peer.uid,
             caller=request.peer.pid,
             tty=request.tty,
-            workspace=own,
+            workspace=account.own,
             closed=(core.place.home, core.place.run, core.place.memory),
             read_only=tuple(ours()),
             page=core.page.path,
@@ -543,23 +467,3 @@ def _failure(report: bytes) -> birth.BirthFailed | None:
         return birth.BirthFailed(said["kind"], said["message"], said["hint"], int(said["exit"]))
     except (ValueError, KeyError, TypeError):
         return birth.BirthFailed("internal", "the birth failed without a clear word", "", 125)
-
-
-def _limits(row: Tracked) -> Limits:
-    """Take the declared limits, else the default ones."""
-    declared = (row.declared or {}).get("limits")
-    usual = default_limits()
-    if not isinstance(declared, dict):
-        return usual
-    processes, memory = declared.get("processes"), declared.get("memory")
-    return Limits(
-        processes if isinstance(processes, int) else usual.processes,
-        memory if isinstance(memory, int) else usual.memory,
-    )
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -29,6 +29,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import offswitch
 from offswitch.errors import NotFound, Refused, Unsupported
 from offswitch.warden import mounts, seccomp
 from offswitch.warden.toolchain import prefixes
@@ -105,6 +106,9 @@ def _needed(spec: Spec, env: dict[str, str], cwd: str) -> list[str]:
             shown = f"{each}/bin" if is_home else each
             if os.path.exists(shown) and closed_above(shown) and not _inside(shown, cwd):
                 found.add(shown)
+    ours = os.path.dirname(os.path.abspath(offswitch.__file__))
+    if closed_above(ours) and not _inside(ours, cwd):
+        found.add(ours)  # a program that plays along imports the guard, wherever we lie
     return [each for each in found if not any(_inside(each, o) for o in found - {each})]
 
 

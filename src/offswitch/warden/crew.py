@@ -1,4 +1,4 @@
-"""The warden's helpers: sweeper, observer, keeper. Started, listened to, replaced when they die.
+"""The warden's crew: sweeper, observer, keeper. Started, listened to, replaced when they die.
 
 Each does one thing that the warden must not do itself, or must not be believed about: the
 sweeper changes its user, the observer looks whether what was commanded happened, the keeper
@@ -20,12 +20,12 @@ from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.sweeper_link import SweeperLink
 
-__all__ = ["Helpers"]
+__all__ = ["Crew"]
 
 _KEEPER_PATIENCE_S = 2.0
 
 
-class Helpers:
+class Crew:
     """The three of one warden."""
 
     def __init__(

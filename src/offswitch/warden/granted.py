@@ -1,0 +1,26 @@
+"""What the machine grants to those who must not be held up: warden and keeper.
+
+As many descriptors as there may be, the OOM killer's mercy, real-time priority. Each is
+taken where it is allowed; without root hardly any is. The priority is not inherited: a
+target must never outrank what stops it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from contextlib import suppress
+
+__all__ = ["take_what_is_granted"]
+
+
+def take_what_is_granted(priority: int) -> None:
+    """Take it for this process; `priority` is one of SCHED_FIFO's, 1 to 99."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("-1000")
+    with suppress(OSError):
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
