@@ -210,6 +210,16 @@ def test_a_reset_starts_a_warden_where_none_is_left(fresh: Installation) -> None
     assert answer(done)["state"] == "done"
 
 
+def test_a_scope_that_may_be_latched_where_nobody_answers_is_not_called_unknown(
+    fresh: Installation, installation: Installation
+) -> None:
+    stopped(fresh, "hung")
+    with hanging(fresh.pids()["warden"]):
+        done = two_households(fresh, installation, "reset", "hung", "--reason", "x", "--json")
+    assert (done.returncode, error(done)["kind"]) == (4, "timeout")
+    assert "/run/offswitch" in error(done)["message"]
+
+
 def test_a_hanging_warden_resets_nothing_and_it_is_said(fresh: Installation) -> None:
     stopped(fresh, "a")
     with hanging(fresh.pids()["warden"]):

@@ -170,6 +170,24 @@ def test_a_poweroff_names_every_other_target_first(installation: Installation) -
     assert installation.target("other/b")["latched"] is False
 
 
+def test_a_stop_of_very_many_folds_the_confirmed_and_shows_the_others(tmp_path: Path) -> None:
+    rows = [
+        {"target": f"fleet/{n}", "state": "stopped", "confirmed": n != 77, "layers": []}
+        for n in range(100)
+    ]
+    final = {"order": "ab" * 32, "confirmed": False, "recorded": "durable", "targets": rows}
+    liar = Liar(tmp_path / "run", {"accepted": True}, final)
+    try:
+        lines = liar.cli("stop", "fleet").stdout.splitlines()
+        assert lines[0].startswith("NOT CONFIRMED: fleet is commanded (kill), but 1 of 100 ")
+        assert "fleet/77" in lines[1]
+        assert any("and 87 more, confirmed" in line for line in lines)
+        assert len(lines) < 24, "it fits on a screen"
+        assert all(len(line) <= 80 for line in lines[1:])
+    finally:
+        liar.close()
+
+
 # --- without a scope, and wrongly -------------------------------------------------
 
 
@@ -549,13 +567,13 @@ def test_ACT_12_the_press_imports_no_framework_and_no_model(installation: Instal
         for name in (
             "__main__",
             "errors",
+            "printable",
             "cli",
             "cli.stop",
             "cli.stop_report",
             "cli.stop_result",
             "cli.voice",
             "cli.pressing",
-            "cli.printable",
             "cli.quick_json",
             "cli.roads",
             "cli.spooling",

@@ -184,7 +184,13 @@ def _where(scope: str) -> Place:
         raise Ambiguous(f"{scope} is latched in several installations: {runs}", hint)
     if within:
         return within[0].place
+    silent = [one.place.run for one in said if not one.answers and not one.absent]
     held = [one for one in there if any(_touches(scope, stop) for stop in one.latched)]
+    if silent and not held:
+        raise Timeout(
+            f"{scope} is latched nowhere that answers, and {', '.join(silent)} does not answer",
+            "offswitch doctor; then reset again",
+        )
     return (held or there)[0].place
 
 

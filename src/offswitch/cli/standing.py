@@ -7,6 +7,9 @@ tmpfs, and the page, which guards read too, says what they are latched at.
 
 from __future__ import annotations
 
+import os
+import sys
+
 from offswitch.cli.roads import ask_all
 
 __all__ = ["PATIENCE_S", "Said", "ask", "rows_of_silence"]
@@ -130,14 +133,16 @@ def rows_of_silence(said: Said, scope: str) -> list[dict[str, Any]]:
 
 def _shown_level(place: Place, slot: int) -> str | None:
     """Read from the page, as a guard would, what a target is latched at."""
-    from offswitch.control.page import RUN, PageReader  # noqa: PLC0415 - only where nobody answers
+    from offswitch.control.page import FIRST_WORD, RUN  # noqa: PLC0415 - only where nobody answers
 
     try:
-        page = PageReader(place.page)
-    except (OSError, ValueError):
+        fd = os.open(place.page, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            word = int.from_bytes(os.pread(fd, 8, (FIRST_WORD + max(slot, 0)) * 8), sys.byteorder)
+        finally:
+            os.close(fd)
+    except OSError:
         return None
-    word = page.word(slot)
-    page.close()
     return _LEVELS[word - RUN - 1] if RUN < word <= RUN + len(_LEVELS) else None
 
 

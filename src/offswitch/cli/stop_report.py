@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LISTED = 5
+_SHOWN = 12
 _MS = 1e6
 _WIDTH = 80
 _WIDEST_NAME = 40
@@ -30,8 +31,11 @@ def report(answer: dict[str, Any]) -> str:
     rows = sorted(answer["targets"], key=lambda row: (row["confirmed"], row["target"]))
     width = min(max((len(printable(row["target"])) for row in rows), default=0), _WIDEST_NAME)
     several = len(answer["installations"]) > 1
-    for row in rows:
+    unconfirmed = sum(1 for row in rows if not row["confirmed"])
+    for row in rows[: unconfirmed + _SHOWN]:
         lines += _target_lines(row, width, answer["level"], several=several)
+    if len(rows) > unconfirmed + _SHOWN:
+        lines.append(f"  and {len(rows) - unconfirmed - _SHOWN} more, confirmed (each: --json)")
     for note in answer["notes"]:
         lines += wrapped(printable(note, 2000), "  ", "    ")
     if answer["nearest"]:
