@@ -23,7 +23,7 @@ from offswitch.decide.secret import is_secret_set, set_secret
 from offswitch.errors import Refused, Usage
 from offswitch.printable import printable
 
-__all__ = ["app", "configuration"]
+__all__ = ["File", "Json", "app", "configuration"]
 
 app = typer.Typer(help="The configuration: check, show, schema, secret.", no_args_is_help=True)
 

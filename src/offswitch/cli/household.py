@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 
 from offswitch.cli.begin import daemon_environment, open_log, warden_answers
 from offswitch.cli.declare import declaration
+from offswitch.clock import SystemClock, boot_id
 from offswitch.config.load import Loaded
 from offswitch.control.client import Conversation, call
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
+from offswitch.model.entry import VERSION, EntryKind
 
 __all__ = ["Household"]
 
@@ -61,6 +63,7 @@ class Household:
     _foreign: bool = False
     """Whether the warden that serves is somebody else's."""
     _declared_to: tuple[int, int] = (0, 0)
+    _installation: str = ""
     _looked: float = 0.0
 
     @property
@@ -130,9 +133,15 @@ class Household:
 
     def _record(self, member: _Member, how: str) -> None:
         """Hand an entry to the recorder; without one, the warden's own entry has to do."""
+        clock = SystemClock()
         entry = {
             "public": {
-                "kind": "restart",
+                "v": VERSION,
+                "kind": EntryKind.RESTART.value,
+                "time_us": clock.wall_us(),
+                "mono_us": clock.mono_us(),
+                "boot": boot_id(),
+                "installation": self._installation,
                 "process": member.name,
                 "what": f"ended: {how}",
                 "deaths": member.deaths,
@@ -158,6 +167,7 @@ class Household:
         if targets:
             call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
         self._declared_to = known
+        self._installation = str(ping["installation"])
         whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
         self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
 

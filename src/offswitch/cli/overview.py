@@ -61,7 +61,7 @@ def _stoppable(answers: list[Answer]) -> str:
 
 
 def _next(rows: list[dict[str, Any]]) -> list[str]:
-    if not rows:
+    if not any(row["pids"] or row["latched"] for row in rows):
         return [
             "Next:",
             "  offswitch demo            see it stop a real little fleet, in a minute",

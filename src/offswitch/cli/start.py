@@ -18,7 +18,7 @@ from offswitch.cli.begin import ensure_warden, open_log, spawn_daemon
 from offswitch.cli.show import emit
 from offswitch.control.client import call
 from offswitch.control.place import Place, chosen, within_reach
-from offswitch.errors import Ambiguous, NotFound, OffswitchError, Unreachable, from_kind
+from offswitch.errors import Ambiguous, OffswitchError, Unreachable, from_kind
 
 __all__ = ["bring_up", "command", "holder"]
 
@@ -74,11 +74,8 @@ def command(
 ) -> None:
     """Start again, detached, what a target ran. Refused (3) while it is latched."""
     place = holder(target)
-    try:
-        born = bring_up(place, target)
-        rows = call(place, {"op": "status", "scope": target}, 5.0)["targets"]
-    except NotFound as error:
-        raise NotFound(error.message, error.hint) from None
+    born = bring_up(place, target)
+    rows = call(place, {"op": "status", "scope": target}, 5.0)["targets"]
     row: dict[str, Any] = next((row for row in rows if row["target"] == target), {})
     answer = {
         "target": target,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from offswitch.demo.stage import Stage
 
-__all__ = ["ASSISTANT", "IMPORTS", "PRICING", "PRODUCTS", "Fleet", "Spoilt"]
+__all__ = ["ASSISTANT", "CHILDREN", "IMPORTS", "PRICING", "PRODUCTS", "SLIP", "Fleet", "Spoilt"]
 
 PRICING, IMPORTS, ASSISTANT = "shop/pricing", "shop/imports", "shop/assistant"
 PRODUCTS = 2000

@@ -25,7 +25,18 @@ from offswitch.actuators import sock_diag
 from offswitch.warden import users
 from offswitch.warden.descendants import Process, Tracker
 
-__all__ = ["LAYERS", "Blind", "Look", "ProcessLook", "Seen", "look_for", "proc_is_open"]
+__all__ = [
+    "LAYERS",
+    "Blind",
+    "DescendantsLook",
+    "Look",
+    "ProcessLook",
+    "Seen",
+    "lives",
+    "look_for",
+    "proc_is_open",
+    "remain",
+]
 
 LAYERS = ("process", "network", "sweep")
 """In the order in which they are looked at: the cheapest and most urgent first."""

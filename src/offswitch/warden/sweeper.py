@@ -33,7 +33,7 @@ from typing import NoReturn
 
 from offswitch.warden import kernel, users
 
-__all__ = ["REQUEST", "RESULT", "Head", "main", "refusal"]
+__all__ = ["REQUEST", "RESULT", "Head", "main", "refusal", "sweep"]
 
 REQUEST = struct.Struct("=QI?")
 """Number, uid, whether the caller vouches that the uid is the target's alone."""
