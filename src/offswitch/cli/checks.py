@@ -24,6 +24,7 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
+from offswitch.warden.canary import prove
 from offswitch.warden.rung import Rung, standing
 from offswitch.warden.trust import ours, writable_by_others
 
@@ -84,6 +85,19 @@ def _privileges(facts: Facts) -> Check:
     detail = f"the warden runs as uid {uid}, capabilities {effective:x}"
     enough = uid == "0" and effective >= (1 << 21)
     return Check("privileges", enough, detail, "" if enough else "start it as root: offswitch up")
+
+
+def _canary(facts: Facts) -> Check:
+    """Cut a little target of our own, layer by layer: a return code is no proof."""
+    if os.geteuid() != 0 or facts.ping.get("rung") != Rung.ROOT:
+        return Check("canary", True, "not tried: it takes root, and cells that are cgroups")
+    proofs = prove(facts.place)
+    failed = [f"{proof.layer}: {proof.detail}" for proof in proofs if not proof.works]
+    if failed:
+        hint = "what this layer stops elsewhere is not stopped here; see docs/threat-model.md"
+        return Check("canary", False, "; ".join(failed), hint)
+    layers = ", ".join(proof.layer for proof in proofs)
+    return Check("canary", True, f"a canary was really cut: {layers}")
 
 
 def _helper(name: str, what: str) -> Callable[[Facts], Check]:
@@ -326,6 +340,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _warden,
     _rung,
     _privileges,
+    _canary,
     _keeper,
     _helper("observer", "alive: it sees whether a stop took effect"),
     _helper("recorder", "alive: it writes the ledger"),

@@ -65,6 +65,7 @@ def standing(place: Place) -> Standing:
         return _lower("no cgroup v2 tree is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified")
     parent = f"{tree}/{place.cgroup}"
     probe = f"{parent}/probe-{os.getpid()}"
+    ours = not os.path.isdir(parent)
     try:
         os.makedirs(probe)
     except OSError as error:
@@ -78,7 +79,16 @@ def standing(place: Place) -> Standing:
             return _lower("the kernel has no cgroup.freeze: Linux 5.2 or newer is needed")
     finally:
         os.rmdir(probe)
+        if ours:
+            _remove_if_empty(parent)
     return Standing(Rung.ROOT)
+
+
+def _remove_if_empty(folder: str) -> None:
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return  # somebody has made a cell in it meanwhile
 
 
 def this_rung(place: Place) -> Rung:
