@@ -37,7 +37,7 @@ class Press:
     __slots__ = ("_answer", "due", "stops")
 
     def __init__(self, stops: list[Stop], answer: Callable[[dict[str, Any]], None]) -> None:
-        """Hold the stops of one call, alike but for their scopes; `answer` sends the answer and hangs up."""
+        """Hold the stops of one call, alike but for their scopes; `answer` ends the call."""
         self.stops = stops
         self.due = 0
         """When the keeper does it itself, on CLOCK_MONOTONIC in nanoseconds."""
