@@ -173,7 +173,7 @@ def _swept(uid: int) -> Proof:
     worker = os.fork()
     if worker == 0:
         try:
-            left, _rounds = sweep(uid, users.SWEEPERS[-1])
+            left, _rounds = sweep(uid, users.CANARY)
             os._exit(0 if left == 0 else 1)
         finally:
             os._exit(1)

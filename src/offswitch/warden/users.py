@@ -21,6 +21,7 @@ from offswitch.control.place import Place
 from offswitch.errors import Busy
 
 __all__ = [
+    "CANARY",
     "FIRST",
     "LAST",
     "OBSERVER",
@@ -40,7 +41,9 @@ RECORDER = 1_899_999_997
 WATCH = 1_899_999_996
 SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
-_OF_SWEEPERS = frozenset(b"%d" % uid for uid in SWEEPERS)
+CANARY = 1_899_999_992
+"""Likewise for the worker of a canary."""
+_OF_SWEEPERS = frozenset(b"%d" % uid for uid in (*SWEEPERS, CANARY))
 _COUNTER = "/dev/shm/offswitch-users"  # noqa: S108 - owner and mode are checked at use
 _TRIES = 10_000
 _STATUS_HEAD = 1024
