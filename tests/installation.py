@@ -181,6 +181,10 @@ class Installation:
             assert final is not None
             return final
 
+    def press(self, *scopes: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Press, and give the first answer; hang up before the final one."""
+        return self.ask(self.stop_message(*scopes, **more))
+
     @staticmethod
     def stop_message(*scopes: str, level: str = "kill", **more: Any) -> dict[str, Any]:  # noqa: ANN401
         return {
