@@ -46,7 +46,7 @@ with open("stamp", "r+b") as file:
 n = 0
 while not os.path.exists("spoil"):
     n += 1
-    db.execute("UPDATE prices SET price = ? WHERE id = ?", (10.0 + n % 7, n % 1000))
+    db.execute("UPDATE prices SET price = ? WHERE id = ?", (10.0 + n % 11, n % 1000))
     time.sleep(0.02)
 struct.pack_into("QQ", stamp, 0, time.monotonic_ns(), time.time_ns())
 db.execute("UPDATE prices SET price = 99999.0 WHERE id = 7")

@@ -301,3 +301,19 @@ def test_watch_does_not_start_with_a_configuration_that_it_does_not_understand(
     assert done.returncode == 2
     assert "offswitch.toml" in done.stderr
     assert "next:" in done.stderr
+
+
+def test_watch_outlives_its_warden_and_stops_through_the_next(shop: Shop) -> None:
+    shop.make()
+    shop.start_watch(shop.sensor(), shop.rule(shop.RATE))
+    agent = shop.run()
+    until(shop.seen, "the data set is watched")
+    pidfd = os.pidfd_open(int(agent.born["pid"]))
+    shop.installation.kill_warden()
+    shop.installation.restart()
+    until(lambda: (shop.seen() or {}).get("age_ms", 9999) < 1000, "it reports to the new one")
+    until(lambda: shop.installation.target("shop/agent")["state"] == "running", "it goes on")
+    shop.order(SPOIL)
+    until(lambda: _ended(pidfd), "it is stopped", 5)
+    os.close(pidfd)
+    until(lambda: shop.level() == "kill", "and latched")
