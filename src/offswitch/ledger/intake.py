@@ -107,12 +107,18 @@ class Intake:
         self._selector.unregister(self._listener)
         self._listener.close()
 
-    def answer(self, pending: Pending, answer: dict[str, Any]) -> None:
-        """Answer one request; a peer that does not read its answers is dropped."""
+    def acknowledge(self, pending: Pending, first: int) -> None:
+        """Tell a peer that its entries are durable, the first of them at index `first`.
+
+        A peer that does not read its answers is dropped.
+        """
         connection = pending.connection
         connection.waiting -= 1
+        numbers = ",".join(map(str, range(first, first + len(pending.entries))))
+        # Spelt by hand: with 64 who wait it is a tenth of what the recorder does.
+        body = b'{"ok":true,"indexes":[%b]}' % numbers.encode()
         try:
-            connection.sock.send(frames.encode(answer))
+            connection.sock.send(len(body).to_bytes(4, "big") + body)
         except OSError:
             self._drop(connection)
             return
@@ -157,6 +163,8 @@ class Intake:
             for message in connection.decoder.feed(data):
                 self.pending.append(Pending(connection, _entries(message)))
                 connection.waiting += 1
+            if connection.decoder.garbled:
+                connection.decoder.feed(b"")  # what was whole stands; then it says what is wrong
         except OffswitchError as error:
             self._refuse(connection, error)
             return

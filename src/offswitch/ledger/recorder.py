@@ -194,10 +194,8 @@ class Recorder:
             self._once("pin", f"the head is not pinned: {error}")
         first = self._size - len(batch.entries)
         for offset, request in batch.waiting:
-            start = first + offset
-            indexes = list(range(start, start + len(request.entries)))
             if self._intake is not None:
-                self._intake.answer(request, {"ok": True, "indexes": indexes})
+                self._intake.acknowledge(request, first + offset)
 
     def _failed(self, error: OffswitchError) -> None:
         """Nothing was entered: the batch is kept as it is and tried again, and peers wait."""
