@@ -67,6 +67,15 @@ def alive_as(uid: int) -> list[int]:
     return found
 
 
+def is_dead(pid: int) -> bool:
+    """Whether a child of this test is dead, reaped or not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
 @dataclass
 class Actor:
     """One program in its cell."""
@@ -141,6 +150,8 @@ class Stage:
             finally:
                 os._exit(1)
         self.outsiders.append(pid)
+        uid = actor.cell.uid
+        until(lambda: pid in alive_as(uid) or is_dead(pid), "it has become the actor's user")
         return pid
 
     def program(self, name: str) -> str:
