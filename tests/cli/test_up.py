@@ -129,7 +129,7 @@ def test_what_dies_is_started_again_and_recorded(alone: Installation) -> None:
             assert all("missing" not in entry for entry in ended)
             return bool(ended)
 
-        until(recorded, "the end of watch is in the ledger")
+        until(recorded, f"the end of watch is in the ledger: {running.said}", 5)
 
 
 def test_ctrl_c_names_what_runs_and_the_second_one_ends_it(alone: Installation) -> None:

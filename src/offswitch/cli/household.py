@@ -12,8 +12,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from offswitch.cli.begin import daemon_environment, open_log, warden_answers
 from offswitch.cli.declare import declaration
@@ -32,6 +34,7 @@ _FORGIVEN_S = 60.0
 _LOOK_S = 1.0
 _RECORD_S = 2.0
 _END_S = 8.0
+_MOST = 100
 
 Tell = Callable[[str], None]
 
@@ -64,6 +67,8 @@ class Household:
     """Whether the warden that serves is somebody else's."""
     _declared_to: tuple[int, int] = (0, 0)
     _installation: str = ""
+    _unrecorded: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MOST))
+    """Entries that no recorder has taken yet, the latest."""
     _looked: float = 0.0
 
     @property
@@ -86,6 +91,7 @@ class Household:
             if not foreign and now >= self._warden.again_at:
                 self._start(self._warden, now)
         self._declare()
+        self._hand_in()
         ready = self._declared_to[0] and self.loaded is not None
         if ready and self._watch.process is None and now >= self._watch.again_at:
             self._start(self._watch, now)
@@ -132,27 +138,31 @@ class Household:
         self._record(member, how)
 
     def _record(self, member: _Member, how: str) -> None:
-        """Hand an entry to the recorder; without one, the warden's own entry has to do."""
+        """Note an end for the record; it is handed in as soon as a recorder is there."""
         clock = SystemClock()
-        entry = {
-            "public": {
-                "v": VERSION,
-                "kind": EntryKind.RESTART.value,
-                "time_us": clock.wall_us(),
-                "mono_us": clock.mono_us(),
-                "boot": boot_id(),
-                "installation": self._installation,
-                "process": member.name,
-                "what": f"ended: {how}",
-                "deaths": member.deaths,
-            },
-            "sealed": {},
+        public = {
+            "v": VERSION,
+            "kind": EntryKind.RESTART.value,
+            "time_us": clock.wall_us(),
+            "mono_us": clock.mono_us(),
+            "boot": boot_id(),
+            "installation": self._installation,
+            "process": member.name,
+            "what": f"ended: {how}",
+            "deaths": member.deaths,
         }
+        self._unrecorded.append({"public": public, "sealed": {}})
+
+    def _hand_in(self) -> None:
+        """Hand what is to be recorded to the recorder, if one answers."""
+        if not self._unrecorded:
+            return
         try:
             with Conversation(self.place.recorder_socket, _RECORD_S) as recorder:
-                recorder.ask({"op": "record", "entries": [entry]})
+                recorder.ask({"op": "record", "entries": list(self._unrecorded)})
         except OffswitchError:
-            self.tell(f"the end of {member.name} could not be recorded: no recorder answers")
+            return
+        self._unrecorded.clear()
 
     def _declare(self) -> None:
         """Tell the declared targets to this warden, once."""
