@@ -247,7 +247,7 @@ class Installation:
 
     def entries(self) -> list[dict[str, Any]]:
         """Read the ledger's entries as anyone can: through `offswitch ledger show --json`."""
-        shown = self.cli("ledger", "show", "--json")
+        shown = self.cli("ledger", "show", "--all", "--json")
         entries = json.loads(shown.stdout)["entries"]
         return [
             {**entry["sealed"], **entry["public"], "index": entry["index"]} for entry in entries

@@ -38,12 +38,14 @@ class Closer:
 
     def close(self, fds: Iterable[int], uid: int) -> None:
         """Close `fds`, which user `uid` handed in; they are nobody else's from now on."""
+        given = [(fd, uid) for fd in fds]
+        if not given:
+            return
         with self._changed:
-            for fd in fds:
-                self._waiting.append((fd, uid))
-                self._left[uid] += 1
+            self._waiting.extend(given)
+            self._left[uid] += len(given)
             wanted = len(self._waiting) - self._idle
-            self._changed.notify_all()
+            self._changed.notify(len(given))
             for _ in range(min(wanted, _THREADS - self._threads)):
                 try:
                     threading.Thread(target=self._serve, name="closer", daemon=True).start()
