@@ -82,7 +82,12 @@ class Person:
         more.setdefault("timeout", 60)
         more.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(
-            self.command(*argv), env=self.env, cwd=self.home, capture_output=True, check=False, **more
+            self.command(*argv),
+            env=self.env,
+            cwd=self.home,
+            capture_output=True,
+            check=False,
+            **more,
         )
 
     def spawn(self, *argv: str) -> subprocess.Popen[bytes]:

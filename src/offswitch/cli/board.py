@@ -35,7 +35,7 @@ _EVERY_S = 0.4
 _STALE_S = 2.0
 _KEY_S = 0.2
 _STOP_S = 60.0
-_FRAME_LINES = 9
+_FRAME_LINES = 8
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page-up": -10, "page-down": 10}
 
 
@@ -150,24 +150,26 @@ def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType
 
 def _unknown(why: str, room: int, width: int) -> RenderableType:
     """Fill the face with what is not known."""
-    lines = ["", "NOT KNOWN", why[: width - 4], "", "The stop keys work all the same."]
-    text = Text("\n".join(line.center(width) for line in lines), style="bold reverse")
-    below = Text("\n" * max(room + 2 - len(lines) - 1, 0))
-    return Group(text, below)
+    lines = ["", "NOT KNOWN", why[: width - 4], "", "The stop keys work all the same.", ""]
+    lines += [""] * (room + 2 - len(lines))
+    text = "\n".join(line.center(width) for line in lines[: room + 2])
+    return Text(text, style="bold reverse", no_wrap=True)
 
 
 def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableType:
-    table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
+    """Draw the targets around the selected one: a header, `room` lines, and what is left out."""
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", width=1)
-    table.add_column("TARGET", ratio=3, no_wrap=True)
-    table.add_column("STATE", ratio=2, no_wrap=True)
-    table.add_column("LATCHED", ratio=3, no_wrap=True)
+    table.add_column("TARGET", ratio=1, no_wrap=True)
+    table.add_column("STATE", width=15, no_wrap=True)
+    table.add_column("LATCHED", width=19, no_wrap=True)
     table.add_column("PIDS", justify="right", width=4)
-    table.add_column("SIGNALS", ratio=2, no_wrap=True)
+    table.add_column("SIGNALS", width=11, no_wrap=True)
     names = [row["target"] for row in rows]
     at = names.index(selected) if selected in names else 0
     first = max(0, min(at - room // 2, len(rows) - room))
-    for row in rows[first : first + room]:
+    shown = rows[first : first + room]
+    for row in shown:
         chosen = row["target"] == selected
         table.add_row(
             Text("▶" if chosen else " "),
@@ -177,14 +179,12 @@ def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableTy
             Text(str(row["pids"])),
             signals_text(row),
         )
-    hidden = len(rows) - min(room, len(rows))
-    tail = f" {hidden} more, ↑ ↓" if hidden else ""
+    hidden = len(rows) - len(shown)
+    tail = f"  {hidden} more, ↑ ↓" if hidden else ""
     if not rows:
-        tail = " Nothing runs under the switch. Put something there: offswitch run -- CMD…"
-    used = min(room, len(rows))
-    return Group(
-        table, Text(tail, style="dim"), Text("\n" * (room - used - 1)) if used < room else ""
-    )
+        tail = "  Nothing runs under the switch. Put something there: offswitch run -- CMD…"
+    blank = [Text("")] * (room - len(shown))
+    return Group(table, Text(tail, style="dim", no_wrap=True), *blank)
 
 
 def _bar(selected: str, width: int) -> RenderableType:
