@@ -112,7 +112,7 @@ class Ring:
             damage = None
             if static is None:
                 damage = None if os.fstat(fd).st_size == 0 else "the header is garbled"
-                static = _make(fd, size)
+                static = _make(fd, size, path)
             capacity, ring_id = static
             _preallocate(fd, path, _PAGE + capacity)
             mapping = mmap.mmap(fd, _PAGE + capacity)
@@ -388,14 +388,14 @@ def _static_of(fd: int) -> tuple[int, bytes] | None:
     return None
 
 
-def _make(fd: int, size: int) -> tuple[int, bytes]:
+def _make(fd: int, size: int, path: str) -> tuple[int, bytes]:
     """Lay out an empty ring; its static header comes last, so that half a ring is none.
 
     Never truncated: a recorder that still has the old one mapped would die of SIGBUS. What
     lies there of an older ring is no record of this one, since the checksums begin with the id.
     """
     capacity = max(size, 4 * _PAGE) & -_PAGE
-    _preallocate(fd, "the journal", _PAGE + capacity)
+    _preallocate(fd, path, _PAGE + capacity)
     ring_id = os.urandom(16)
     raw = struct.pack("=8sQ16s", _MAGIC, capacity, ring_id)
     os.pwrite(fd, bytes(_PAGE), 0)

@@ -154,6 +154,8 @@ def _notes(core: Core) -> list[str]:
         notes.append("targets share people's users and no secret is set: only root can reset")
     if core.store.problem:
         notes.append(f"latched, not yet durable: {core.store.problem}")
+    if core.table.trouble:
+        notes.append(f"a restarted warden would not know every cell: {core.table.trouble}")
     journal = core.recording.facts()
     if journal["lost"]:
         notes.append(f"the journal lost {journal['lost']} entries: the ledger marks the gap")

@@ -40,7 +40,14 @@ def listen(path: str, mode: int, gid: int) -> socket.socket:
     except FileNotFoundError:
         pass
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    sock.bind(temporary)
+    try:
+        sock.bind(temporary)
+    except OSError:
+        if not os.path.lexists(path):
+            raise
+        os.rename(path, temporary)  # not even room for a name: take the dead warden's
+        os.unlink(temporary)
+        sock.bind(temporary)
     os.chown(temporary, -1, gid)
     os.chmod(temporary, mode)
     sock.listen(512)

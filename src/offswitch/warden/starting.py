@@ -19,7 +19,7 @@ from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
-from offswitch.errors import Busy, Latched, OffswitchError, Refused, Usage
+from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
@@ -101,11 +101,12 @@ class Starter:
         )
         row.slot = core.page.allot()
         row.uid, row.user, row.sharing = account.uid, account.name, not account.own
-        row.receipts, row.confirmed, row.order = [], False, None
+        row.receipts, row.confirmed, row.order, row.leader = [], False, None, None
         row.readiness = self.arm(row)
         row.keeper_has_it = False
         core.page.set(row.slot, RUN)
-        core.table.keep()
+        if not core.table.keep():
+            raise Storage(f"its cell cannot be kept: {core.table.trouble}", "free that tmpfs")
         spec = birth.Spec(
             argv=tuple(request.argv),
             cwd=request.cwd,

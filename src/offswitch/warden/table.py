@@ -120,6 +120,8 @@ class Table:
         self._gid = gid
         self._rows: dict[str, Tracked] = {}
         self._path = f"{place.memory}/cells.json"
+        self.trouble: str | None = None
+        """Why the next warden would not find every cell by its name; None: it would."""
 
     def __iter__(self) -> Iterator[Tracked]:
         """Go through all rows, by name."""
@@ -155,11 +157,17 @@ class Table:
 
     # --- what survives the warden -------------------------------------------------
 
-    def keep(self) -> None:
-        """Write `cells.json` anew (tmpfs: waits for no disk)."""
+    def keep(self) -> bool:
+        """Write `cells.json` anew (tmpfs: waits for no disk); false if it could not be."""
         cells = [row.facts() for row in self if row.cell is not None]
         body = json.dumps({"cells": cells}).encode()
-        _write_anew(self._path, body, 0o640, self._gid)
+        try:
+            _write_anew(self._path, body, 0o640, self._gid)
+        except OSError as error:
+            self.trouble = f"{self._path}: {error.strerror}"
+            return False
+        self.trouble = None
+        return True
 
     def kept(self) -> list[dict[str, Any]]:
         """Read what an earlier warden of this boot kept; garbage raises `Corrupt`."""
