@@ -131,6 +131,7 @@ def test_VER_3_a_start_hidden_until_after_the_stop_is_told_and_swept_within_a_se
     for _run in range(runs(20)):
         actor = stage.play("idle")
         stage.stop(actor)
+        until(stage.sweeper.results, "the stop's own sweep is over")
         stage.observer.watch(actor.cell.facts(), "kill")
         stage.messages(0.02)
         began = time.monotonic()
