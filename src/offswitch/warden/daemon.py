@@ -50,7 +50,7 @@ from offswitch.warden.server import Server, listen
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Table
-from offswitch.warden.trust import ours, writable_by_others
+from offswitch.warden.trust import loaded, state, writable_by_others
 
 __all__ = ["LEASE_NS", "Warden"]
 
@@ -134,7 +134,9 @@ class Warden:
     def _trusted(self) -> None:
         """Refuse to serve as root from where somebody else can write (SR-1)."""
         place = self._place
-        self._degraded = writable_by_others([*ours(), place.home, place.config], os.geteuid())
+        self._degraded = writable_by_others(
+            [*loaded(), *state(place.home), place.config], os.geteuid()
+        )
         if self._degraded and os.geteuid() == 0:
             listed = "; ".join(self._degraded[:3])
             raise Refused(

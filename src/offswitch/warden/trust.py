@@ -1,9 +1,11 @@
 """Nothing of ours is loaded from where anyone but its owner can write (SR-1).
 
-A root warden looks at its interpreter, its code, its state and its configuration, and at
-every folder above them; if somebody else could change one of them, it names the path and
-refuses to start. Without root the same look only says *degraded*: there the target has
-the same user anyway.
+A root warden looks at its interpreter and what that loads by itself (`pyvenv.cfg`, `.pth`
+files, every module that is in memory by now), at its code, its state and its configuration,
+and at every folder above them; if somebody else could change one of them, it names the path
+and refuses to start. Without root the same look only says *degraded*: there the target has
+the same user anyway. What the recorder's own user writes (ledger, pin) and what targets
+write (logs) is no state that decides anything.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from collections.abc import Iterable
 
 import offswitch
 
-__all__ = ["ours", "writable_by_others"]
+__all__ = ["loaded", "ours", "state", "writable_by_others"]
+
+_NOT_OURS = frozenset({"ledger", "pin", "logs", "run"})
+"""Folders of the state that other users of ours write, or that decide nothing."""
 
 
 def ours() -> list[str]:
@@ -25,6 +30,34 @@ def ours() -> list[str]:
     for folder, _folders, files in os.walk(package):
         paths.append(folder)
         paths.extend(os.path.join(folder, name) for name in files if not name.endswith(".pyc"))
+    return paths
+
+
+def loaded() -> list[str]:
+    """List what can become code of a process of ours: `ours`, and what Python itself loads."""
+    paths = ours()
+    package = os.path.dirname(os.path.abspath(offswitch.__file__))
+    for folder, _folders, files in os.walk(package):
+        paths.extend(os.path.join(folder, name) for name in files if name.endswith(".pyc"))
+    paths.append(os.path.join(sys.prefix, "pyvenv.cfg"))
+    for folder in filter(os.path.isdir, sys.path):
+        paths.append(folder)
+        if os.path.basename(folder) in {"site-packages", "dist-packages"}:
+            paths.extend(os.path.join(folder, name) for name in os.listdir(folder))
+    for module in list(sys.modules.values()):
+        for source in (getattr(module, "__file__", None), getattr(module, "__cached__", None)):
+            if isinstance(source, str):
+                paths.append(source)
+    return paths + [os.path.realpath(path) for path in paths]
+
+
+def state(home: str) -> list[str]:
+    """List the files below `home` by which we decide anything."""
+    paths = [home]
+    for folder, folders, files in os.walk(home):
+        if folder == home:
+            folders[:] = [name for name in folders if name not in _NOT_OURS]
+        paths.extend(os.path.join(folder, name) for name in (*folders, *files))
     return paths
 
 
