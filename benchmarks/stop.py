@@ -117,7 +117,15 @@ def empty_at(events: int) -> int:
         time.sleep(0.00005)
 
 
-def fall(bench: Bench, name: str, *, by_order: bool) -> tuple[int, int]:
+def acting(times: Callable[[], tuple[int, ...]]) -> None:
+    """Wait for a moment in which one of them writes: an order to sleepers would prove nothing."""
+    while max(times()) < time.monotonic_ns() - 20_000:
+        time.sleep(0.0002)
+
+
+def fall(
+    bench: Bench, name: str, *, by_order: bool, at: Callable[[], None] = lambda: None
+) -> tuple[int, int]:
     """Kill a target by an order or by a bare write; give when that began, and when it was empty."""
     path = bench.cell(name)
     events = os.open(f"{path}/cgroup.events", os.O_RDONLY)
@@ -125,6 +133,7 @@ def fall(bench: Bench, name: str, *, by_order: bool) -> tuple[int, int]:
     conversation, order = bench.order(name)
     try:
         time.sleep(0.005)
+        at()
         begin = time.monotonic_ns()
         if by_order:
             conversation.sock.sendall(order)
@@ -156,7 +165,7 @@ def last_act(bench: Bench, *, by_order: bool) -> float:
             return struct.unpack_from(f"<{SLOTS}q", seen)
 
         until(lambda: all(times()), "all ten write")
-        begin, _end = fall(bench, name, by_order=by_order)
+        begin, _end = fall(bench, name, by_order=by_order, at=lambda: acting(times))
         last = max(times())
     running.close()
     return max(last - begin, 0) / 1e6

@@ -34,6 +34,10 @@ def main() -> int:
         from offswitch.cli.reset import main as reset  # noqa: PLC0415 - likewise
 
         return _ended(reset, words[1:])
+    if verb == "run":
+        from offswitch.cli.run import main as run  # noqa: PLC0415 - likewise
+
+        return _ended(run, words[1:])
     from importlib import import_module  # noqa: PLC0415 - likewise
 
     code: int = import_module("offswitch.cli.app").main()

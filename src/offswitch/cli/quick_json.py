@@ -66,7 +66,7 @@ def _written(value: object, text: Any) -> str:  # noqa: ANN401 - one return a ty
     if value is False:
         return "false"
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value) if value - value == 0 else "null"  # JSON knows no infinity
     if isinstance(value, dict):
         return "{" + ",".join(f"{text(str(k))}:{_written(v, text)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
