@@ -1,8 +1,8 @@
 """Where every command begins.
 
 `stop`, `status` and `reset` are answered from here before any framework is imported: an
-emergency verb must not wait for a command line to load (ACT-12). Everything else goes to
-`offswitch.cli.app`, which is named only when it is needed.
+emergency verb must not wait for a command line to load (ACT-12), and a program that is `run`
+need not. Everything else goes to `offswitch.cli.app`, which is named only when it is needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The command line: one file a noun, put together here, loaded only as far as it is needed.
 
 The emergency verbs stand at the top level and ask no questions; the rest is `noun verb`.
-`stop`, `status` and `reset` are answered by `offswitch.__main__` before any framework is
-imported; here they stand so that `--help` shows them, and lead to the same functions.
+`stop`, `status`, `reset` and `run` are answered by `offswitch.__main__` before any framework
+is imported; here they stand so that `--help` shows them, and lead to the same functions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -31,14 +31,14 @@ class _Noun:
     panel: str
     """Under which heading `--help` lists it."""
     fast: str = ""
-    """Help of a verb of the fast path; empty for all others."""
+    """Help of a verb that reads its words itself; empty for all others."""
 
 
 _NOUNS = {
     "stop": _Noun(_EMERGENCY, "Stop SCOPE… or --all, at once; returns when it is confirmed."),
     "status": _Noun(_EMERGENCY, "One line a target, the healthy ones folded."),
     "reset": _Noun(_EMERGENCY, "Clear the stops of SCOPE (starts nothing)."),
-    "run": _Noun(_TARGETS),
+    "run": _Noun(_TARGETS, "Run a program under the switch: run -- CMD…"),
     "start": _Noun(_TARGETS),
     "up": _Noun(_TARGETS),
     "demo": _Noun(_TARGETS),
@@ -49,10 +49,6 @@ _NOUNS = {
     "config": _Noun(_RULES),
     "ledger": _Noun(_RULES),
 }
-REFUSED = 125
-"""The exit code of `run` for every refusal and failure of ours, a wrong call included."""
-_AS_TYPED = {"allow_interspersed_args": False}
-"""What follows the program's name in `run` is the program's, dashes and all."""
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -89,8 +85,7 @@ def _add(app: typer.Typer, name: str, noun: _Noun) -> None:
     if sub is not None:
         app.add_typer(sub, name=name, rich_help_panel=noun.panel)
     else:
-        settings = _AS_TYPED if name == "run" else None
-        app.command(name, rich_help_panel=noun.panel, context_settings=settings)(module.command)
+        app.command(name, rich_help_panel=noun.panel)(module.command)
 
 
 def _fast(name: str) -> Any:  # noqa: ANN401 - a callback of Typer's
@@ -103,7 +98,8 @@ def _fast(name: str) -> Any:  # noqa: ANN401 - a callback of Typer's
 
 def _top(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Show an overview where no command is named."""
     if version:
@@ -118,12 +114,15 @@ def _top(
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code. Every error ends as INTERFACES promises."""
     words = sys.argv[1:] if argv is None else argv
+    if words == ["--version"]:
+        sys.stdout.write(f"offswitch {__version__}\n")
+        return 0
     ours = words[: words.index("--")] if "--" in words else words
     as_json = "--json" in ours
     try:
         code = build(words)(args=words, prog_name="offswitch", standalone_mode=False)
     except OffswitchError as error:
-        return _told(error, words, as_json=as_json)
+        return complain(error, as_json=as_json)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
@@ -138,14 +137,8 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             what = f"{type(error).__name__}: {error}"
             wrong = Internal(f"a defect of ours: {what}", "OFFSWITCH_TRACEBACK=1 shows where")
-        return _told(wrong, words, as_json=as_json)
+        return complain(wrong, as_json=as_json)
     return code if isinstance(code, int) else 0
-
-
-def _told(error: OffswitchError, words: list[str], *, as_json: bool) -> int:
-    """Print the error; where the exit code is to be a program's own, ours is 125."""
-    code = complain(error, as_json=as_json)
-    return REFUSED if words[:1] == ["run"] else code
 
 
 def _usage(error: Exception, words: list[str]) -> OffswitchError | None:

@@ -3,25 +3,37 @@
 Its exit code, its output and the signals that we are sent are its own; 125 is every refusal
 or failure of ours, 126 and 127 are as in a shell. What we have to say goes to stderr, and,
 where it is no more than a remark, only if a person reads it.
+
+Its few words are read here and not by the framework, which would take longer than the birth.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
-
-import typer
 
 from offswitch.cli.lifeline import SHELL_CODES, ask_for_birth, relay
 from offswitch.cli.relay import REFUSED, say
 from offswitch.cli.streams import Streams
 from offswitch.control.place import chosen
-from offswitch.errors import OffswitchError, Unreachable
+from offswitch.errors import OffswitchError, Unreachable, Usage
 from offswitch.printable import printable
 
-__all__ = ["command", "run"]
+__all__ = ["Call", "main", "parse", "run"]
 
+_USAGE = "offswitch run [--target NAME] [--user USER] [--raw] -- CMD…"
+_HELP = f"""\
+{_USAGE}
+
+Run a program under the switch; its exit code, output and signals are its own.
+
+  --target NAME   the target's name, such as shop/eu/checkout (else run/ and the program's)
+  --user USER     whose rights it gets; only root may name another user
+  --raw           pass stdout and stderr on untouched, and keep no log
+
+Exit codes: the program's own, 128+n after signal n; 125: refused, or failed, by Offswitch;
+126: it cannot be run; 127: it was not found. 137, with the order's digest: it was stopped.
+"""
 _STDERR = 2
 
 
@@ -71,21 +83,58 @@ def run(argv: list[str], target: str | None, user: str | None, *, raw: bool) -> 
     return relay(place, birth, streams)
 
 
-def command(
-    argv: Annotated[
-        list[str], typer.Argument(metavar="CMD…", help="The program and its arguments.")
-    ],
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The target's name, such as shop/eu/checkout."),
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(metavar="USER", help="Whose rights it gets (root names others).")
-    ] = None,
-    *,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Pass stdout and stderr on untouched; keep no log.")
-    ] = False,
-) -> None:
-    """Run a program under the switch; its exit code, output and signals are its own."""
-    sys.exit(run(argv, target, user, raw=raw))
+class Call:
+    """The words of a call, taken apart."""
+
+    __slots__ = ("argv", "help", "raw", "target", "user")
+
+    def __init__(self) -> None:
+        """Begin with nothing given."""
+        self.argv: list[str] = []
+        self.target: str | None = None
+        self.user: str | None = None
+        self.raw = False
+        self.help = False
+
+
+def parse(words: list[str]) -> Call:
+    """Read our own words; with the first that is none of ours the program's begin."""
+    call, rest = Call(), list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            break
+        if not word.startswith("-"):
+            rest.insert(0, word)
+            break
+        if name in {"--target", "--user"}:
+            if not equals and not rest:
+                raise Usage(f"{name} wants a value", _USAGE)
+            setattr(call, name[2:], value if equals else rest.pop(0))
+        elif word == "--raw":
+            call.raw = True
+        elif word in {"--help", "-h"}:
+            call.help = True
+        else:
+            raise Usage(f"unknown option {word}", _USAGE)
+    call.argv = rest
+    if not rest and not call.help:
+        raise Usage("there is no command to run", _USAGE)
+    return call
+
+
+def main(words: list[str]) -> int:
+    """Read the words and run; return the exit code."""
+    try:
+        call = parse(words)
+    except Usage as error:
+        say(str(error))
+        return REFUSED
+    if call.help:
+        sys.stdout.write(_HELP)
+        return 0
+    try:
+        return run(call.argv, call.target, call.user, raw=call.raw)
+    except KeyboardInterrupt:
+        return 130
