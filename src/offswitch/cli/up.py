@@ -17,7 +17,7 @@ from types import FrameType
 from offswitch.cli.household import Household
 from offswitch.config.load import Loaded, installed_kinds, load
 from offswitch.control.place import Place, chosen
-from offswitch.errors import OffswitchError
+from offswitch.errors import BadConfig, OffswitchError, Refused, Usage
 from offswitch.printable import printable
 
 __all__ = ["command"]
@@ -70,11 +70,16 @@ class _Signals:
 def _keep_up(household: Household, signals: _Signals) -> None:
     """Turn until we are told to end."""
     asked = announced = False
+    told = ""
     while True:
         try:
             household.turn(time.monotonic())
+        except (Refused, Usage, BadConfig):
+            raise  # the next turn would meet the same
         except OffswitchError as error:
-            _say(error.message)
+            if error.message != told:
+                told = error.message
+                _say(told)
         if household.ready and not announced:
             announced = True
             _say("up. To stop everything, at any time: offswitch stop --all")
