@@ -99,9 +99,8 @@ def person() -> Iterator[Someone]:
     """Give somebody whose Python is the system's, and who finds our code where it lies."""
     base = Path(tempfile.mkdtemp(prefix="offswitch-person-"))
     base.chmod(0o755)
-    ours = os.path.dirname(os.path.dirname(offswitch.__file__))
-    packages = os.path.dirname(os.path.dirname(pytest.__file__))
-    needs(others_may_read(ours) and others_may_read(packages), "a checkout that others may read")
+    ours = readable(os.path.dirname(os.path.dirname(offswitch.__file__)), base / "ours")
+    packages = readable(os.path.dirname(os.path.dirname(pytest.__file__)), base / "packages")
     needs(sys.version_info[:2] == (3, 11), "the Python that the system has, 3.11")
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(base / "venv")], check=True)
     site = base / "venv/lib/python3.11/site-packages/offswitch.pth"
@@ -120,6 +119,21 @@ def person() -> Iterator[Someone]:
             with contextlib.suppress(OSError):
                 if left.stat().st_uid == PERSON:
                     shutil.rmtree(left)
+
+
+def readable(path: str, copy: Path) -> str:
+    """Give `path`, or where it lies below a closed folder, links to its files in an open one."""
+    if others_may_read(path):
+        return path
+    shutil.copytree(path, copy, copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
+    return str(copy)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def others_may_read(path: str) -> bool:
