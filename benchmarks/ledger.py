@@ -3,8 +3,8 @@
 - `commit`: one ready-made entry stored durably (leaf and tree hashes, Ed25519 signature,
   SQLite in WAL mode with synchronous=FULL) against a bare append of the same bytes with
   fdatasync, on the same disk, interleaved pair by pair.
-- `group-64`: entries a second through a real recorder's socket, 64 producers that each wait
-  for their entry to be durable before they send the next, against one such producer. Turns
+- `group-64`: findings a second through a real recorder's socket, 64 producers that each wait
+  for theirs to be durable before they send the next, against one such producer. Turns
   of both alternate; the figure is the ratio of their rates.
 - `verify`: entries a second of `offswitch ledger verify`'s own check, on a ledger whose
   entries are orders with two sealed values each.
@@ -59,6 +59,23 @@ def order(number: int) -> dict[str, dict[str, object]]:
     }
 
 
+def finding(number: int) -> dict[str, dict[str, object]]:
+    """Give a finding as watch hands it in over the socket."""
+    public = {
+        "v": 1,
+        "kind": "finding",
+        "time_us": 1_750_000_000_000_000 + number,
+        "mono_us": 5_000_000 + number,
+        "boot": "b" * 32,
+        "installation": INSTALLATION,
+        "target": "shop/eu/checkout",
+        "detector": "rate(above=50 per 1s)",
+        "what": f"prices: {number} rows changed within a second",
+        "score": "1.42",
+    }
+    return {"public": public, "sealed": {"evidence": {"window_s": "1", "rows": str(number)}}}
+
+
 def entry(number: int) -> SealedEntry:
     """Give a ready-made entry."""
     made = order(number)
@@ -104,7 +121,7 @@ class Producers:
     def __init__(self, path: str, count: int) -> None:
         """Connect `count` of them to the recorder at `path`."""
         self._selector = selectors.EpollSelector()
-        self._frames = [frames.encode({"op": "record", "entries": [order(n)]}) for n in range(64)]
+        self._frames = [frames.encode({"op": "record", "entries": [finding(n)]}) for n in range(64)]
         self._socks = []
         for _ in range(count):
             sock = socket.socket(socket.AF_UNIX)
