@@ -53,6 +53,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _stoppable(answers: list[Answer]) -> str:
+    if any(answer.said is None and not answer.absent for answer in answers):
+        return "Can stop everything: NOT KNOWN. A stop goes out all the same: offswitch stop --all"
     if all(answer.absent for answer in answers):
         return "No warden runs; `offswitch run` starts one."
     place = next((a.place for a in answers if a.said is not None), chosen())

@@ -27,6 +27,7 @@ __all__ = ["Answer", "Stage"]
 _READY_S = 30.0
 _COMMAND_S = 30.0
 _END_S = 8.0
+_LINGER_S = 0.3
 _CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -164,7 +165,7 @@ class Stage:
 
     def _end_the_rest(self) -> None:
         """Wait for whatever bears our folder's name in its arguments, then kill it."""
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + _LINGER_S
         while pids := self._ours_still():
             if time.monotonic() > deadline:
                 for pid in pids:
