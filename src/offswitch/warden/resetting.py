@@ -143,7 +143,15 @@ class Resetter:
         self._under_way.append(opened)
         self._bar()
         opened.waits_until_us = core.clock.mono_us() + int(_SEAL_S * 1e6)
-        self._sealed(opened, core.recording.last_seq)
+        # What is entered up to here is sealed with it; what the journal lost before is a gap.
+        seal = core.recording.note(
+            "note",
+            {"by": f"uid:{peer.uid}", "reason": order.reason},
+            what="reset opened: the evidence up to here is sealed",
+            scope=order.scope.text,
+            digest=order.digest,
+        )
+        self._sealed(opened, seal)
 
     def _wait_for_proofs(self, order: Reset) -> None:
         """Keep a reset open for its proofs; the oldest and the moot are let go."""

@@ -1,0 +1,110 @@
+"""The recorder is stuck, dead or without a disk: the stop is the same, the gap is marked."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from disk import mounted
+from installation import Installation, until
+from needs import needs_root
+from offswitch.errors import Storage
+from raw import Raw, frame
+from scale import runs
+
+
+def stuck(installation: Installation) -> int:
+    """Stop the recorder in its tracks, once it has a ledger; give its pid."""
+    until(lambda: installation.cli("ledger", "head").returncode == 0, "a ledger is there")
+    pid = int(installation.pids()["recorder"])
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def orders(installation: Installation) -> set[str]:
+    return {str(e["digest"]) for e in installation.entries() if e["kind"] == "order"}
+
+
+def test_REC_3_a_recorder_that_is_stuck_delays_no_stop_and_loses_nothing(
+    installation: Installation,
+) -> None:
+    pid = stuck(installation)
+    wanted = set()
+    try:
+        for name in ("a", "b"):
+            installation.run("sleep", "1000", target=name)
+            answer = installation.stop(name)
+            assert answer["confirmed"] is True
+            assert answer["recorded"] == "durable", "the latch's own file needs no recorder"
+            wanted.add(answer["order"])
+        with pytest.raises(Storage, match="evidence"):
+            installation.reset("a")
+        assert installation.target("a")["latched"] is True
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: orders(installation) >= wanted, "every order is entered later")
+    until(lambda: installation.reset("a")["state"] == "done", "and the evidence is sealed")
+
+
+def test_REC_3_a_recorder_that_dies_again_and_again_loses_nothing(
+    installation: Installation,
+) -> None:
+    wanted = set()
+    for _ in range(runs(60)):
+        pid = until(lambda: installation.pids()["recorder"], "the recorder is there")
+        os.kill(pid, signal.SIGKILL)
+        wanted.add(installation.stop("a")["order"])
+        until(lambda: wanted <= orders(installation), "entered by the next recorder")
+        installation.reset("a")
+    assert installation.cli("ledger", "verify").returncode == 6
+
+
+def test_REC_3_what_the_journal_could_not_hold_is_marked_as_a_gap(
+    installation: Installation,
+) -> None:
+    """The recorder is stuck for so long that the ring is full: a stop works, the gap is told."""
+    pid = stuck(installation)
+    running = installation.run("sleep", "1000", target="a")
+    refused = {"op": "reset", "scope": "nobody", "reason": "x" * 2000, "nonce": "n"}
+    with Raw(installation) as peer:
+        for _ in range(64):
+            peer.send(frame(refused) * 64)
+            for _ in range(64):
+                answer = peer.answer()
+                assert answer is not None
+    health = installation.ask({"op": "health"})
+    assert health["journal"]["lost"] > 0
+    assert installation.stop("a")["confirmed"] is True
+    assert running.event("exited")["signal"] == 9
+    assert any("the journal lost" in note for note in installation.status()["notes"])
+    os.kill(pid, signal.SIGCONT)
+
+    def gaps() -> list[dict[str, object]]:
+        return [e for e in installation.entries() if e["kind"] == "gap" and "lost" in str(e)]
+
+    until(gaps, "the gap is an entry")
+    assert installation.cli("ledger", "verify").returncode == 6
+    until(lambda: installation.reset("a")["state"] == "done", "what is missing is not waited for")
+
+
+def test_REC_3_with_the_ledgers_disk_full_the_stop_is_the_same(tmp_path: Path) -> None:
+    needs_root()
+    (tmp_path / "home").mkdir()
+    with mounted(tmp_path / "home" / "ledger", "4m") as disk:
+        one = Installation(tmp_path)
+        try:
+            one.start()
+            one.run("sleep", "1000", target="a")
+            until(lambda: one.cli("ledger", "head").returncode == 0, "a ledger is there")
+            disk.fill()
+            answer = one.stop("a")
+            assert (answer["confirmed"], answer["recorded"]) == (True, "durable")
+            disk.free()
+            until(lambda: answer["order"] in orders(one), "entered once there is room")
+            until(lambda: one.reset("a")["state"] == "done", "then a reset works")
+            assert one.cli("ledger", "verify").returncode == 6
+        finally:
+            one.close()
