@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,22 +62,25 @@ def ids_of(name: str) -> set[str]:
     return {f"{group}-{number}" for group, number in _ID.findall(name.replace("__", "_"))}
 
 
-def shown_by(root: Path = ROOT / "tests") -> dict[str, list[str]]:
+def names_of_tests() -> set[str]:
+    """Give every test that pytest would run, and those of the suites that it runs for plugins."""
+    names = set()
+    for path in [*(ROOT / "tests").rglob("test_*.py"), ROOT / "src" / "offswitch" / "testing.py"]:
+        tree = ast.parse(path.read_text(), str(path))
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        for body in (tree.body, *(one.body for one in classes)):
+            functions = (n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+            names |= {one.name for one in functions if one.name.startswith("test_")}
+    return names
+
+
+def shown_by() -> dict[str, list[str]]:
     """Give for each ID the names of the tests that bear it, sorted."""
     found: dict[str, set[str]] = {}
-    for path in sorted(root.rglob("test_*.py")):
-        for name in _tests_in(ast.parse(path.read_text(), str(path))):
-            for one in ids_of(name):
-                found.setdefault(one, set()).add(name)
+    for name in names_of_tests():
+        for one in ids_of(name):
+            found.setdefault(one, set()).add(name)
     return {one: sorted(names) for one, names in found.items()}
-
-
-def _tests_in(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-            "test_"
-        ):
-            yield node.name
 
 
 def rows_of(page: str) -> list[Row]:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 import re
 from pathlib import Path
 
 import pytest
 
-from requirements_table import ROOT, THREATS
+from requirements_table import ROOT, THREATS, names_of_tests
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")])
+TESTS = names_of_tests()
 MACHINES = re.compile(r"(?<![\w.])/(root|home)/(?!\.\.\.)\w|\.internal\b|localhost:\d")
-
-
-@functools.cache
-def names_of_tests() -> set[str]:
-    names = set()
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                names.add(node.name)
-    return names
 
 
 def rows(page: str) -> list[list[str]]:
@@ -34,7 +23,7 @@ def rows(page: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"`(test_\w+)`", page.read_text()))
-    assert named <= names_of_tests(), "a page names a test that is not there"
+    assert named <= TESTS, "a page names a test that is not there"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
