@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offswitch.config.declared import Decider
@@ -293,7 +293,6 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
         max_size=8,
     )
 )
-@settings(max_examples=200, deadline=None)
 def test_every_key_that_toml_knows_has_a_line(parts: list[str]) -> None:
     text = "\n".join(parts) + "\n"
     try:

@@ -40,6 +40,7 @@ _T = TypeVar("_T")
 
 _PENDING, _RESERVED, _SHARED, _SHARED_SIZE = 0x4000_0000, 0x4000_0001, 0x4000_0002, 510
 _FLOCK = struct.Struct("@hhqqi4x")
+_INDEX_HEADERS = 96
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _LARGEST_VALUE = 1 << 20
 _STEPS_BETWEEN_LOOKS = 5000
@@ -55,7 +56,11 @@ _SETTINGS = (
     "PRAGMA cache_size=-16384",
 )
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-_NOT_YET = {sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_CANTLOCK}
+_NOT_YET = {
+    sqlite3.SQLITE_READONLY_CANTINIT,
+    sqlite3.SQLITE_READONLY_CANTLOCK,
+    sqlite3.SQLITE_READONLY_RECOVERY,
+}
 _text = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
@@ -80,6 +85,11 @@ class _Stamp:
     index: tuple[int, ...] | None
     counter: bytes
     """The header's change counter and schema cookie."""
+    committed: bytes
+    """Both copies of the log index's header: a commit to the log is seen when they change.
+
+    The log's own size and time change earlier, before its disk has it, and not at all when
+    the commit becomes visible: who remembers only those has seen it and missed it."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -97,6 +107,7 @@ class Database:
         "_deadline_us",
         "_fd",
         "_folder",
+        "_index_fd",
         "_path",
         "_stamp",
         "_tables",
@@ -114,6 +125,7 @@ class Database:
         self._stamp: _Stamp | None = None
         self._version = -1
         self._fd = -1
+        self._index_fd = -1
         self._deadline_us = 0
 
     @property
@@ -145,6 +157,9 @@ class Database:
             if before.wal is not None and before.wal[2] and before.index is not None:
                 return self._read_wal(before, read)
             return self._read_still(before, read)
+        except OSError as error:
+            self.release()
+            raise Unreadable(f"{self._path}: {error.strerror}") from None
         except sqlite3.Error as error:
             self.release()
             if self._clock.mono_us() > self._deadline_us:
@@ -159,15 +174,21 @@ class Database:
             self.release()
             raise Unreadable(f"it holds what cannot be read: {error}") from None
 
-    def release(self) -> None:
+    def rest(self) -> None:
         """Let go of the connection, so that a writer who leaves can clean up."""
+        if self._connection is not None:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of everything that is open."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         # Only now: closing any descriptor of a file drops the process's locks on it.
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._index_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._index_fd = -1
 
     def forget(self) -> None:
         """Forget what the last snapshot saw; the next look counts as a change."""
@@ -196,22 +217,31 @@ class Database:
         if main is None:
             self.release()
             raise Missing(self._path)
-        if self._fd >= 0 and self._identity(self._fd) != main[:2]:
+        index = self._facts("-shm")
+        moved = self._fd >= 0 and self._identity(self._fd) != main[:2]
+        held = self._identity(self._index_fd) if self._index_fd >= 0 else None
+        if moved or (held is not None and (index is None or held != index[:2])):
             self.release()
         if self._fd < 0:
-            self._open(main)
+            self._fd = self._open("", main)
+        if self._index_fd < 0 and index is not None and self._connection is None:
+            self._index_fd = self._open("-shm", index)
         header = os.pread(self._fd, 100, 0)
-        return _Stamp(main, self._facts("-wal"), self._facts("-shm"), header[24:28] + header[40:44])
+        counter = header[24:28] + header[40:44]
+        committed = os.pread(self._index_fd, _INDEX_HEADERS, 0) if self._index_fd >= 0 else b""
+        return _Stamp(main, self._facts("-wal"), index, counter, committed)
 
-    def _open(self, main: tuple[int, ...]) -> None:
+    def _open(self, suffix: str, wanted: tuple[int, ...]) -> int:
+        """Open what was looked at, and nothing that has taken its place."""
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            self._fd = os.open(self._path, flags)
+            fd = os.open(self._path + suffix, flags)
         except OSError as error:
-            raise Unreadable(f"{self._path}: {error.strerror}") from None
-        if self._identity(self._fd) != main[:2]:
-            self.release()
+            raise Unreadable(f"{self._path}{suffix}: {error.strerror}") from None
+        if self._identity(fd) != wanted[:2]:
+            os.close(fd)
             raise Unsteady("it was replaced while it was opened")
+        return fd
 
     @staticmethod
     def _identity(fd: int) -> tuple[int, ...]:

@@ -36,10 +36,13 @@ from offswitch.watch.sensors.tables import read_table
 __all__ = ["Sqlite", "SqliteSection"]
 
 _WHOLE_EVERY_US = 5_000_000
-_QUIET_US = 2_000_000
+_QUIET_US = 100_000
 _BUDGET_US = 1_000_000
 _STEPS_US = (100, 200, 300, 500, 1_000, 1_000, 2_000, 2_000, 3_000, 5_000, 5_000, 10_000, 20_000)
 """When to look again after a write was heard of whose commit is not there yet."""
+_LATER_US = 10_000
+_PATIENCE_US = 2_000_000
+"""How long a commit may take after its last write was heard of: a disk may be slow."""
 _SHOWN = 3
 _SHOWN_CHARS = 300
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
@@ -94,7 +97,8 @@ class Sqlite:
         self._not_before_us = 0
         self._told_us = -settings.every
         self._whole_us = 0
-        self._moved_us = 0
+        self._read_us = 0
+        self._heard_us = 0
         self._watched: dict[str, tuple[tuple[int, int], int]] = {}
         try:
             self._inotify: Inotify | None = Inotify()
@@ -144,7 +148,7 @@ class Sqlite:
             for event in events
         )
         if heard or not self._watched:
-            self._step = 0
+            self._step, self._heard_us = 0, self._clock.mono_us()
             self._watch_files()
 
     def _watch_files(self) -> None:
@@ -185,7 +189,6 @@ class Sqlite:
             table: Diff() if first else diff(table, self._known.get(table), now)
             for table, now in fresh.items()
         }
-        moved = any(one.inserted or one.changed or one.deleted for one in diffs.values())
         self._known = fresh
         for one in diffs.values():
             self._pending.extend(one.changes)
@@ -193,11 +196,9 @@ class Sqlite:
         # No more than half of the time is spent on reading, however fast somebody writes.
         self._not_before_us = now_us + 2 * took_us
         self._unmeasured = True
-        self._step = len(_STEPS_US)
         if whole or first:
             self._whole_us = now_us
-        if moved:
-            self._moved_us = now_us
+        self._read_us = now_us
         self._told_us = now_us
         return Glance(list(self._told(diffs)), again_us=0)
 
@@ -224,8 +225,10 @@ class Sqlite:
         for table, now in self._known.items():
             self._statistics[table] = now.statistics() if now is not None else {}
             self._baseline.setdefault(table, self._statistics[table])
-        wait_us = max(self._not_before_us - now_us, 0)
-        return Glance(list(self._columns()), again_us=wait_us or None)
+        wait_us, again_us = max(self._not_before_us - now_us, 0), self._again(now_us)
+        if again_us is not None or wait_us:
+            again_us = max(wait_us, again_us or 0)
+        return Glance(list(self._columns()), again_us=again_us)
 
     def _columns(self) -> Iterator[Sample]:
         for table, columns in self._statistics.items():
@@ -246,17 +249,24 @@ class Sqlite:
 
     def _nothing_new(self, now_us: int) -> Glance:
         """No commit since the last look: look again soon after a write, else tell of the quiet."""
-        again_us = None
-        if self._step < len(_STEPS_US):
-            again_us = _STEPS_US[self._step]
-            self._step += 1
-        elif now_us - self._moved_us > _QUIET_US:
-            self._database.release()
+        again_us = self._again(now_us)
+        if now_us - self._read_us > _QUIET_US:
+            self._database.rest()
         if now_us - self._told_us < self._settings.every * 9 // 10:
             return Glance(again_us=again_us)
         self._told_us = now_us
         quiet = {table: Diff() for table in self._known}
         return Glance([*self._told(quiet), *self._columns()], again_us=again_us)
+
+    def _again(self, now_us: int) -> int | None:
+        """Say how soon to look again: in small steps, then patiently, then at the interval.
+
+        What was heard of last may not be committed yet, even if something was read since.
+        """
+        if self._step < len(_STEPS_US):
+            self._step += 1
+            return _STEPS_US[self._step - 1]
+        return _LATER_US if now_us - self._heard_us < _PATIENCE_US else None
 
     def _gone(self, now_us: int) -> Glance:
         """The file is not there: all known rows are deleted; before the first look, wait."""
