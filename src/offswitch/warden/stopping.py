@@ -38,6 +38,8 @@ _LAST_CHASE_S = 1.0
 _LOOK_AGAIN_S = 1.0
 _POLL_S = 0.005
 _LONGEST_WAIT_NS = 5_000_000_000
+_TOLD_AGAIN_US = 1_000_000
+_STILL_TOLD_AGAIN_US = 60_000_000
 
 
 class Stopper:
@@ -49,6 +51,8 @@ class Stopper:
         self._presses: dict[int, Press] = {}
         self._look_id = 0
         self._limits: dict[str, tuple[Level, Timer]] = {}
+        self._told: dict[str, int] = {}
+        """Target → when it was last written down that it moved."""
         self._turn = 0
         self._turns: dict[str, tuple[Level, int]] = {}
         """Target → the level last commanded, and its turn: a new one whenever that changes or
@@ -79,19 +83,30 @@ class Stopper:
         return press
 
     def enforce(self, row: Tracked, why: str) -> None:
-        """Command again what is latched for `row`: after a restart, or when it moved."""
+        """Command again what is latched for `row`, and write it down: it moved, or was found."""
         level = self._core.level(row)
         if level is None:
             return
-        press = self._press_of(row, level)
-        self.set_word(row, level)
-        press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
+        self._told[row.target.name] = self._core.clock.mono_us()
         self._new_turn(row, level)
-        self._command(press, row)
-        self._follow(press)
+        self._command_again(row, level)
         self._core.recording.note(
             "moved", {"what": why}, target=row.target.name, level=level.label, channel="warden"
         )
+
+    def _command_again(self, row: Tracked, level: Level) -> None:
+        press = self._press_of(row, level)
+        self.set_word(row, level)
+        press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
+        self._command(press, row)
+        self._follow(press)
+
+    def _trip_again(self, row: Tracked, level: Level) -> None:
+        """Command once more what has not stood still yet; somebody is looking, or soon will."""
+        press = self._press_of(row, level)
+        press.commanded[row.target.name] = {}
+        self._trip(press, row, self._layers(row, level))
+        self.look_again(row)
 
     def resume(self, row: Tracked) -> None:
         """Let a drain that an earlier warden began end in time, too."""
@@ -307,13 +322,21 @@ class Stopper:
         level = self._core.level(row)
         if level is None or level < Level.FREEZE:
             return
+        stood, row.confirmed = row.confirmed, False
         row.state = step(row.state, Event.MOVED, level, alive=True)
-        row.confirmed = False
         detail = str(message.get("detail", ""))
+        # What was never seen to stand still did not begin to move: it is told now and then.
+        silence = _TOLD_AGAIN_US if stood else _STILL_TOLD_AGAIN_US
+        told = self._told.get(row.target.name)
         if level is Level.FREEZE:
             self.escalate(row, f"moved while frozen: {detail}")
-        else:
+        elif told is None or self._core.clock.mono_us() - told > silence:
             self.enforce(row, detail)
+        elif stood:
+            self._new_turn(row, level)
+            self._command_again(row, level)
+        else:
+            self._trip_again(row, level)
 
     def observer_back(self) -> None:
         """Ask a new observer what the lost one has not answered, and have it watch."""
