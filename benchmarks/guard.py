@@ -13,6 +13,7 @@ import argparse
 import json
 import mmap
 import os
+import platform
 import statistics
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 
 from offswitch.clock import boot_id
-from offswitch.control.page import FIRST_WORD, LEASE, MAGIC, PAGE_SIZE, RUN
+from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, MAGIC, PAGE_SIZE, RUN
 from offswitch.guard import Guard
 
 CALLS = 1000
@@ -38,9 +39,11 @@ def written_page(folder: str) -> tuple[str, mmap.mmap]:
     page[:8] = MAGIC
     page[16:32] = bytes.fromhex(boot_id())
     words = memoryview(page).cast("Q")
-    words[LEASE] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 3_600_000_000_000
+    seconds = memoryview(page).cast("d")
+    seconds[LEASE_SECONDS] = time.clock_gettime(time.CLOCK_BOOTTIME) + 3600
     words[FIRST_WORD + SLOT] = RUN
     words.release()
+    seconds.release()
     return path, page
 
 
@@ -93,6 +96,7 @@ def main() -> int:
     print(f"  best, 99th percentile      {low:7.1f} ns  {high:7.1f} ns")
     print(f"threading.Event.is_set()     {baseline:7.1f} ns")
     print(f"ratio of the pairs, median   {figure['ratio']:7.2f}")
+    print(f"Python {platform.python_version()}")
     return 0
 
 

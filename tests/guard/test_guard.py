@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from guard.written_page import SLOT, WrittenPage
-from offswitch.control.page import FIRST_WORD, PAGE_SIZE, RUN
+from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, PAGE_SIZE, RUN
 from offswitch.errors import Unreachable
 from offswitch.guard import Guard, Kind, Stopped
 
@@ -141,6 +141,19 @@ def test_a_page_that_cannot_be_read_means_stop(tmp_path: Path, damage: str) -> N
     assert not guard.allowed()
     with pytest.raises(Stopped, match="page cannot be read"):
         guard.check()
+
+
+@pytest.mark.parametrize("lease", [float("nan"), float("-inf"), 0.0, -1.0])
+def test_a_lease_that_is_no_number_of_the_future_means_stop(
+    page: WrittenPage, lease: float
+) -> None:
+    guard = page.guard()
+    page.seconds[LEASE_SECONDS] = lease
+    assert not guard.allowed()
+    with pytest.raises(Stopped):
+        guard.check()
+    with pytest.raises(Stopped), guard.step("model"):
+        pytest.fail("a step began without a lease")
 
 
 def test_the_page_of_another_boot_means_stop(page: WrittenPage) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from offswitch.clock import boot_id
-from offswitch.control.page import FIRST_WORD, LEASE, MAGIC, PAGE_SIZE, RUN
+from offswitch.control.page import FIRST_WORD, LEASE, LEASE_SECONDS, MAGIC, PAGE_SIZE, RUN
 from offswitch.guard import Guard
 
 SLOT = 3
@@ -26,6 +26,7 @@ class WrittenPage:
         self._map[:8] = MAGIC
         self._map[16:32] = bytes.fromhex(boot_id())
         self.words = memoryview(self._map).cast("Q")
+        self.seconds = memoryview(self._map).cast("d")
         self.renew(60)
         self.set(RUN)
 
@@ -33,7 +34,9 @@ class WrittenPage:
         self.words[FIRST_WORD + SLOT] = word
 
     def renew(self, seconds: float) -> None:
-        self.words[LEASE] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(seconds * 1e9)
+        deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        self.words[LEASE] = int(deadline * 1e9)
+        self.seconds[LEASE_SECONDS] = deadline
 
     def guard(self) -> Guard:
         return Guard.from_page(str(self.path), SLOT)

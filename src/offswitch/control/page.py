@@ -7,7 +7,8 @@
            40  lease deadline              u64   CLOCK_BOOTTIME, nanoseconds; 0: none
            48  epoch of the keeper         u64   raised when a new keeper has everything
            56  slots handed out            u64
-           64  words                       u64 each, one a target's cell, never reused in a boot
+           64  lease deadline again     double   in seconds, for guards: a check is 20 ns cheaper
+          128  words                       u64 each, one a target's cell, never reused in a boot
 
 A word is `RUN`, or `RUN` plus the level of the latch; 0 is a slot that nobody has and
 means stop, as does a page that is stale, short, or cannot be read. All words are aligned
@@ -26,6 +27,7 @@ __all__ = [
     "HANDED_OUT",
     "KEEPER_EPOCH",
     "LEASE",
+    "LEASE_SECONDS",
     "MAGIC",
     "PAGE_SIZE",
     "RUN",
@@ -42,7 +44,8 @@ WARDEN_EPOCH = 4
 LEASE = 5
 KEEPER_EPOCH = 6
 HANDED_OUT = 7
-FIRST_WORD = 8
+LEASE_SECONDS = 8
+FIRST_WORD = 16
 SLOTS = PAGE_SIZE // 8 - FIRST_WORD
 RUN = 1
 """The word of a target that may act."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Literal, Self, TypeAlias
 
-from offswitch.control.page import LEASE, RUN
+from offswitch.control.page import LEASE_SECONDS, RUN
 from offswitch.guard.view import View
 
 __all__ = ["Kind", "Step", "limit"]
@@ -43,10 +43,10 @@ class Step:
 
     def begin(self) -> None:
         """Raise `Stopped` if the step may not begin."""
-        words = self._view.words
-        fresh = time.clock_gettime_ns(time.CLOCK_BOOTTIME) < words[LEASE]
-        if not fresh or not RUN <= words[self._view.index] <= self._highest:
-            raise self._view.stopped(self._name)
+        view = self._view
+        fresh = time.clock_gettime(time.CLOCK_BOOTTIME) < view.seconds[LEASE_SECONDS]
+        if not fresh or not RUN <= view.words[view.index] <= self._highest:
+            raise view.stopped(self._name)
 
     def __enter__(self) -> Self:
         """Begin, or raise `Stopped`."""

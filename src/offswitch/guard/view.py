@@ -1,7 +1,8 @@
 """How a guard sees its own word of the page, and which way it fails.
 
 Two words of a read-only mapping and the clock are all that a check looks at: the word must
-be RUN, and the lease must lie in the future of CLOCK_BOOTTIME, which counts a suspend. The
+be RUN, and the lease must lie in the future of CLOCK_BOOTTIME, which counts a suspend (what
+is no number lies nowhere). The
 clock is compared here, inside the program, because a flag that says "fresh" would outlive
 the daemon that set it. Whatever is wrong (no page, a short one, another boot's, a word that
 nobody has) reads as *stop*. A page that is removed or replaced leaves us with a mapping that
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 
-from offswitch.control.page import FIRST_WORD, LEASE, RUN, SLOTS, PageReader
+from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, RUN, SLOTS, PageReader
 from offswitch.guard.stopped import Stopped
 
 __all__ = ["View", "attach", "blank"]
@@ -24,13 +25,16 @@ _BOOT_ID = slice(16, 32)
 
 
 class View:
-    """One word and the lease, as a signed view of the page; `why` of a view without a page."""
+    """One word and the lease; `why` of a view without a page."""
 
-    __slots__ = ("index", "path", "why", "words")
+    __slots__ = ("index", "path", "seconds", "why", "words")
 
-    def __init__(self, words: memoryview, index: int, path: str, why: str = "") -> None:
-        """Look at `words[index]`; `why` says what is wrong where the words are made up."""
-        self.words = words
+    def __init__(self, page: memoryview, index: int, path: str, why: str = "") -> None:
+        """Look at the word `index` of `page` (bytes); `why`: what is wrong with a made-up one."""
+        # Signed words: CPython turns them into numbers a little faster, and what does not fit is
+        # negative, which is nobody's word.
+        self.words = page.cast("q")
+        self.seconds = page.cast("d")
         self.index = index
         self.path = path
         self.why = why
@@ -49,16 +53,16 @@ class View:
             return f"stopped: latched at level {level}", level
         if word != RUN:
             return f"stopped: word {self.index - FIRST_WORD} of the page is nobody's", None
-        late = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self.words[LEASE]
+        late = time.clock_gettime(time.CLOCK_BOOTTIME) - self.seconds[LEASE_SECONDS]
         gone = "" if os.path.exists(self.path) else f", and {self.path} is gone"
         if late < 0:
             return "stopped: the lease had run out, and was renewed just now", None
-        return f"stopped: the lease ran out {late / 1e9:.3f} s ago{gone}", None
+        return f"stopped: the lease ran out {late:.3f} s ago{gone}", None
 
 
 def blank(why: str) -> View:
     """Give the view of a page that cannot be read: no lease, no word, stop."""
-    return View(memoryview(bytes((FIRST_WORD + 1) * 8)).cast("q"), FIRST_WORD, "", why)
+    return View(memoryview(bytes((FIRST_WORD + 1) * 8)), FIRST_WORD, "", why)
 
 
 def attach(path: str, word: str) -> View:
@@ -71,9 +75,7 @@ def attach(path: str, word: str) -> View:
             boot = bytes.fromhex(file.read().strip().replace("-", ""))
     except (OSError, ValueError) as error:
         return blank(f"stopped: the page cannot be read: {error}")
-    # Signed words: CPython turns them into numbers a little faster, and what does not fit is
-    # negative, which is nobody's word and a lease long past.
     data = reader.words.cast("B")
     if bytes(data[_BOOT_ID]) != boot:
         return blank(f"stopped: {path} is the page of another boot")
-    return View(data.cast("q"), FIRST_WORD + int(word), path)
+    return View(data, FIRST_WORD + int(word), path)

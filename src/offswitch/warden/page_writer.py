@@ -71,7 +71,7 @@ def _open_file(folder: int, name: str, path: str) -> int:
 class PageWriter:
     """The page, to write. Nothing here blocks or fails once it was taken."""
 
-    __slots__ = ("_map", "_words", "damage", "path")
+    __slots__ = ("_map", "_seconds", "_words", "damage", "path")
 
     def __init__(self, path: str, mapped: mmap.mmap) -> None:
         """Hold the mapped page; `take` makes it."""
@@ -80,6 +80,7 @@ class PageWriter:
         """What was wrong with the page that was found, if anything was."""
         self._map = mapped
         self._words = memoryview(mapped).cast("Q")
+        self._seconds = memoryview(mapped).cast("d")
 
     @classmethod
     def take(cls, place: Place) -> PageWriter:
@@ -159,7 +160,9 @@ class PageWriter:
 
     def renew(self, lease_ns: int = _LEASE_NS) -> None:
         """Let the lease last `lease_ns` from now, on CLOCK_BOOTTIME."""
-        self._words[page.LEASE] = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_ns
+        deadline_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_ns
+        self._words[page.LEASE] = deadline_ns
+        self._seconds[page.LEASE_SECONDS] = deadline_ns / 1e9
 
     def keeper_ready(self, epoch: int) -> None:
         """Say that the keeper of `epoch` has everything: an older one may leave."""
@@ -168,4 +171,5 @@ class PageWriter:
     def close(self) -> None:
         """Let go of the mapping; the page stays, and its lease runs out."""
         self._words.release()
+        self._seconds.release()
         self._map.close()
