@@ -55,12 +55,13 @@ _SETTINGS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-16384",
 )
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-_NOT_YET = {
-    sqlite3.SQLITE_READONLY_CANTINIT,
-    sqlite3.SQLITE_READONLY_CANTLOCK,
-    sqlite3.SQLITE_READONLY_RECOVERY,
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
 }
+"""Primary codes of what is over soon: somebody commits, opens, recovers or leaves just now."""
 _text = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
@@ -236,6 +237,8 @@ class Database:
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             fd = os.open(self._path + suffix, flags)
+        except FileNotFoundError:
+            raise Unsteady("it went while it was opened") from None
         except OSError as error:
             raise Unreadable(f"{self._path}{suffix}: {error.strerror}") from None
         if self._identity(fd) != wanted[:2]:
@@ -312,8 +315,7 @@ class Database:
     @staticmethod
     def _busy(error: sqlite3.OperationalError) -> bool:
         """Tell whether trying again may help: locked, or an index that is just being set up."""
-        code = error.sqlite_errorcode
-        return code & 0xFF in _BUSY or code in _NOT_YET
+        return error.sqlite_errorcode & 0xFF in _PASSING
 
     @staticmethod
     def _data_version(connection: sqlite3.Connection) -> int:

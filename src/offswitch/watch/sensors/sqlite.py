@@ -43,6 +43,8 @@ _STEPS_US = (100, 200, 300, 500, 1_000, 1_000, 2_000, 2_000, 3_000, 5_000, 5_000
 _LATER_US = 10_000
 _PATIENCE_US = 2_000_000
 """How long a commit may take after its last write was heard of: a disk may be slow."""
+_REST_US = 1_000_000
+"""How long a file may be in the middle of something before that is a problem."""
 _SHOWN = 3
 _SHOWN_CHARS = 300
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
@@ -99,6 +101,7 @@ class Sqlite:
         self._whole_us = 0
         self._read_us = 0
         self._heard_us = 0
+        self._unsteady_us: int | None = None
         self._watched: dict[str, tuple[tuple[int, int], int]] = {}
         try:
             self._inotify: Inotify | None = Inotify()
@@ -126,8 +129,8 @@ class Sqlite:
                 return self._compare(now_us, whole=whole)
         except Missing:
             return self._gone(now_us)
-        except Unsteady:
-            return Glance(again_us=1_000)
+        except Unsteady as error:
+            return self._unsteady(now_us, str(error))
         except Unreadable as error:
             self._whole_us = 0
             return Glance(problem=str(error))
@@ -192,6 +195,7 @@ class Sqlite:
         self._known = fresh
         for one in diffs.values():
             self._pending.extend(one.changes)
+        self._unsteady_us = None
         took_us = self._clock.mono_us() - now_us
         # No more than half of the time is spent on reading, however fast somebody writes.
         self._not_before_us = now_us + 2 * took_us
@@ -257,6 +261,13 @@ class Sqlite:
         self._told_us = now_us
         quiet = {table: Diff() for table in self._known}
         return Glance([*self._told(quiet), *self._columns()], again_us=again_us)
+
+    def _unsteady(self, now_us: int, why: str) -> Glance:
+        """Somebody is writing just now: look again; what does not come to rest is a problem."""
+        if self._unsteady_us is None:
+            self._unsteady_us = now_us
+        lasting = now_us - self._unsteady_us > _REST_US
+        return Glance(again_us=1_000 if not lasting else _LATER_US, problem=why if lasting else "")
 
     def _again(self, now_us: int) -> int | None:
         """Say how soon to look again: in small steps, then patiently, then at the interval.
