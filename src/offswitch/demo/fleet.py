@@ -164,10 +164,13 @@ class Fleet:
         A copy is read, log included: an agent that is killed in its last commit may have
         written it, and not have told the other readers of the log.
         """
-        copy = f"{self.stage.folder}/copy.db"
-        for end in ("", "-wal"):
-            shutil.copyfile(self.database + end, copy + end)
-        with sqlite3.connect(copy) as database:
+        folder = f"{self.stage.folder}/copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder)
+        shutil.copyfile(self.database, f"{folder}/shop.db")
+        if os.path.exists(f"{self.database}-wal"):  # gone where the last reader tidied up
+            shutil.copyfile(f"{self.database}-wal", f"{folder}/shop.db-wal")
+        with sqlite3.connect(f"{folder}/shop.db") as database:
             rows = database.execute("SELECT sku, cents, changed_ns FROM prices").fetchall()
         database.close()
         nonsense = [when for sku, cents, when in rows if cents * 2 <= self._sound[sku]]
