@@ -124,7 +124,7 @@ def test_ACT_8_a_supervisor_cannot_bring_a_target_back_while_it_is_latched(
         until(lambda: acts(installation) > begun, "it acts")
         assert installation.stop("undead")["confirmed"] is True
     after = acts(installation)
-    seconds = 0.1 * runs(600)
+    seconds = 0.05 * runs(600)
     supervisor = [sys.executable, "-c", SUPERVISOR, OFFSWITCH, str(seconds), PYTHON, "-c", ACTS]
     done = subprocess.run(
         supervisor,
