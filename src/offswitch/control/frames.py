@@ -58,8 +58,10 @@ class Decoder:
         """
         messages: list[Message] = []
         if self._garbage is None:
-            self._buffer += data
             try:
+                if not self._buffer and _is_one_frame(data):  # by far the commonest case
+                    return [_parse(data[_HEAD.size :])]
+                self._buffer += data
                 while (body := self._next()) is not None:
                     messages.append(_parse(body))
             except Usage as error:
@@ -92,9 +94,15 @@ class Decoder:
         return bool(self._buffer)
 
 
+def _is_one_frame(data: bytes) -> bool:
+    if not _HEAD.size <= len(data) <= _HEAD.size + MAX_FRAME:
+        return False
+    return bool(_HEAD.unpack_from(data)[0] == len(data) - _HEAD.size)
+
+
 def _parse(body: bytes) -> Message:
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode())
     except (ValueError, RecursionError):
         raise Usage("a frame that is not JSON") from None
     if not isinstance(message, dict):

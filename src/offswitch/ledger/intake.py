@@ -11,7 +11,6 @@ answered with an error, and the connection is closed.
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import Any
 from offswitch.control import frames
 from offswitch.control.peer import peer_of
 from offswitch.errors import OffswitchError, Refused, Storage, Usage
+from offswitch.ledger.poll import Poll
 from offswitch.ledger.seal import SealedEntry, seal
 
 __all__ = ["Intake", "Pending", "admit_outside_cells", "listen"]
@@ -90,21 +90,21 @@ class Pending:
 
 
 class Intake:
-    """All peers of the recorder, on the recorder's own selector."""
+    """All peers of the recorder, in the recorder's own loop."""
 
-    def __init__(self, selector: selectors.BaseSelector, sock: socket.socket, admit: Admit) -> None:
-        """Serve the listening `sock` through `selector`."""
-        self._selector = selector
+    def __init__(self, poll: Poll, sock: socket.socket, admit: Admit) -> None:
+        """Serve the listening `sock` through `poll`."""
+        self._poll = poll
         self._listener = sock
         self._admit = admit
         self._peers: dict[int, _Connection] = {}
         self.pending: list[Pending] = []
         """Requests that wait, in the order in which they came."""
-        selector.register(sock, selectors.EVENT_READ, self._accept)
+        poll.add(sock.fileno(), self._accept)
 
     def close(self) -> None:
         """Stop listening; peers that wait for nothing see the end of the stream."""
-        self._selector.unregister(self._listener)
+        self._poll.drop(self._listener.fileno())
         self._listener.close()
 
     def acknowledge(self, pending: Pending, first: int) -> None:
@@ -142,8 +142,7 @@ class Intake:
         self._listen_to(connection)
 
     def _listen_to(self, connection: _Connection) -> None:
-        call = partial(self._readable, connection)
-        self._selector.register(connection.sock, selectors.EVENT_READ, call)
+        self._poll.add(connection.sock.fileno(), partial(self._readable, connection))
 
     def _readable(self, connection: _Connection) -> None:
         try:
@@ -170,7 +169,7 @@ class Intake:
             return
         if connection.waiting > _OUTSTANDING:
             connection.paused = True
-            self._selector.unregister(connection.sock)
+            self._poll.drop(connection.sock.fileno())
 
     def _refuse(self, connection: _Connection, error: OffswitchError) -> None:
         answer = {"error": error.as_dict(), "exit": error.exit_code}
@@ -181,7 +180,7 @@ class Intake:
     def _drop(self, connection: _Connection) -> None:
         known = self._peers.pop(connection.sock.fileno(), None)
         if known is not None and not connection.paused:
-            self._selector.unregister(connection.sock)
+            self._poll.drop(connection.sock.fileno())
         connection.sock.close()
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import selectors
 import signal
 import socket
 import sqlite3
@@ -37,6 +36,7 @@ from offswitch.errors import Corrupt, OffswitchError, Storage
 from offswitch.ledger.drain import Drain
 from offswitch.ledger.intake import Intake, Pending, admit_outside_cells, listen
 from offswitch.ledger.opening import Opened, open_ledger, origin_of
+from offswitch.ledger.poll import Poll
 from offswitch.ledger.seal import SealedEntry, Stamp, seal
 from offswitch.ledger.store import LedgerPaths, Position, lock
 from offswitch.model.entry import EntryKind
@@ -44,6 +44,7 @@ from offswitch.model.entry import EntryKind
 __all__ = ["Recorder", "main"]
 
 _LOCK_POLL_S = 0.02
+_CATCH_UP = 4
 _IDLE_S = 5.0
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
@@ -79,7 +80,7 @@ class Recorder:
         self._clock = clock
         self._boot = boot_id()
         self._installation = origin_of(place.home).removeprefix("offswitch/")
-        self._selector = selectors.DefaultSelector()
+        self._poll = Poll()
         self._opened: Opened | None = None
         self._drain: Drain | None = None
         self._intake: Intake | None = None
@@ -92,19 +93,19 @@ class Recorder:
         self._hopeless = False
         self._said: dict[str, str] = {}
         os.set_blocking(wake, False)
-        self._selector.register(wake, selectors.EVENT_READ, self._woken)
+        self._poll.add(wake, self._woken)
 
     def serve(self, listener: socket.socket) -> None:
         """Take entries from peers on `listener`, too."""
         admit = admit_outside_cells(os.geteuid(), self._place.cgroup)
-        self._intake = Intake(self._selector, listener, admit)
+        self._intake = Intake(self._poll, listener, admit)
 
     def wait_for_lock(self) -> int | None:
         """Wait until no other recorder writes; None if the warden has gone meanwhile."""
         os.makedirs(self._paths.folder, mode=0o700, exist_ok=True)
         started = self._clock.mono_us()
         while (held := lock(self._paths.lock)) is None:
-            self._turn(_LOCK_POLL_S)
+            self._poll.turn(_LOCK_POLL_S)
             drained = self._ring.durable_seq >= self._ring.next_seq - 1
             if self._too_late() or (self._ends_us is not None and drained):
                 return None  # whoever holds the ledger has taken over this ring, too
@@ -122,13 +123,16 @@ class Recorder:
             if self._too_late():
                 _say("gives up; the journal keeps what was not entered")
                 return 1
-            self._turn(0.0 if more else self._patience_s())
+            if self._poll.turn(0.0 if more else self._patience_s()):
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take in what came while something was taken in: it all fits into one commit."""
+        for _ in range(_CATCH_UP):
+            if not self._poll.turn(0.0):
+                return
 
     # --- one turn -----------------------------------------------------------------
-
-    def _turn(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            key.data()
 
     def _woken(self) -> None:
         try:
@@ -136,7 +140,7 @@ class Recorder:
         except BlockingIOError:
             return
         if ended:
-            self._selector.unregister(self._wake)
+            self._poll.drop(self._wake)
             self._ends_us = self._clock.mono_us()
 
     def _too_late(self) -> bool:
