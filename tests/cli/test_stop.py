@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -500,6 +502,37 @@ def test_SR_11_a_list_of_cells_can_point_nowhere_else(tmp_path: Path) -> None:
         run.rmdir()
 
 
+def test_SR_11_without_cgroups_the_session_of_the_first_process_is_killed(tmp_path: Path) -> None:
+    run = Path(tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm"))
+    script = ["sh", "-c", "sleep 1000 & echo $!; sleep 1000"]
+    first, other = (
+        subprocess.Popen(script, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        for _ in range(2)
+    )
+    assert first.stdout is not None
+    child = int(first.stdout.readline())
+    try:
+        rows = []
+        for target, leader, late in (("a", first.pid, 0), ("reused", other.pid, 1)):
+            fields = Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()
+            facts = {"leader": leader, "leader_start": int(fields[19]) - late}
+            rows.append({"target": target, "path": None, "labels": {}, "facts": facts})
+        (run / "cells.json").write_text(json.dumps({"cells": rows}))
+        env = {**os.environ, "OFFSWITCH_RUN": str(run), "OFFSWITCH_HOME": str(tmp_path)}
+        argv = [OFFSWITCH, "stop", "--all"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 4
+        until(lambda: dead(first.pid) and dead(child), "the session is killed")
+        assert other.poll() is None, "a pid that is another's by now is not touched"
+        assert "cannot be told without cgroups" in " ".join(done.stdout.split())
+    finally:
+        for each in (first, other):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, 9)
+            each.communicate()
+        shutil.rmtree(run)
+
+
 def test_a_press_leaves_nothing_in_the_spool_that_could_latch_again(
     installation: Installation,
 ) -> None:
@@ -637,7 +670,11 @@ def test_a_garbled_answer_is_no_answer(tmp_path: Path, garbage: bytes) -> None:
 
 SCOPES = st.one_of(names, st.text(max_size=30), st.builds("{}={}".format, label_keys, label_values))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )

@@ -82,9 +82,12 @@ class Cell:
     def _kill_session(self) -> None:
         """Kill the first process, if it is still that very one, and what shares its session."""
         if self.leader is None or _began(self.leader[0]) != self.leader[1]:
-            self.trouble = "its first process is gone; what it left cannot be found from here"
+            self.trouble = "its first process is gone: what that left cannot be found from here"
             return
         first = self.leader[0]
+        self.trouble = (
+            "its session is killed; whether more of it lives cannot be told without cgroups"
+        )
         members = [pid for pid in _pids() if pid != first and _session(pid) == first]
         for pid in (first, *members):
             try:

@@ -110,7 +110,7 @@ def _seen_by_us(each: Pressed, cell: Cell) -> dict[str, Any]:
     if effect is not None:
         detail = "this command saw its cell empty; no observer confirms it"
     else:
-        detail = "its processes may still act" + (f" ({cell.trouble})" if cell.trouble else "")
+        detail = cell.trouble or "its processes may still act"
     layer = {
         "layer": "process",
         "commanded_ns": 0 if commanded is None else commanded - each.began_ns,
