@@ -19,7 +19,8 @@ from offswitch.clock import new_nonce
 from offswitch.control.client import Conversation, call
 from offswitch.control.page import PageReader
 from offswitch.control.place import Place
-from offswitch.errors import OffswitchError
+from offswitch.errors import NotFound, OffswitchError, Storage
+from offswitch.ledger.reader import reading
 
 PYTHON = "/usr/bin/python3"
 """The system's: any user may run it."""
@@ -246,12 +247,13 @@ class Installation:
         return running
 
     def entries(self) -> list[dict[str, Any]]:
-        """Read the ledger's entries as anyone can: through `offswitch ledger show --json`."""
-        shown = self.cli("ledger", "show", "--all", "--json")
-        entries = json.loads(shown.stdout)["entries"]
-        return [
-            {**entry["sealed"], **entry["public"], "index": entry["index"]} for entry in entries
-        ]
+        """Read the ledger's entries as `offswitch ledger show --all --json` does."""
+        try:
+            with reading(self.home) as reader:
+                shown = list(reader.shown(0, reader.head.size))
+        except (NotFound, Storage):  # the recorder has not begun it yet
+            return []
+        return [{**entry.sealed, **entry.public, "index": entry.index} for entry in shown]
 
     def cli(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
         """Run the command line against this installation."""

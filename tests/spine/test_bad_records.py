@@ -18,7 +18,7 @@ from scale import runs
 
 def stuck(installation: Installation) -> int:
     """Stop the recorder in its tracks, once it has a ledger; give its pid."""
-    until(lambda: installation.cli("ledger", "head").returncode == 0, "a ledger is there")
+    until(installation.entries, "a ledger is there")
     pid = int(installation.pids()["recorder"])
     os.kill(pid, signal.SIGSTOP)
     return pid
@@ -98,7 +98,7 @@ def test_REC_3_with_the_ledgers_disk_full_the_stop_is_the_same(tmp_path: Path) -
         try:
             one.start()
             one.run("sleep", "1000", target="a")
-            until(lambda: one.cli("ledger", "head").returncode == 0, "a ledger is there")
+            until(one.entries, "a ledger is there")
             disk.fill()
             answer = one.stop("a")
             assert (answer["confirmed"], answer["recorded"]) == (True, "durable")
