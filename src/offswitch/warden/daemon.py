@@ -103,6 +103,7 @@ class Warden:
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
         self._starter.on_drained = self._stopper.drained
+        self._starter.on_buried = self._stopper.buried
         self._resetter = Resetter(core, self._stopper, self._starter)
         self._operations = Operations(core, self._stopper, self._starter, self._resetter)
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)

@@ -48,6 +48,8 @@ class Starter:
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
         self.on_idle: Callable[[], None] = lambda: None
+        self.on_buried: Callable[[Tracked], None] = lambda _row: None
+        """Hears that a target's cell was empty and is removed."""
         self.on_drained: Callable[[Tracked], None] = lambda _row: None
         """Hears of a latched target that ended by itself."""
 
@@ -419,6 +421,7 @@ class Starter:
                 actuator.trip(old)  # a user whose cell is gone has no processes any more
         self._remove(old)
         row.cell, row.slot = None, None
+        self.on_buried(row)
 
     def _remove(self, old: Cell, pause_s: float = _GRAVE_FIRST_S) -> None:
         """Remove a cell: the dead may not be reaped yet, last bytes may be on their way."""

@@ -14,6 +14,7 @@ nothing that was seen before it moved counts any more.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from offswitch.clock import new_nonce
@@ -313,6 +314,14 @@ class Stopper:
             del self._presses[look]
         if not press.looks:
             self._finish(press)
+
+    def buried(self, row: Tracked) -> None:
+        """A target's empty cell is gone: there is nothing left that anybody could look at."""
+        for look, press in list(self._presses.items()):
+            if press.looks[look][0] == row.target.name:
+                del press.looks[look], self._presses[look]
+                if not press.looks:
+                    self._core.loop.later(0, partial(self._finish, press))
 
     def moved(self, message: dict[str, Any]) -> None:
         """Something latched lives again: stop it again, a freeze as a kill (VER-3, ACT-1)."""
