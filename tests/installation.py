@@ -247,7 +247,14 @@ class Installation:
         return running
 
     def entries(self) -> list[dict[str, Any]]:
-        """Read the ledger's entries as `offswitch ledger show --all --json` does."""
+        """Read the ledger's entries as `offswitch ledger show --all --json` does.
+
+        What the recorder has not entered yet is waited for, though not for ever.
+        """
+        end = time.monotonic() + 1
+        with contextlib.suppress(OffswitchError):
+            while self.ask({"op": "health"})["journal"]["behind"] and time.monotonic() < end:
+                time.sleep(0.005)
         try:
             with reading(self.home) as reader:
                 shown = list(reader.shown(0, reader.head.size))

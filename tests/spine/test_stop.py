@@ -129,7 +129,7 @@ def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
     _pid, status = os.waitpid(pid, 0)
     assert os.WTERMSIG(status) == 9
     until(lambda: installation.target("a")["confirmed"], "seen to stand still again")
-    assert any(entry["kind"] == "moved" for entry in installation.entries())
+    until(lambda: [e for e in installation.entries() if e["kind"] == "moved"], "it is an entry")
 
 
 def test_VER_4_not_confirmed_means_the_remaining_layers_and_a_page(
