@@ -197,7 +197,7 @@ class Warden:
         """Take the keeper's own orders into the latch; a cleared one stays cleared."""
         self._unsettled = self._unsettled or bool(stops)
         for stop in stops:
-            if core.latch.add(stop):
+            if stop.digest not in core.latch and core.latch.add(stop):
                 core.store.note(stop)
                 core.recording.note(
                     "order",

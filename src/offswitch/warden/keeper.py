@@ -319,17 +319,20 @@ class Keeper:
         ]
 
     def _carry_out(self) -> None:
-        """Answer the presses that the warden has obeyed; do the others once they are due."""
+        """Answer the presses that the warden has obeyed; do the others once they are due.
+
+        One that the page shows is being obeyed, in the right order (SR-8), and not yet written
+        down: should the warden die or hang just now, the order is still the keeper's to keep.
+        """
         now = time.monotonic_ns()
         for press in list(self._presses):
             covered = self._covered(press.stops)
-            shown = bool(covered) and all(
-                self._page.word(grip.slot) >= RUN + press.stops[0].level for grip in covered
-            )
-            if shown or press.stops[0].nonce in self._obeyed:
+            word = RUN + press.stops[0].level
+            shown = bool(covered) and all(self._page.word(grip.slot) >= word for grip in covered)
+            if press.stops[0].nonce in self._obeyed:
                 self._presses.remove(press)
                 press.answer([], warden=True)
-            elif now >= press.due:
+            elif now >= press.due + shown * _WARDEN_HEARS_IT_NS:
                 self._presses.remove(press)
                 self._act(press.stops)
                 press.answer([grip.target.name for grip in covered], warden=False)

@@ -49,11 +49,26 @@ def test_SR_11_the_keeper_leaves_to_a_healthy_warden_what_the_warden_does(
     cell = stage.cell()
     slot = stage.hand(cast, cell, "shop/a")
     cast("set", slot, KILL)  # what a warden does first of all
-    answer = stage.press("shop")
+    cast("say", "obeyed", ["f" * 32])  # and what it says once the order is written down
+    answer = stage.press("shop", nonce="f" * 32)
     assert answer["by"] == "warden"
     assert answer["acted"] == []
     assert cell.populated(), "killing is the warden's part then, in the order of SR-8"
     assert left_orders(stage.place) == []
+
+
+def test_SR_22_a_stop_that_the_warden_shows_and_never_writes_down_is_the_keepers_to_keep(
+    stage: KeeperStage,
+) -> None:
+    """The warden is killed between its commands and its record: what was accepted is kept."""
+    cast = stage.cast()
+    cell = stage.cell()
+    slot = stage.hand(cast, cell, "shop/a")
+    cast("set", slot, KILL)
+    answer = stage.press("shop")
+    assert answer["accepted"] is True
+    assert cell.wait() == signal.SIGKILL
+    assert [stop.scope.text for stop in left_orders(stage.place)] == ["shop"]
 
 
 def test_SR_11_a_press_that_covers_nothing_is_the_wardens_if_it_says_so_and_else_is_kept(
