@@ -111,7 +111,12 @@ class Press:
 def accepted(press: Press) -> dict[str, Any]:
     """Give the first answer: every command was given."""
     digests = [stop.digest for stop in press.stops]
-    return {"accepted": True, "order": set_digest(digests), "orders": digests}
+    return {
+        "accepted": True,
+        "order": set_digest(digests),
+        "orders": digests,
+        "accepted_ns": press.accepted_ns,
+    }
 
 
 def result(core: Core, press: Press) -> dict[str, Any]:

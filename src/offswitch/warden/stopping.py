@@ -34,7 +34,8 @@ __all__ = ["CONFIRM_S", "Stopper"]
 CONFIRM_S = 2.0
 """How long the observer may take before a stop is *not confirmed* (VER-4)."""
 _OBSERVER_SLACK_S = 0.3
-_FIRST_CHASE_S = 0.001
+_FIRST_CHASE_S = 0.004
+"""When sockets are looked for again. Sooner it would only keep a processor from those that die."""
 _LAST_CHASE_S = 1.0
 _LOOK_AGAIN_S = 1.0
 _POLL_S = 0.005
