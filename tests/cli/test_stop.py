@@ -605,6 +605,7 @@ def test_ACT_12_the_press_imports_no_framework_and_no_model(installation: Instal
             "cli.stop",
             "cli.stop_report",
             "cli.stop_result",
+            "cli.stop_told",
             "cli.voice",
             "cli.pressing",
             "cli.quick_json",

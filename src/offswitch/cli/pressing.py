@@ -16,7 +16,7 @@ import time
 from offswitch.cli.roads import Road, serve
 from offswitch.cli.spooling import leave, take_back
 
-__all__ = ["Pressed", "press"]
+__all__ = ["Pressed", "follow", "press"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,10 +149,13 @@ class Pressed:
             self.keeper.close()
 
 
-def press(places: list[Place], message: dict[str, Any], *, patient: bool) -> list[Pressed]:
-    """Press in all of `places` at once; `patient` waits for as long as a drain takes."""
-    level, scopes = str(message["level"]), list(message["scopes"])
-    presses = [Pressed(place, message) for place in places]
+def press(places: list[Place], message: dict[str, Any]) -> list[Pressed]:
+    """Press in all of `places` at once; wait for nothing."""
+    return [Pressed(place, message) for place in places]
+
+
+def follow(presses: list[Pressed], level: str, scopes: list[str], *, patient: bool) -> None:
+    """Wait for the answers, and do what is due; `patient` waits for as long as a drain takes."""
     deadline = time.monotonic_ns() + _ANSWER_NS
     while True:
         for each in presses:
@@ -167,7 +170,6 @@ def press(places: list[Place], message: dict[str, Any], *, patient: bool) -> lis
         serve(roads, _patience_ms(open_, now, deadline))
     for each in presses:
         each.finish(scopes)
-    return presses
 
 
 def _patience_with(each: Pressed, now: int) -> int:
