@@ -92,24 +92,22 @@ def begin(home: Path) -> Opened:
 def measure_commit(figures: Figures, folder: Path) -> None:
     """Commit and append in turns."""
     store = begin(folder / "commit").store
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    file = os.open(folder / "append", flags, 0o600)
     ours, bare = [], []
     pairs = figures.runs(600, 300)
-    for number in range(WARM_UP + pairs):
-        made = entry(number)
-        line = made.body + made.sealed + b"\n"
-        started = time.perf_counter()
-        os.write(file, line)
-        os.fdatasync(file)
-        between = time.perf_counter()
-        store.commit([made], Position(b"r" * 16, number))
-        ended = time.perf_counter()
-        store.tidy()
-        if number >= WARM_UP:
-            bare.append((between - started) * 1e3)
-            ours.append((ended - between) * 1e3)
-    os.close(file)
+    with (folder / "append").open("ab") as file:
+        for number in range(WARM_UP + pairs):
+            made = entry(number)
+            started = time.perf_counter()
+            file.write(made.body + made.sealed + b"\n")
+            file.flush()
+            os.fdatasync(file.fileno())
+            between = time.perf_counter()
+            store.commit([made], Position(b"r" * 16, number))
+            ended = time.perf_counter()
+            store.tidy()
+            if number >= WARM_UP:
+                bare.append((between - started) * 1e3)
+                ours.append((ended - between) * 1e3)
     store.close()
     what = "one entry made durable, against append and fdatasync of the same bytes"
     figures.against("commit", ours, bare, "ms", what=what, target="≤ 1.5 ×")

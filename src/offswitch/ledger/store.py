@@ -133,11 +133,21 @@ class StoredNodes:
 class Store:
     """The writer. `Storage` means try again later; `Corrupt` means that a person is needed."""
 
-    __slots__ = ("_before", "_connection", "_frontier", "_key", "_unmoved", "note", "position")
+    __slots__ = (
+        "_before",
+        "_connection",
+        "_cursor",
+        "_frontier",
+        "_key",
+        "_unmoved",
+        "note",
+        "position",
+    )
 
     def __init__(self, connection: sqlite3.Connection, key: SigningKey) -> None:
         """Use `Store.open`."""
         self._connection = connection
+        self._cursor = connection.cursor()
         self._key = key
         self._frontier: Frontier | None = None
         self._before = BEFORE_ALL
@@ -277,7 +287,7 @@ class Store:
     def _insert(self, rows: list[tuple[object, ...]], nodes: list[tuple[int, int, bytes]]) -> None:
         """One statement is a transaction by itself; more of them need one around."""
         if len(rows) == 1 and not nodes:
-            self._connection.execute(_INSERT, rows[0])
+            self._cursor.execute(_INSERT, rows[0])
             return
         with _transaction(self._connection, "BEGIN IMMEDIATE", "COMMIT"):
             self._connection.executemany(_INSERT, rows)

@@ -115,8 +115,8 @@ def _fold(subtrees: Sequence[bytes]) -> bytes:
     if not subtrees:
         return EMPTY_ROOT
     top = subtrees[-1]
-    for left in reversed(subtrees[:-1]):
-        top = node_hash(left, top)
+    for left in subtrees[-2::-1]:
+        top = sha256(b"\x01" + left + top).digest()
     return top
 
 
