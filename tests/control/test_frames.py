@@ -104,6 +104,13 @@ def test_a_flipped_bit_never_makes_another_message_unnoticed_by_its_length(
         assert got or decoder.broken
 
 
+def test_a_lone_surrogate_spoils_no_answer_that_repeats_it() -> None:
+    body = rb'{"op":"stop","reason":"a \ud800 b","\udfff":["\ud83d\ude00"]}'
+    (got,) = Decoder().feed(frame(body))
+    assert got == {"op": "stop", "reason": "a ? b", "?": ["\U0001f600"]}
+    assert Decoder().feed(encode(got)) == [got]
+
+
 def test_a_cut_off_frame_shows() -> None:
     data = encode({"op": "stop"})
     for cut in range(1, len(data)):

@@ -103,6 +103,10 @@ def _is_one_frame(data: bytes) -> bool:
 def _parse(body: bytes) -> Message:
     try:
         message = json.loads(body.decode())
+        if b"\\u" in body:
+            # A lone surrogate, which JSON can spell and UTF-8 cannot, would be kept in a row and
+            # then spoil every answer that tells of it. It becomes a question mark.
+            message = json.loads(json.dumps(message, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         raise Usage("a frame that is not JSON") from None
     if not isinstance(message, dict):
