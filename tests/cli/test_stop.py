@@ -578,9 +578,9 @@ ALLOWED = frozenset({"_json", "_socket", "select", "time", "_typing", "errno"})
 def test_ACT_12_the_press_imports_no_framework_and_no_model(installation: Installation) -> None:
     installation.run(*SLEEP, target="light/a")
     press = (
-        "import sys; before = set(sys.modules); sys.argv = ['offswitch', 'stop', 'light/a'];"
-        "from offswitch.__main__ import main; code = main();"
-        "print(code, *(set(sys.modules) - before))"
+        "import os, sys; before = set(sys.modules); sys.argv = ['offswitch', 'stop', 'light/a']\n"
+        "os._exit = lambda code: print(code, *(set(sys.modules) - before)) or sys.exit()\n"
+        "from offswitch.__main__ import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", press],
