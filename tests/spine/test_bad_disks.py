@@ -13,6 +13,7 @@ import pytest
 from disk import Disk, mounted
 from installation import PYTHON, Installation, until
 from needs import needs_root
+from offswitch.control.client import Conversation
 from offswitch.control.page import PageReader
 from offswitch.errors import Storage
 from scale import runs
@@ -46,7 +47,7 @@ def test_ACT_5_with_the_disk_full_a_stop_works_and_a_reset_does_not(
     assert answer["recorded"] == "pending", "latched, not yet durable"
     notes = installation.status()["notes"]
     assert any("not yet durable" in note and "No space" in note for note in notes)
-    with pytest.raises(Storage):
+    with pytest.raises(Storage, match="evidence"):
         installation.reset("b")
     assert installation.target("b")["latched"] is True
     installation.kill_everything()
@@ -60,6 +61,39 @@ def test_ACT_5_with_the_disk_full_a_stop_works_and_a_reset_does_not(
     installation.run("true", target="b").event("exited")
     verdict = installation.cli("ledger", "verify")
     assert verdict.returncode == 6, verdict.stdout + verdict.stderr
+
+
+@pytest.mark.long
+def test_SR_16_a_reset_that_the_latchs_file_does_not_take_is_none(tmp_path: Path) -> None:
+    """The ledger has a disk of its own, so the evidence is sealed; the latch's disk is full."""
+    needs_root()
+    with mounted(tmp_path / "home", "8m") as disk:
+        (tmp_path / "home" / "ledger").mkdir()
+        with mounted(tmp_path / "home" / "ledger", "32m"):
+            one = Installation(tmp_path)
+            try:
+                one.start().run("sleep", "1000", target="a")
+                disk.fill()
+                for number in range(150):
+                    one.press(f"nobody/{number}", reason="x" * 2000)
+                first = one.stop("a")["order"]
+                reset = {"op": "reset", "scope": "a", "reason": "x", "nonce": "n"}
+                with Conversation(one.place.warden_socket, 30.0) as patient:
+                    patient.send(reset)
+                    with pytest.raises(Storage, match="nothing is reset"):
+                        patient.receive()
+                stops = one.target("a")["stops"]
+                assert first in stops
+                assert len(stops) == 2, "should the disk take it yet, the same stop stands anew"
+                disk.free()
+                until(lambda: one.stop("a")["recorded"] == "durable", "there is room again")
+                one.kill_everything()
+                one.restart()
+                assert one.target("a")["latched"] is True
+                assert one.reset("a")["state"] == "done"
+                assert one.target("a")["latched"] is False
+            finally:
+                one.close()
 
 
 def test_with_the_disk_full_a_run_is_answered_and_says_what_is_missing(

@@ -44,9 +44,9 @@ def test_RST_1_latched_after_kill_9_of_everything_and_a_reboot(
     scopes = ["a", "tenant=acme", "shop/eu", "/"]
     installation.ask({"op": "declare", "targets": [{"name": "b", "labels": {"tenant": "acme"}}]})
     for number in range(runs(100)):
-        for name in ("a", "b", "shop/eu/c"):
-            installation.run("sleep", "1000", target=name)
         scope = scopes[number % len(scopes)]
+        name = {"a": "a", "tenant=acme": "b", "shop/eu": "shop/eu/c", "/": "a"}[scope]
+        installation.run("sleep", "1000", target=name)
         order = installation.stop(scope)["order"]
         until(lambda: installation.status()["latched"][0]["durable"], "durable")
         installation.kill_everything()
@@ -54,7 +54,6 @@ def test_RST_1_latched_after_kill_9_of_everything_and_a_reboot(
         installation.restart()
         [live] = installation.status()["latched"]
         assert (live["digest"], live["scope"]) == (order, scope)
-        name = {"a": "a", "tenant=acme": "b", "shop/eu": "shop/eu/c", "/": "a"}[scope]
         row = installation.target(name)
         assert (row["latched"], row["state"], row["pids"]) == (True, "stopped", 0)
         for verb in ("run", "start"):
@@ -148,7 +147,7 @@ def test_a_label_that_comes_under_a_stop_is_stopped_and_none_lets_go(
 def test_a_drain_ends_in_a_kill_though_the_warden_was_lost_meanwhile(
     installation: Installation,
 ) -> None:
-    installation.ask({"op": "declare", "targets": [{"name": "a", "limits_s": {"drain": 1}}]})
+    installation.ask({"op": "declare", "targets": [{"name": "a", "limits_s": {"drain": 0.4}}]})
     installation.run("sleep", "1000", target="a")
     installation.stop("a", level="drain")
     installation.kill_warden()
@@ -240,7 +239,7 @@ def test_SR_16_a_latch_that_cannot_be_trusted_means_that_everything_is_latched(
     installation: Installation,
 ) -> None:
     path = Path(installation.place.latch)
-    for how in ("flipped", "cut", "emptied", "gone", "a folder"):
+    for how in ("flipped", "cut", "gone", "emptied", "a folder")[: runs(60)]:
         installation.run("sleep", "1000", target="a")
         installation.run("sleep", "1000", target="b")
         installation.stop("a")
