@@ -133,7 +133,7 @@ def fall(
     kill = os.open(f"{path}/cgroup.kill", os.O_WRONLY)
     conversation, order = bench.order(name)
     try:
-        time.sleep(0.005)
+        time.sleep(SETTLE_S)
         at()
         begin = time.monotonic_ns()
         if by_order:
@@ -215,6 +215,7 @@ def confirmed(bench: Bench) -> float:
     """Milliseconds from the order to its proof."""
     name, running = bench.run("sleep", "1000")
     conversation, order = bench.order(name)
+    time.sleep(SETTLE_S)
     begin = time.monotonic_ns()
     conversation.sock.sendall(order)
     conversation.receive()
