@@ -575,3 +575,35 @@ def test_where_inotify_has_nothing_left_it_polls(
     data.look()
     data.db.execute("UPDATE prices SET price = 77 WHERE id = 1")
     assert data.changes(data.look()) == (0, 1, 0)
+
+
+def test_a_connection_that_could_not_be_set_up_is_not_left_open(make: Make) -> None:
+    """SQLite would hand its files, deleted by then, to every later connection of the process."""
+    data = make()
+    script = (
+        "import fcntl, sys\n"
+        "index = open(sys.argv[1] + '-shm', 'r+b')\n"
+        "for at in (120, 122):  # somebody writes, somebody recovers\n"
+        "    fcntl.lockf(index, fcntl.LOCK_EX, 1, at)\n"
+        "index.write(bytes(200))\n"
+        "index.flush()\n"
+        "print('recovering', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-I", "-c", script, str(data.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "recovering\n"
+    data.sensor._database.forget()
+    problems = [glance.problem for glance in _quick(data)]
+    assert problems[-1] == "database is locked"
+    data.sensor._database.release()
+    held = [os.readlink(one.path) for one in os.scandir("/proc/self/fd") if one.is_symlink()]
+    assert not [path for path in held if path.startswith(str(data.path))]
+    other.communicate("\n")
+    data.db.execute("UPDATE prices SET price = 99 WHERE id < 10")
+    assert data.changes(data.look(12)) == (0, 10, 0)

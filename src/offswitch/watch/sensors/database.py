@@ -281,6 +281,16 @@ class Database:
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"file:{quote(self._path)}?mode=ro&{options}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+        try:
+            self._set_up(connection)
+        except BaseException:
+            # One that is only dropped stays open, and SQLite would hand its log and index,
+            # which a writer deletes meanwhile, to every later connection of this process.
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         # Decoding by ourselves takes twice as long: only once something was no UTF-8.
         connection.text_factory = _text if self._any_text else str
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
@@ -290,7 +300,6 @@ class Database:
             connection.execute(setting)
         connection.set_authorizer(self._authorise)
         connection.set_progress_handler(self._too_late, _STEPS_BETWEEN_LOOKS)
-        return connection
 
     def _authorise(
         self, action: int, first: str | None, second: str | None, _db: str | None, by: str | None
@@ -326,9 +335,13 @@ class Database:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._connect("readonly_shm=1")
-            # Reading the version makes SQLite open all of its files, so that they can be compared.
-            self._data_version(connection)
-            self._compare(before)
+            try:
+                # Reading the version makes SQLite open all of its files: now they can be compared.
+                self._data_version(connection)
+                self._compare(before)
+            except Unsteady:
+                self.release()  # nor is it read through at the next look
+                raise
         connection.execute("BEGIN")
         try:
             version = self._data_version(connection)
