@@ -1,4 +1,4 @@
-"""A small disk of its own for a test: mounted, filled, freed, unmounted."""
+"""A small disk of its own for a test: mounted, filled or frozen, unmounted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from needs import needs, needs_program, needs_root
 
 
 class Disk:
@@ -44,3 +46,30 @@ def mounted(path: Path, size: str) -> Iterator[Disk]:
         yield Disk(path)
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@contextmanager
+def freezable(path: Path, image: Path) -> Iterator[Path]:
+    """Mount a real file system of 16 MiB, kept in `image`, at `path`; it can be `frozen`."""
+    needs_root()
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run([needs_program("mkfs.ext4"), "-q", str(image)], check=True)
+    path.mkdir(exist_ok=True)
+    command = ["mount", "-o", "loop", str(image), str(path)]
+    needs(subprocess.run(command, check=False).returncode == 0, "loop devices")
+    os.chmod(path, 0o711)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@contextmanager
+def frozen(path: Path) -> Iterator[None]:
+    """Freeze the file system at `path`: every write to it blocks in the kernel."""
+    subprocess.run([needs_program("fsfreeze"), "-f", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([needs_program("fsfreeze"), "-u", str(path)], check=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from disk import Disk, mounted
+from disk import Disk, freezable, frozen, mounted
 from installation import PYTHON, Installation, until
 from needs import needs_root
 from offswitch.control.client import Conversation
@@ -105,6 +106,39 @@ def test_with_the_disk_full_a_run_is_answered_and_says_what_is_missing(
     running = installation.run("sleep", "1000", target="a")
     assert any("the disk takes nothing" in note for note in running.born["notes"])
     assert installation.stop("a")["confirmed"] is True
+
+
+def test_REC_3_on_a_disk_that_hangs_the_warden_goes_on_serving(tmp_path: Path) -> None:
+    """A stop is confirmed, a run is answered, and the lease is renewed all the while."""
+    with freezable(tmp_path / "home", tmp_path / "disk") as home:
+        one = Installation(tmp_path)
+        try:
+            one.start()
+            for name in ("a", "b"):
+                one.run("sleep", "1000", target=name)
+            page = PageReader(one.place.page)
+            left = []
+            with frozen(home):
+                assert one.stop("a")["confirmed"] is True
+                running = one.run("sleep", "1000", target="c")
+                assert any("the disk takes nothing" in note for note in running.born["notes"])
+                declared = {"op": "declare", "targets": [{"name": "d"}]}
+                with pytest.raises(Storage, match="not kept for the next warden"):
+                    one.ask(declared)
+                for _ in range(20):
+                    left.append(page.lease_left_ns())
+                    time.sleep(0.02)
+                answer = one.stop("/")
+                assert answer["confirmed"] is True
+                assert answer["recorded"] == "pending", "latched, not yet durable"
+                with pytest.raises(Storage, match="evidence"):
+                    one.reset("/")
+            assert min(left) > 1_500_000_000, "the loop never waited for the disk"
+            page.close()
+            until(lambda: one.stop("/")["recorded"] == "durable", "durable once the disk answers")
+            until(lambda: one.reset("/")["state"] == "done", "a reset works again")
+        finally:
+            one.close()
 
 
 def test_SR_21_memory_that_is_full_takes_no_page_away(tmp_path: Path) -> None:

@@ -21,11 +21,16 @@ __all__ = ["Children", "launch"]
 _STRANGERS = 1024
 
 
-def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str) -> int:
-    """Start `python -I -m MODULE ARGS` with `fds` kept at their numbers; return its pid."""
+def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str | int) -> int:
+    """Start `python -I -m MODULE ARGS` with `fds` kept at their numbers; return its pid.
+
+    `log` takes its errors. A warden that serves gives a descriptor: even to open a file may
+    hang, where its disk does.
+    """
     argv = [sys.executable, "-I", "-m", module, *args]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    out = os.dup(log) if isinstance(log, int) else os.open(log, flags, 0o600)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)]
         actions += [(os.POSIX_SPAWN_DUP2, out, 2)]
@@ -49,10 +54,11 @@ def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str) -> in
 class Children:
     """The one reaper."""
 
-    __slots__ = ("_read", "_unclaimed", "_waiting", "_write")
+    __slots__ = ("_read", "_unclaimed", "_waiting", "_write", "log")
 
-    def __init__(self, loop: Loop) -> None:
-        """Hear SIGCHLD through `loop`."""
+    def __init__(self, loop: Loop, log: str | int) -> None:
+        """Hear SIGCHLD through `loop`; `log` takes the errors of those that are ours."""
+        self.log = log
         self._waiting: dict[int, Callable[[int], None]] = {}
         self._unclaimed: dict[int, int] = {}
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

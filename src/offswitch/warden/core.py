@@ -14,6 +14,7 @@ from offswitch.model.latch import Latch
 from offswitch.model.level import Level
 from offswitch.warden.cell import Cell
 from offswitch.warden.children import Children
+from offswitch.warden.errands import Errands
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.latch_store import LatchStore
 from offswitch.warden.loop import Loop
@@ -38,6 +39,7 @@ class Core:
     clock: Clock
     loop: Loop
     children: Children
+    errands: Errands
     page: PageWriter
     store: LatchStore
     latch: Latch

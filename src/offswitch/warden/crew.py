@@ -36,7 +36,6 @@ class Crew:
         self._stopper = stopper
         self._starter = starter
         self._keeper_acted = keeper_acted
-        self._log = f"{core.place.home}/warden.log"
         self._ending = False
         self._sweeper_again = Respawn(core.loop, self._start_sweeper)
         self._observer_again = Respawn(core.loop, self._start_observer)
@@ -85,7 +84,7 @@ class Crew:
         return None if self._core.sweeper is None else self._core.sweeper.pid
 
     def _start_sweeper(self) -> None:
-        self._core.sweeper = link = SweeperLink.start(self._log)
+        self._core.sweeper = link = SweeperLink.start(self._core.children.log)
         self._core.children.expect(link.pid, lambda status: self._lost_sweeper(link, status))
         self._core.loop.watch(link.fileno(), lambda _events: self._swept(link))
 
@@ -109,7 +108,7 @@ class Crew:
 
     def _start_observer(self) -> None:
         core = self._core
-        core.observer = link = ObserverLink.start(self._log)
+        core.observer = link = ObserverLink.start(core.children.log)
         core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
         core.loop.watch(link.fileno(), lambda _events: self._heard_observer(link))
         self._stopper.observer_back()
@@ -135,7 +134,8 @@ class Crew:
 
     def _start_keeper(self) -> None:
         core = self._core
-        core.keeper = link = KeeperLink.start(core.place, core.page.path, core.page.epoch)
+        page, log = core.page, core.children.log
+        core.keeper = link = KeeperLink.start(core.place, page.path, page.epoch, log=log)
         core.children.expect(link.pid, lambda status: self._lost_keeper(link, status))
         core.loop.watch(link.fileno(), lambda _events: self._heard_keeper(link))
         for row in core.table:

@@ -15,7 +15,6 @@ import ctypes
 import fcntl
 import os
 import signal
-import sys
 import traceback
 
 from offswitch import __version__
@@ -34,6 +33,7 @@ from offswitch.warden import cell, keeper_link, spool
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
+from offswitch.warden.errands import Errands
 from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.latch_store import LatchStore
@@ -148,7 +148,8 @@ class Warden:
     def _load(self, gid: int) -> Core:
         place = self._place
         installation = installation_id(place.home)
-        children = Children(self._loop)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        children = Children(self._loop, os.open(f"{place.home}/warden.log", flags, 0o600))
         recording = Recording(place, installation, self._clock, self._loop, children)
         page = PageWriter.take(place)
         store = LatchStore(place)
@@ -164,6 +165,7 @@ class Warden:
             clock=self._clock,
             loop=self._loop,
             children=children,
+            errands=Errands(self._loop),
             page=page,
             store=store,
             latch=latch,
@@ -305,9 +307,9 @@ class Warden:
 
     def _defect(self, error: BaseException) -> None:
         """A callback raised: say where in the log, note it, go on serving."""
-        traceback.print_exception(error, file=sys.stderr)
-        sys.stderr.flush()
+        text = "".join(traceback.format_exception(error))
         try:
+            self._core.errands.say(text)
             self._core.recording.note("note", what="defect", why=f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001, S110 - a defect in recording a defect must not end the loop
             pass

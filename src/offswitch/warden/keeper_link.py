@@ -43,7 +43,12 @@ class KeeperLink:
 
     @classmethod
     def start(
-        cls, place: Place, page: str, epoch: int, kill_after_s: float = KILL_AFTER_S
+        cls,
+        place: Place,
+        page: str,
+        epoch: int,
+        kill_after_s: float = KILL_AFTER_S,
+        log: str | int = os.devnull,
     ) -> KeeperLink:
         """Start a keeper for the warden of `epoch`. It stays when the warden dies.
 
@@ -54,7 +59,7 @@ class KeeperLink:
             fd = theirs.fileno()
             args = ["--link", str(fd), "--home", place.home, "--run", place.run]
             args += ["--page", page, "--epoch", str(epoch), "--kill-after-s", str(kill_after_s)]
-            pid = launch("offswitch.warden.keeper", args, [fd], f"{place.home}/warden.log")
+            pid = launch("offswitch.warden.keeper", args, [fd], log)
         return cls(place, ours, pid)
 
     def fileno(self) -> int:

@@ -32,7 +32,7 @@ class ObserverLink:
         self.pid = pid
 
     @classmethod
-    def start(cls, log: str) -> ObserverLink:
+    def start(cls, log: str | int) -> ObserverLink:
         """Start an observer, its errors going to the file `log`; it ends when this end closes."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         with theirs:

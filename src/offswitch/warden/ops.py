@@ -11,7 +11,7 @@ from typing import Any
 
 from offswitch import __version__
 from offswitch.control.peer import Peer
-from offswitch.errors import NotFound, OffswitchError, Refused, Usage
+from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden import reporting
@@ -31,21 +31,36 @@ __all__ = ["Operations"]
 
 
 class _Relay:
-    """A `run` at the other end of a connection: hears what becomes of its target."""
+    """A `run` at the other end of a connection: hears what becomes of its target.
 
-    __slots__ = ("_connection", "row")
+    A program may end, or be stopped, before whoever asked was told that it was born.
+    """
+
+    __slots__ = ("_connection", "_held", "row")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._held: list[dict[str, Any]] | None = []
         self.row: Tracked | None = None
 
+    def born(self, answer: dict[str, Any], log: int | None) -> None:
+        self._connection.reply(answer, log)
+        held, self._held = self._held or [], None
+        for message in held:
+            self._connection.reply(message)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if self._held is None:
+            self._connection.reply(message)
+        else:
+            self._held.append(message)
+
     def stopped(self, order: str, level: str) -> None:
-        self._connection.reply({"event": "stopped", "order": order, "level": level})
+        self._tell({"event": "stopped", "order": order, "level": level})
 
     def exited(self, code: int | None, signal: int | None, order: str | None) -> None:
         self.row = None
-        message = {"event": "exited", "code": code, "signal": signal, "order": order}
-        self._connection.reply(message)
+        self._tell({"event": "exited", "code": code, "signal": signal, "order": order})
 
 
 class Operations:
@@ -185,7 +200,7 @@ class Operations:
             row = self._core.table.get(name)
             if row is not None and row.listener is relay:
                 relay.row = row
-            connection.reply(answer, log)
+            relay.born(answer, log)
             if connection.closed and row is not None and row.listener is relay:
                 self._starter.hang_up(row)
 
@@ -276,15 +291,36 @@ class Operations:
                 self._core.table.put(row)
             row.declared = item
             self._relabel(row, target)
-            self._save_command(connection.peer, target.name, item)
-        self._core.table.save_declared()
         self._core.recording.note(
             "config",
             {"by": f"uid:{connection.peer.uid}"},
             what="targets declared",
             targets=[target.name for target, _item in checked],
         )
-        connection.reply({"ok": True, "targets": len(checked)})
+        self._keep_declared(connection, [item for _target, item in checked])
+
+    def _keep_declared(self, connection: Connection, items: list[dict[str, Any]]) -> None:
+        """Keep what is declared for the next warden, and the commands for `start`; then answer."""
+        core, uid = self._core, connection.peer.uid
+        everything = core.table.declarations()
+
+        def keep() -> None:
+            core.table.save_declared(everything)
+            for item in items:
+                spec = _declared_command(item, uid)
+                if spec is not None:
+                    core.table.save_spec(str(item["name"]), spec)
+
+        def kept(outcome: OSError | None) -> None:
+            if isinstance(outcome, OSError):
+                why = f"declared, but not kept for the next warden: {outcome.strerror}"
+                core.notes["declared"] = why
+                connection.error(Storage(why, "free space for OFFSWITCH_HOME, then try again"))
+            else:
+                core.notes.pop("declared", None)
+                connection.reply({"ok": True, "targets": len(items)})
+
+        core.errands.send(keep, kept)
 
     def _relabel(self, row: Tracked, target: Target) -> None:
         """Give a target its labels. A stop that covers it now hits it; none lets go of it so."""
@@ -302,17 +338,18 @@ class Operations:
         elif after is not None and after != before:
             self._stopper.enforce(row, "its labels came under a stop")
 
-    def _save_command(self, peer: Peer, name: str, item: dict[str, Any]) -> None:
-        """Keep a declared command, so that `start` can bring the target up."""
-        command = item.get("command")
-        if not isinstance(command, list) or not command:
-            return
-        spec = {
-            "argv": [str(part) for part in command],
-            "cwd": str(item.get("cwd") or "/"),
-            "env": {str(k): str(v) for k, v in (item.get("env") or {}).items()},
-            "user": item.get("user"),
-            "uid": peer.uid,
-            "raw": False,
-        }
-        self._core.table.save_spec(name, spec)
+
+def _declared_command(item: dict[str, Any], uid: int) -> dict[str, Any] | None:
+    """Give what `start` needs to bring a declared target up; None where no command is declared."""
+    command, env = item.get("command"), item.get("env")
+    if not isinstance(command, list) or not command:
+        return None
+    user = item.get("user")
+    return {
+        "argv": [str(part) for part in command],
+        "cwd": str(item.get("cwd") or "/"),
+        "env": {str(k): str(v) for k, v in env.items()} if isinstance(env, dict) else {},
+        "user": None if user is None else str(user),
+        "uid": uid,
+        "raw": False,
+    }

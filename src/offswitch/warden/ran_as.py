@@ -7,6 +7,7 @@ read counts every user as one that ran a target, so that a reset needs the secre
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -52,14 +53,18 @@ class RanAs:
         """The users under which a target runs or ran."""
         return self._uids
 
-    def remember(self, uid: int) -> None:
-        """Note a user before its target's first instruction; OSError if it cannot be kept."""
-        if uid in self._uids:
-            return
+    def write(self, uid: int) -> None:
+        """Keep a user in the file; OSError if it cannot be kept whole. For the disk's thread."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._path, flags, 0o600)
         try:
-            os.write(fd, f"{uid}\n".encode())
+            line = f"\n{uid}\n".encode()  # a line of its own, whatever was cut off before
+            if os.write(fd, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+            os.fdatasync(fd)
         finally:
             os.close(fd)
+
+    def add(self, uid: int) -> None:
+        """Count a user that is in the file now; before its target's first instruction."""
         self._uids = {*self._uids, uid}

@@ -64,8 +64,7 @@ class Recording:
             place = self._place
             args = ["--home", place.home, "--run", place.run, "--ring", place.ring]
             args += ["--wake", str(reader)]
-            log = f"{place.home}/warden.log"
-            self.pid = launch("offswitch.ledger.recorder", args, [reader], log)
+            self.pid = launch("offswitch.ledger.recorder", args, [reader], self._children.log)
         except OSError:
             os.close(writer)
             raise

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from offswitch.clock import new_nonce
@@ -78,8 +77,9 @@ class Starter:
         if core.keeper is None or not core.keeper.alive():
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         account = account_of(core, request)
-        if not account.own:
-            core.ran_as.remember(account.uid)
+        if not account.own and account.uid not in core.ran_as.uids:
+            self._remember(request, account.uid)
+            return
         if row is None:
             row = Tracked(target, State.IDLE)
             core.table.put(row)
@@ -91,6 +91,20 @@ class Starter:
         except (OSError, OffswitchError):
             self._undo(row)
             raise
+
+    def _remember(self, request: Request, uid: int) -> None:
+        """Keep under which user a target is about to run (SR-2), and only then begin again."""
+        core = self._core
+
+        def kept(outcome: OSError | None) -> None:
+            if isinstance(outcome, OSError):
+                why = f"its user cannot be kept: {outcome.strerror}"
+                self._fail(request, Storage(why, "free space for OFFSWITCH_HOME"))
+            else:
+                core.ran_as.add(uid)
+                self.run(request)
+
+        core.errands.send(lambda: core.ran_as.write(uid), kept)
 
     def _make_cell(self, request: Request, row: Tracked, account: Account) -> None:
         core, target = self._core, row.target
@@ -209,11 +223,11 @@ class Starter:
                 return
             core.loop.forget(born.report_fd)
             os.close(born.report_fd)
-            self._decided(request, row, bytes(buffer))
+            self._decided(request, row, bytes(buffer), born.pid)
 
         core.loop.watch(born.report_fd, report)
 
-    def _decided(self, request: Request, row: Tracked, report: bytes) -> None:
+    def _decided(self, request: Request, row: Tracked, report: bytes, pid: int) -> None:
         """The program runs, or the child said why it could not."""
         core = self._core
         failure = _failure(report)
@@ -230,9 +244,6 @@ class Starter:
             "uid": request.peer.uid,
             "raw": request.raw,
         }
-        notes = self._notes(row)
-        if not self._kept(name, spec):
-            notes.append("the disk takes nothing: it cannot be started again by its name")
         core.table.keep()
         self._watch_events(row)
         core.recording.note(
@@ -244,26 +255,37 @@ class Starter:
             state=row.state.value,
             cell=row.cell.name if row.cell else None,
         )
-        log = None
-        if not request.raw:
-            log = self._log(row)
-            if log is None:
-                notes.append("the disk takes nothing: its output is not logged")
+        row.log = log = None if request.raw else core.table.log_path(name)
         answer = {
             "event": "born",
             "target": name,
             "cell": row.cell.name if row.cell else "",
-            "pid": row.leader,
+            "pid": pid,
             "uid": row.uid,
             "user": row.user,
             "sharing": row.sharing,
             "workspace": not row.sharing,
             "rung": core.rung.value,
-            "notes": notes,
+            "notes": self._notes(row),
         }
+        core.errands.send(
+            lambda: core.table.settle_in(name, spec, log),
+            lambda kept: self._tell_born(request, answer, kept),
+            _close,
+        )
+
+    def _tell_born(
+        self, request: Request, answer: dict[str, Any], kept: tuple[bool, int | None] | OSError
+    ) -> None:
+        """Answer whoever asked, with the log's descriptor as far as the disk gave one."""
+        saved, log = (False, None) if isinstance(kept, OSError) else kept
+        if not saved:
+            why = "the disk takes nothing: it cannot be started again by its name"
+            answer["notes"].append(why)
+        if log is None and not request.raw:
+            answer["notes"].append("the disk takes nothing: its output is not logged")
         request.born(answer, log)
-        if log is not None:
-            os.close(log)
+        _close((saved, log))
 
     def _notes(self, row: Tracked) -> list[str]:
         notes = []
@@ -275,26 +297,6 @@ class Starter:
         if self._core.rung is not Rung.ROOT:
             notes.append(f"degraded: rung {self._core.rung.value}")
         return notes
-
-    def _kept(self, name: str, spec: dict[str, Any]) -> bool:
-        """Keep what `start` needs; if that cannot be, what is kept of an earlier run must go."""
-        table = self._core.table
-        try:
-            table.save_spec(name, spec)
-        except OSError:
-            with suppress(OSError):
-                table.forget_spec(name)
-            return False
-        return True
-
-    def _log(self, row: Tracked) -> int | None:
-        path = f"{self._core.place.logs}/{row.target.name.replace('/', '%2F')}.log"
-        row.log = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            return os.open(path, flags, 0o640)
-        except OSError:
-            return None
 
     def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
         request.close()
@@ -460,6 +462,11 @@ class Starter:
             os.killpg(row.leader, signum)
         except ProcessLookupError:
             pass
+
+
+def _close(kept: tuple[bool, int | None]) -> None:
+    if kept[1] is not None:
+        os.close(kept[1])
 
 
 def _failure(report: bytes) -> birth.BirthFailed | None:

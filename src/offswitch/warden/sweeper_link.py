@@ -22,7 +22,7 @@ class SweeperLink:
         self.pid = pid
 
     @classmethod
-    def start(cls, log: str) -> SweeperLink:
+    def start(cls, log: str | int) -> SweeperLink:
         """Start a sweeper (root only); it ends when this end is closed."""
         ours, theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from offswitch.control.place import Place
@@ -199,6 +200,31 @@ class Table:
         except FileNotFoundError:
             pass
 
+    def log_path(self, name: str) -> str:
+        """Name the file of a target's capped log."""
+        return f"{self._place.logs}/{name.replace('/', '%2F')}.log"
+
+    def settle_in(
+        self, name: str, spec: dict[str, Any], log: str | None
+    ) -> tuple[bool, int | None]:
+        """Keep what `start` needs and open the log: whether it is kept, and the descriptor.
+
+        For the disk's thread. What cannot be kept takes what is kept of an earlier run along.
+        """
+        try:
+            self.save_spec(name, spec)
+        except OSError:
+            saved = False
+            with suppress(OSError):
+                self.forget_spec(name)
+        else:
+            saved = True
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return saved, None if log is None else os.open(log, flags, 0o640)
+        except OSError:
+            return saved, None
+
     def load_spec(self, name: str) -> dict[str, Any]:
         """Read it again; `NotFound` if the target was never run here."""
         path = self._spec_path(name)
@@ -227,9 +253,12 @@ class Table:
 
     # --- what the configuration declares ------------------------------------------
 
-    def save_declared(self) -> None:
+    def declarations(self) -> list[dict[str, Any]]:
+        """List what is declared now."""
+        return [row.declared for row in self if row.declared is not None]
+
+    def save_declared(self, items: list[dict[str, Any]]) -> None:
         """Keep names, labels and plans: a stop by label covers after a reboot, too."""
-        items = [row.declared for row in self if row.declared is not None]
         _write_anew(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
 
     def load_declared(self) -> list[Any]:

@@ -1,0 +1,102 @@
+"""What touches a disk beside the latch: done by one thread, in order, and never waited for.
+
+A disk that hangs (a frozen file system, a dead network share) must not hold up the loop,
+which renews the lease and obeys stops. So whatever must be written or opened in `home`
+while the warden serves is an errand: the thread does it, the loop hears how it went, and
+after a while that it has not answered. What comes back later than that is thrown away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from offswitch.warden.loop import Loop, as_urgent_as_the_loop
+
+__all__ = ["Errands"]
+
+T = TypeVar("T")
+_PATIENCE_S = 1.0
+_MOST_SAID = 64
+
+
+class Errands:
+    """One thread for the disk, behind the loop's back."""
+
+    def __init__(self, loop: Loop) -> None:
+        """Start the thread now: when the machine has no room for one it would be too late."""
+        self._loop = loop
+        self._given = threading.Condition()
+        """Protects the next; never held while anything waits for a disk."""
+        self._jobs: deque[tuple[Callable[[], Any], Callable[[Any], None]]] = deque()
+        self._back: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.watch(self._event, self._heard)
+        threading.Thread(target=self._serve, name="errands", daemon=True).start()
+
+    def send(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T | OSError], None],
+        late: Callable[[T], None] = lambda _value: None,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """Have `work` done; `then` gets what it gives or raises (OSError), or a time-out.
+
+        `then` is called once, in the loop. What `work` gives after the time-out goes to `late`.
+        """
+        open_ = [True]
+
+        def over() -> None:
+            if open_:
+                open_.clear()
+                then(TimeoutError(errno.ETIMEDOUT, "the disk does not answer"))
+
+        def back(value: T | OSError) -> None:
+            if open_:
+                open_.clear()
+                timer.cancel()
+                then(value)
+            elif not isinstance(value, OSError):
+                late(value)
+
+        timer = self._loop.later(patience_s, over)
+        with self._given:
+            self._jobs.append((work, back))
+            self._given.notify()
+
+    def say(self, text: str) -> None:
+        """Write to stderr, which may be a file on that disk; too much of it is dropped."""
+        if len(self._jobs) < _MOST_SAID:
+            self.send(lambda: _say(text), lambda _outcome: None)
+
+    def _heard(self, _events: int) -> None:
+        os.eventfd_read(self._event)
+        while self._back:
+            back, value = self._back.popleft()
+            back(value)
+
+    def _serve(self) -> None:
+        as_urgent_as_the_loop()
+        while True:
+            with self._given:
+                self._given.wait_for(lambda: self._jobs)
+                work, back = self._jobs.popleft()
+            try:
+                value = work()
+            except OSError as error:
+                value = error
+            except Exception as error:  # noqa: BLE001 - the thread outlives a defect in a job
+                value = OSError(errno.EIO, f"{type(error).__name__}: {error}")
+            self._back.append((back, value))
+            os.eventfd_write(self._event, 1)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
