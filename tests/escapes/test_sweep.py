@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from offswitch.warden.sweeper import refusal
+from offswitch.warden.users import SWEEPERS
 from scale import runs
 from stage import Actor, Stage, alive_as, until
 
@@ -62,11 +63,16 @@ def test_SR_9_a_worker_has_the_agents_id_as_its_effective_one_alone(stage: Stage
             assert uid not in {real, saved}
             assert not (real == 0 and effective == uid)
             seen.add(real)
-        return 0 in seen and bool(stage.sweeper.results())
+        return bool(seen & set(SWEEPERS)) and bool(stage.sweeper.results())
 
-    until(lambda: 0 in [ids_of(pid)[0] for pid in children_of(stage.sweeper.pid)], "one waits")
+    def all_wait() -> bool:
+        return {ids_of(pid) for pid in children_of(stage.sweeper.pid)} == {
+            (reserved, reserved, reserved) for reserved in SWEEPERS
+        }
+
+    until(all_wait, "the workers wait, and none of them is root any more")
     stage.sweeper.ask(uid)
-    until(looked_while_it_worked, "it is swept, and workers wait as root")
+    until(looked_while_it_worked, "it is swept")
     assert stage.stop(actor)["sweep"]
 
 

@@ -9,7 +9,7 @@ and integers, ready to be a DSSE payload.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offswitch.errors import Corrupt
 from offswitch.model.level import Level, parse_level
@@ -39,6 +39,8 @@ class Stop:
     time_us: int
     """When it was given, UTC in microseconds, by the giver's clock."""
     reason: str = ""
+    _name: str = field(init=False, repr=False, compare=False)
+    """The digest, once it was asked for: a stop is named a dozen times on its way."""
 
     def wire(self) -> dict[str, Canonical]:
         """Give its canonical object; what is empty is left out."""
@@ -60,7 +62,11 @@ class Stop:
     @property
     def digest(self) -> str:
         """The order's name: 64 hex digits."""
-        return digest("order", self.wire())
+        try:
+            return self._name
+        except AttributeError:
+            object.__setattr__(self, "_name", digest("order", self.wire()))
+            return self._name
 
     def joins(self, other: Stop) -> bool:
         """Tell whether this stop adds nothing to `other`: same scope, level and issuer (SR-17)."""

@@ -19,6 +19,8 @@ from offswitch.warden.loop import Loop
 __all__ = ["Children", "launch"]
 
 _STRANGERS = 1024
+_GATHER_S = 0.002
+"""A cell that falls ends a hundred children in a moment: they are reaped together."""
 
 
 def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str | int) -> int:
@@ -54,17 +56,18 @@ def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str | int)
 class Children:
     """The one reaper."""
 
-    __slots__ = ("_read", "_unclaimed", "_waiting", "_write", "log")
+    __slots__ = ("_loop", "_read", "_unclaimed", "_waiting", "_write", "log")
 
     def __init__(self, loop: Loop, log: str | int) -> None:
         """Hear SIGCHLD through `loop`; `log` takes the errors of those that are ours."""
         self.log = log
+        self._loop = loop
         self._waiting: dict[int, Callable[[int], None]] = {}
         self._unclaimed: dict[int, int] = {}
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        loop.watch(self._read, self._reap)
+        loop.watch(self._read, self._woken)
 
     def expect(self, pid: int, callback: Callable[[int], None]) -> None:
         """Call `callback(status)` (a wait status) when `pid` has ended, or at once if it has."""
@@ -73,7 +76,12 @@ class Children:
             return
         self._waiting[pid] = callback
 
-    def _reap(self, _events: int) -> None:
+    def _woken(self, _events: int) -> None:
+        self._loop.forget(self._read)
+        self._loop.later(_GATHER_S, self._reap)
+
+    def _reap(self) -> None:
+        self._loop.watch(self._read, self._woken)
         try:
             while os.read(self._read, 4096):
                 pass

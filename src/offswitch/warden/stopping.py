@@ -34,9 +34,11 @@ __all__ = ["CONFIRM_S", "Stopper"]
 CONFIRM_S = 2.0
 """How long the observer may take before a stop is *not confirmed* (VER-4)."""
 _OBSERVER_SLACK_S = 0.3
-_FIRST_CHASE_S = 0.004
+_FIRST_CHASE_S = 0.01
 """When sockets are looked for again. Sooner it would only keep a processor from those that die."""
 _LAST_CHASE_S = 1.0
+_TELL_KEEPER_S = 0.005
+"""The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
 _LOOK_AGAIN_S = 1.0
 _POLL_S = 0.005
 _LONGEST_WAIT_NS = 5_000_000_000
@@ -80,9 +82,13 @@ class Stopper:
         self._follow(press)
         core.store.sync()
         self._record(press)
-        if core.keeper is not None:
-            core.keeper.obeyed([stop.nonce for stop in stops])
+        nonces = [stop.nonce for stop in stops]
+        core.loop.later(_TELL_KEEPER_S, partial(self._tell_keeper, nonces))
         return press
+
+    def _tell_keeper(self, nonces: list[str]) -> None:
+        if self._core.keeper is not None:
+            self._core.keeper.obeyed(nonces)
 
     def enforce(self, row: Tracked, why: str) -> None:
         """Command again what is latched for `row`, and write it down: it moved, or was found."""

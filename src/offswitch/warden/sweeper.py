@@ -12,9 +12,10 @@ so a worker sets
 is real or saved 0, where `kill(-1)` would take the machine. Each worker has a reserved id
 of its own, or workers could kill each other.
 
-Workers are forked ahead, since at the stop there may be no process left to fork. One sweeps
-until a scan of /proc finds nothing, or its deadline passes, tells it, and ends. The
-process at its head hands out work and replaces workers, nothing else.
+Workers are forked ahead, since at the stop there may be no process left to fork, and have
+given up root by then. One sweeps until a scan of /proc finds nothing, or its deadline
+passes, tells it, and ends. The process at its head hands out work and replaces workers,
+nothing else.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from typing import NoReturn
 
 from offswitch.warden import kernel, users
 
-__all__ = ["REQUEST", "RESULT", "Head", "main", "refusal", "sweep"]
+__all__ = ["REQUEST", "RESULT", "Head", "main", "prepare", "refusal", "sweep"]
 
 REQUEST = struct.Struct("=QI?")
 """Number, uid, whether the caller vouches that the uid is the target's alone."""
 RESULT = struct.Struct("=QIiI")
 """Number, uid, processes seen at last (-1: refused or failed), rounds."""
 _DEADLINE_S = 2.0
-_DYING_S = 0.003
+_DYING_S = 0.01
 """What was killed needs the processor to die; a scan meanwhile would only take it away."""
 _REFILL_S = 0.05
 """Likewise for forking new workers, as long as one is free."""
@@ -57,13 +58,19 @@ def refusal(uid: int, *, exclusive: bool) -> str:
     return ""
 
 
-def sweep(uid: int, reserved: int) -> tuple[int, int]:
-    """In a worker: kill until a scan finds nothing; return what it saw last, and its rounds."""
+def prepare(reserved: int) -> None:
+    """In a worker that waits: become the reserved id, with nothing left but the way to another."""
     os.setgroups([])
     os.setresgid(reserved, reserved, reserved)
+    kernel.keep_capabilities()
+    os.setresuid(reserved, reserved, reserved)
+    kernel.keep_only_setuid()
+
+
+def sweep(uid: int, reserved: int) -> tuple[int, int]:
+    """In a worker: kill until a scan finds nothing; return what it saw last, and its rounds."""
     end = time.monotonic() + _DEADLINE_S
     rounds = 0
-    kernel.keep_capabilities()
     while True:
         # The agent's id only for this one call: others of that id could lower our priority.
         os.setresuid(reserved, uid, reserved)
@@ -71,8 +78,6 @@ def sweep(uid: int, reserved: int) -> tuple[int, int]:
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:
             pass  # nobody of that id is there
-        if rounds == 0:
-            kernel.keep_only_setuid()
         os.setresuid(reserved, reserved, reserved)
         rounds += 1
         time.sleep(_DYING_S)
@@ -99,6 +104,8 @@ def _be_worker(reserved: int, order: int, result: int) -> NoReturn:
     """Wait for one request, do it, tell the result, end."""
     code = 1
     try:
+        prepare(reserved)
+        users.living_ids(reserved)  # what it touches is its own from here on: no page to copy later
         request = os.read(order, REQUEST.size)
         if len(request) == REQUEST.size:
             number, uid, _exclusive = REQUEST.unpack(request)
