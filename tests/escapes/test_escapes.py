@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,34 @@ def test_ACT_7_warden_and_keeper_cannot_be_signalled_traced_or_slowed(
             assert target.told("DONE:") == "[]"
             target.stop()
     assert installation.pids() == before
+
+
+def test_ACT_7_the_same_programs_wreck_and_trace_what_they_can_reach() -> None:
+    """The twin that fails: what they report of ours as nothing, they can do."""
+    nobody = 65534
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        os.chmod(folder, 0o755)
+        reach = Path(folder, "reach")
+        for path in (reach, reach / "below"):
+            path.mkdir()
+            os.chown(path, nobody, nobody)
+        for name in ("acts", "reach/latch", "reach/below/page"):
+            Path(folder, name).write_text("ours")
+            os.chown(Path(folder, name), nobody, nobody)
+        with subprocess.Popen(["sleep", "100"], user=nobody) as victim:
+            for program, argument in (("tracer", victim.pid), ("wrecker", reach)):
+                source = (SABOTAGE / f"{program}.py").read_text(encoding="utf-8")
+                argv = [PYTHON, "-I", "-c", source, str(argument)]
+                with subprocess.Popen(
+                    argv, user=nobody, group=nobody, cwd=folder, stdout=subprocess.PIPE, text=True
+                ) as hostile_one:
+                    assert hostile_one.stdout is not None
+                    said = hostile_one.stdout.readline()
+                    hostile_one.kill()
+                assert "unlink" in said or "signal 9" in said, said
+            assert victim.wait(10) != 0
+        assert not (reach / "latch").exists()
+        assert not (reach / "below" / "page").exists()
 
 
 def processes_of(installation: Installation) -> list[int]:
