@@ -198,7 +198,7 @@ def measure_verify(figures: Figures, folder: Path) -> None:
     database = LedgerPaths(str(home)).database
     key = opened.store.verify_key
     rates = []
-    for _ in range(figures.runs(3, 3)):
+    for _ in range(figures.runs(20, 3)):
         started = time.perf_counter()
         outcome = verify(database, key)
         rates.append(count / (time.perf_counter() - started))
