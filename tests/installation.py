@@ -270,13 +270,16 @@ class Installation:
             argv, env=self.env, capture_output=True, text=True, check=False, **more
         )
 
+    def slot(self, name: str) -> int:
+        """Give the number of a target's word in the page."""
+        kept = json.loads(Path(self.place.memory, "cells.json").read_text())
+        return {str(cell["target"]): int(cell["slot"]) for cell in kept["cells"]}[name]
+
     def word(self, name: str) -> int:
         """Read a target's word in the page, as its guard would."""
-        kept = json.loads(Path(self.place.memory, "cells.json").read_text())
-        slots = {cell["target"]: cell["slot"] for cell in kept["cells"]}
         page = PageReader(self.place.page)
         try:
-            return page.word(slots[name])
+            return page.word(self.slot(name))
         finally:
             page.close()
 
