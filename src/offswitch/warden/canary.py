@@ -28,7 +28,7 @@ from offswitch.warden import cell as cells
 from offswitch.warden import users
 from offswitch.warden.cell import Cell
 from offswitch.warden.limits import Limits
-from offswitch.warden.sweeper import sweep
+from offswitch.warden.sweeper import prepare, sweep
 
 __all__ = ["Proof", "prove"]
 
@@ -173,6 +173,7 @@ def _swept(uid: int) -> Proof:
     worker = os.fork()
     if worker == 0:
         try:
+            prepare(users.CANARY)
             left, _rounds = sweep(uid, users.CANARY)
             os._exit(0 if left == 0 else 1)
         finally:
