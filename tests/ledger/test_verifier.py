@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import random
 import shutil
@@ -18,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from needs import needs_root
+from offswitch.errors import OffswitchError
 from offswitch.ledger.checkpoint import Checkpoint
 from offswitch.ledger.key import SigningKey
+from offswitch.ledger.reader import reading
 from offswitch.ledger.seal import seal
 from offswitch.ledger.store import Position, Store
 from offswitch.ledger.verifier import Head, Outcome, Verdict, verify
@@ -152,6 +155,22 @@ def test_REC_1_any_changed_byte_of_the_file_is_found_or_was_none_of_the_record(
             assert ledger.bodies() == before, f"byte {at} changed the record unseen"
         else:
             assert outcome.verdict in {Verdict.CORRUPT, Verdict.CANNOT_TELL}
+
+
+def test_REC_1_a_schema_that_is_no_text_is_damage_and_no_crash(ledger: Home) -> None:
+    """SQLite quotes it in its complaint, which Python then cannot read."""
+    path = Path(ledger.paths.database)
+    good = path.read_bytes()
+    begin = good.index(b"CREATE TABLE")
+    seen = set()
+    for at in range(begin, begin + 120, 2):
+        path.write_bytes(good[:at] + b"\xec" + good[at + 1 :])
+        outcome = ledger.verify()
+        assert outcome.verdict in {Verdict.CORRUPT, Verdict.CANNOT_TELL}, (at, outcome)
+        seen.add(outcome.where)
+        with contextlib.suppress(OffswitchError), reading(str(ledger.folder)):
+            pass  # an error of ours or none, and never another
+    assert any("the schema is garbled" in str(where) for where in seen)
 
 
 def test_REC_1_changed_text_is_found_with_its_place(ledger: Home) -> None:

@@ -80,7 +80,7 @@ def seal(public: Mapping[str, Any], sealed: Mapping[str, Any], via: str) -> Seal
     lacking = missing_fields(public, sealed)
     body = _object(public, 0)
     kind = body.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         body["kind"] = EntryKind.NOTE.value
         body["said_kind"] = kind if isinstance(kind, str) else _spell(kind or "")
     if lacking:

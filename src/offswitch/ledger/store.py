@@ -359,5 +359,7 @@ def _as_storage(what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _storage(what, error) from None
+    except UnicodeDecodeError:  # SQLite quotes what it cannot read, and that is no text
+        raise Corrupt(f"the ledger ({what}): its schema is garbled", _HINT) from None
     except OSError as error:
         raise Storage(f"{what}: {error.strerror}", "see the disk: offswitch doctor") from None

@@ -172,6 +172,12 @@ def _connect(path: str, how: str) -> sqlite3.Connection:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError:
+        connection.close()
+        # SQLite quotes a schema that it cannot read, and what it quotes is no text any more.
+        garbled = sqlite3.DatabaseError("the schema is garbled")
+        garbled.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise garbled from None
     except BaseException:
         connection.close()
         raise
