@@ -16,6 +16,7 @@ from installation import Installation, until
 from offswitch.decide.authority import VALID_US, add_person
 from offswitch.decide.totp import code_at, read_secret
 from offswitch.errors import NotFound, OffswitchError, Refused
+from raw import Raw
 
 SECRETS = {"ada": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "bob": "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"}
 
@@ -200,6 +201,27 @@ def test_SR_5_what_one_person_opened_is_not_confirmed_by_two_who_came_later(tmp_
         assert one.reset("a")["state"] == "pending", "from now on it takes two"
         [switch] = [e for e in one.entries() if e.get("what") == "authority"]
         assert (switch["prior"], switch["state"]) == ("local", "people")
+    finally:
+        one.close()
+
+
+def test_SR_5_a_single_persons_reset_ends_when_the_second_person_comes(tmp_path: Path) -> None:
+    """It waits for its evidence to be sealed, and meanwhile one person is not enough any more."""
+    one = Installation(tmp_path)
+    try:
+        one.start().press("shop")
+        until(lambda: "order" in {e["kind"] for e in one.entries()}, "the stop is entered")
+        recorder = one.pids()["recorder"]
+        os.kill(recorder, signal.SIGSTOP)
+        with Raw(one).say({"op": "reset", "scope": "shop", "reason": "x"}) as alone:
+            until(lambda: one.ask({"op": "health"})["journal"]["behind"], "it is under way")
+            add_two(one)
+            assert one.reset("shop")["state"] == "pending"
+            os.kill(recorder, signal.SIGCONT)
+            answer = alone.answer()
+        assert answer is not None
+        assert "two people" in answer["error"]["message"]
+        assert latched(one) == ["shop"]
     finally:
         one.close()
 

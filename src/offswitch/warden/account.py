@@ -57,8 +57,10 @@ def look_up(
 
     def found(account: Account | OffswitchError | OSError) -> None:
         try:
-            if isinstance(account, OSError):
+            if isinstance(account, TimeoutError):
                 account = _unnamed(peer, wanted, ours)
+            elif isinstance(account, OSError):
+                raise Busy(f"its user cannot be told: {account.strerror}", "offswitch doctor")
         except OffswitchError as error:
             failed(error)
             return

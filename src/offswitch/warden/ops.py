@@ -38,22 +38,22 @@ class _Relay:
     A program may end, or be stopped, before whoever asked was told that it was born.
     """
 
-    __slots__ = ("_connection", "_held", "row")
+    __slots__ = ("_held", "connection", "row")
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._held: list[dict[str, Any]] | None = []
         self.row: Tracked | None = None
 
     def born(self, answer: dict[str, Any], log: int | None) -> None:
-        self._connection.reply(answer, log)
+        self.connection.reply(answer, log)
         held, self._held = self._held or [], None
         for message in held:
-            self._connection.reply(message)
+            self.connection.reply(message)
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._held is None:
-            self._connection.reply(message)
+            self.connection.reply(message)
         else:
             self._held.append(message)
 
@@ -162,24 +162,23 @@ class Operations:
             "raw": bool(message.get("raw")),
         }
         name = str(message.get("target") or default_name(argv))
-        self._bring_up(connection, message, name, wanted, connection.take_fds())
+        relay, fds = self._relay(connection)
+        self._bring_up(message, name, wanted, relay, fds)
 
     def _op_start(self, connection: Connection, message: dict[str, Any]) -> None:
         core = self._core
         name = check_name(str(message.get("target", "")))
-        fds = connection.take_fds()
+        relay, fds = self._relay(connection)
 
         def read(spec: dict[str, Any] | OffswitchError | OSError) -> None:
             try:
                 known = self._may_start(connection.peer, name, spec)
             except OffswitchError as error:
+                connection.context = None
                 connection.drop_fds(fds)
                 connection.error(error)
-                return
-            try:
-                self._bring_up(connection, message, name, known, fds)
-            except OffswitchError as error:
-                connection.error(error)
+            else:
+                self._bring_up(message, name, known, relay, fds)
 
         core.errands.send(tried(lambda: core.table.load_spec(name)), read)
 
@@ -202,23 +201,29 @@ class Operations:
             )
         return spec
 
-    def _bring_up(
-        self,
-        connection: Connection,
-        message: dict[str, Any],
-        name: str,
-        wanted: dict[str, Any],
-        fds: list[int],
-    ) -> None:
-        """Have `name` run what is `wanted`: argv, cwd, env, user, raw. The descriptors are ours."""
+    @staticmethod
+    def _relay(connection: Connection) -> tuple[_Relay, list[int]]:
+        """Make a connection the relay of one target, with the descriptors that came for it."""
+        fds = connection.take_fds()
         if len(fds) != 3:  # noqa: PLR2004 - stdin, stdout, stderr
             connection.drop_fds(fds)
             raise Usage("a target needs three descriptors: stdin, stdout, stderr")
         if connection.context is not None:
             connection.drop_fds(fds)
             raise Usage("this connection relays a target already")
-        relay = _Relay(connection)
-        connection.context = relay
+        connection.context = relay = _Relay(connection)
+        return relay, fds
+
+    def _bring_up(
+        self,
+        message: dict[str, Any],
+        name: str,
+        wanted: dict[str, Any],
+        relay: _Relay,
+        fds: list[int],
+    ) -> None:
+        """Have `name` run what is `wanted`: argv, cwd, env, user, raw. The descriptors are ours."""
+        connection = relay.connection
 
         def born(answer: dict[str, Any], log: int | None) -> None:
             row = self._core.table.get(name)

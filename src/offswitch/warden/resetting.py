@@ -70,6 +70,8 @@ class _Open:
     reply: Reply
     fail: Fail
     waits_until_us: int = 0
+    alone: bool = False
+    """Whether one person was enough for it."""
 
 
 class Resetter:
@@ -172,6 +174,7 @@ class Resetter:
         self._under_way.append(opened)
         self._bar()
         if core.authority.mode is Mode.LOCAL:
+            opened.alone = True
             self._proceed(opened)
         else:
             self._weigh(opened, message)
@@ -332,7 +335,9 @@ class Resetter:
     def _sealed(self, opened: _Open, seq: int) -> None:
         """Wait until the ledger has everything up to now: the evidence is sealed."""
         core = self._core
-        if core.recording.durable(seq):
+        if opened.alone and core.authority.mode is Mode.PEOPLE:
+            self._give_up(opened, Refused("since it was opened two people are wanted", _AGAIN))
+        elif core.recording.durable(seq):
             self._still(opened)
         elif core.clock.mono_us() > opened.waits_until_us:
             self._give_up(
