@@ -22,10 +22,8 @@ from offswitch.errors import Busy, NotFound, OffswitchError, Refused
 from offswitch.warden import users
 from offswitch.warden.core import Core
 from offswitch.warden.errands import tried
-from offswitch.warden.rung import Rung
-from offswitch.warden.table import Tracked
 
-__all__ = ["NOGROUP", "Account", "account_of", "look_up", "notes_of"]
+__all__ = ["NOGROUP", "Account", "account_of", "look_up"]
 
 NOGROUP = 65534
 """The kernel's own for what has no group: the primary group of whoever loses ours."""
@@ -125,18 +123,3 @@ def _name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def notes_of(core: Core, row: Tracked, account: Account | None) -> list[str]:
-    """Say what whoever asked should know of the user that their target runs as."""
-    notes = []
-    if row.uid == 0:
-        notes.append("runs as root: it can escape its cell")
-    elif row.sharing:
-        fake = ", and it can fake a reset" if row.uid == core.rights.uid else ""
-        notes.append(f"shares the user {row.user}: no sweep by user{fake}")
-    if account is not None and account.gid == NOGROUP:
-        notes.append("its primary group may stop, so it runs without a group of its own")
-    if core.rung is not Rung.ROOT:
-        notes.append(f"degraded: rung {core.rung.value}")
-    return notes

@@ -386,6 +386,6 @@ def _record_authority(recording: Recording, start: Start) -> None:
             what="authority",
             why=start.note,
             channel="file",
-            prior=start.before,
+            prior=start.before or "local",
             state=start.authority.mode.value,
         )

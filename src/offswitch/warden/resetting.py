@@ -45,7 +45,7 @@ from offswitch.warden.table import Tracked
 
 __all__ = ["Resetter"]
 
-_LOOK_S = 3.0
+_LOOKED_UP_S = 3.0
 _SEAL_S = 3.0
 _DURABLE_S = 10.0
 _POLL_S = 0.005
@@ -126,7 +126,9 @@ class Resetter:
         self._bar()
         home, owner = core.place.home, core.rights.uid
         core.errands.send(
-            lambda: look(home, owner, lambda: core.authority, secret), found, patience_s=_LOOK_S
+            lambda: look(home, owner, lambda: core.authority, secret),
+            found,
+            patience_s=_LOOKED_UP_S,
         )
 
     def _named_now(self, scope: str) -> frozenset[str]:

@@ -9,7 +9,6 @@ start in every race (DEC-4), since both are steps of one loop.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -24,10 +23,11 @@ from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
 from offswitch.warden import birth, cell
-from offswitch.warden.account import Account, look_up, notes_of
+from offswitch.warden.account import NOGROUP, Account, look_up
 from offswitch.warden.cell import Cell
 from offswitch.warden.core import Core
 from offswitch.warden.request import Request, limits_of
+from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
 from offswitch.warden.trust import ours
 
@@ -242,7 +242,7 @@ class Starter:
     ) -> None:
         """The program runs, or the child said why it could not."""
         core = self._core
-        failure = _failure(report)
+        failure = birth.failure(report)
         if failure is not None:
             row.listener = None
             self._fail(request, failure, failure.exit_code)
@@ -279,7 +279,7 @@ class Starter:
             "sharing": row.sharing,
             "workspace": not row.sharing,
             "rung": core.rung.value,
-            "notes": notes_of(core, row, request.account),
+            "notes": self._notes(row),
         }
         core.errands.send(
             lambda: core.table.settle_in(name, spec, log),
@@ -292,6 +292,9 @@ class Starter:
     ) -> None:
         """Answer whoever asked, with the log's descriptor as far as the disk gave one."""
         saved, log = (False, None) if isinstance(kept, OSError) else kept
+        if request.account is not None and request.account.gid == NOGROUP:
+            why = "its primary group may stop, so it runs without a group of its own"
+            answer["notes"].append(why)
         if not saved:
             why = "the disk takes nothing: it cannot be started again by its name"
             answer["notes"].append(why)
@@ -299,6 +302,17 @@ class Starter:
             answer["notes"].append("the disk takes nothing: its output is not logged")
         request.born(answer, log)
         _close((saved, log))
+
+    def _notes(self, row: Tracked) -> list[str]:
+        notes = []
+        if row.uid == 0:
+            notes.append("runs as root: it can escape its cell")
+        elif row.sharing:
+            fake = ", and it can fake a reset" if row.uid == self._core.rights.uid else ""
+            notes.append(f"shares the user {row.user}: no sweep by user{fake}")
+        if self._core.rung is not Rung.ROOT:
+            notes.append(f"degraded: rung {self._core.rung.value}")
+        return notes
 
     def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
         request.close()
@@ -474,14 +488,3 @@ class Starter:
 def _close(kept: tuple[bool, int | None]) -> None:
     if kept[1] is not None:
         os.close(kept[1])
-
-
-def _failure(report: bytes) -> birth.BirthFailed | None:
-    """Read what the child said before it gave up; nothing said means that its program runs."""
-    if not report:
-        return None
-    try:
-        said = json.loads(report)
-        return birth.BirthFailed(said["kind"], said["message"], said["hint"], int(said["exit"]))
-    except (ValueError, KeyError, TypeError):
-        return birth.BirthFailed("internal", "the birth failed without a clear word", "", 125)
