@@ -102,6 +102,8 @@ class Installation:
         self.place = Place(self.home, self.run_folder)
         self.work = folder / "work"
         self.work.mkdir(exist_ok=True)
+        self.program = [sys.executable, "-I", "-m", "offswitch.warden"]
+        """How the warden is started; a test may put it into surroundings of its own."""
         self.warden: subprocess.Popen[bytes] | None = None
         self._running: list[Running] = []
         self._helpers: set[int] = set()
@@ -118,8 +120,7 @@ class Installation:
 
     def start(self, *options: str) -> Installation:
         os.makedirs(self.home, exist_ok=True)
-        argv = [sys.executable, "-I", "-m", "offswitch.warden"]
-        argv += ["--home", self.home, "--run", self.run_folder, *options]
+        argv = [*self.program, "--home", self.home, "--run", self.run_folder, *options]
         with open(f"{self.home}/stderr", "ab") as errors:
             self.warden = subprocess.Popen(argv, stderr=errors, start_new_session=True)
         until(self.answers, f"the warden answers: {self.said()}")

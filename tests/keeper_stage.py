@@ -25,8 +25,10 @@ from offswitch.clock import new_nonce
 from offswitch.control.client import Conversation
 from offswitch.control.page import RUN, PageReader
 from offswitch.control.place import Place
+from offswitch.model.order import Stop
 from offswitch.warden import installation, spool
 from offswitch.warden.keeper_link import KILL_AFTER_S
+from offswitch.warden.orders_left import left_orders
 
 UNDERSTUDY = str(Path(__file__).parent / "understudy.py")
 
@@ -119,8 +121,8 @@ class Cell:
 class KeeperStage:
     """Folders, cells, understudies; no trace afterwards."""
 
-    def __init__(self, folder: Path) -> None:
-        run = tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
+    def __init__(self, folder: Path, run: str = "") -> None:
+        run = run or tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
         self.place = Place(str(folder / "home"), run)
         gid = installation.prepare(self.place)
         self.id = installation.installation_id(self.place.home)
@@ -172,6 +174,10 @@ class KeeperStage:
         with Conversation(self.place.keeper_socket, 10.0) as conversation:
             return conversation.ask({**message, **more})
 
+    def left(self) -> list[Stop]:
+        """Give what the next warden would find of the keepers' own orders."""
+        return left_orders(self.place.memory, self.place.home)
+
     def page(self) -> PageReader:
         return PageReader(self.place.page)
 
@@ -200,9 +206,9 @@ def unified() -> str:
 
 
 @contextlib.contextmanager
-def keeper_stage(folder: Path) -> Iterator[KeeperStage]:
+def keeper_stage(folder: Path, run: str = "") -> Iterator[KeeperStage]:
     """Put a stage up and take it down."""
-    stage = KeeperStage(folder)
+    stage = KeeperStage(folder, run)
     try:
         yield stage
     finally:

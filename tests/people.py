@@ -54,9 +54,14 @@ class Person:
     """Somebody with a user id of their own; by default in the group that may stop."""
 
     def __init__(
-        self, installation: Installation, uid: int = 4242, groups: tuple[int, ...] | None = None
+        self,
+        installation: Installation,
+        uid: int = 4242,
+        groups: tuple[int, ...] | None = None,
+        gid: int | None = None,
     ) -> None:
         self.uid = uid
+        self.gid = uid if gid is None else gid
         self._installation = installation
         self._groups = (installation.gid,) if groups is None else groups
         self._kept: list[subprocess.Popen[str]] = []
@@ -70,7 +75,7 @@ class Person:
         if fds:
             whole = {**folder, **whole, "_fds": True, "_read": read}
         argv = [PYTHON, "-c", PERSON, self._installation.place.warden_socket, str(self.uid)]
-        argv += [str(self.uid), ",".join(map(str, self._groups)), json.dumps(whole)]
+        argv += [str(self.gid), ",".join(map(str, self._groups)), json.dumps(whole)]
         asked = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
         )

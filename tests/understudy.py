@@ -16,6 +16,7 @@ from typing import Any
 
 from offswitch.control.place import Place
 from offswitch.warden.keeper_link import KeeperLink
+from offswitch.warden.orders_left import forget_left
 from offswitch.warden.page_writer import PageWriter
 
 
@@ -74,6 +75,13 @@ class Understudy:
             self.heard += self.link.messages()
         raise TimeoutError(f"{key} {value}: heard {self.heard}")
 
+    def heard_last(self, key: str) -> str:
+        """Give the last thing of this kind that the keeper has said."""
+        while True:
+            message = self.expect(key)
+            if not self.heard:
+                return str(message[key])
+
     def set(self, slot: int, word: int) -> None:
         self.page.set(slot, word)
 
@@ -87,7 +95,9 @@ class Understudy:
     def settle(self, durable: list[str]) -> None:
         """Let the orders go that are durable."""
         assert self.link is not None
-        self.link.settle(set(durable).__contains__)
+        self.link.joined(durable)
+        for folder in (self.place.memory, self.place.home):
+            forget_left(folder, set(durable).__contains__, self.link.pid)
 
     def say(self, method: str, *args: Any) -> None:  # noqa: ANN401
         """Call a method of the link."""

@@ -36,6 +36,15 @@ def test_a_sound_installation_can_stop_everything(installation: Installation) ->
     assert done.stdout.splitlines()[0] == "Can stop everything: YES"
 
 
+def test_SR_16_what_could_start_before_us_at_boot_is_named(installation: Installation) -> None:
+    _code, _answer, checks = examined(installation)
+    detail = checks["boot"]["detail"]
+    assert "nothing of ours starts at boot" in detail
+    assert ("cron" in detail) == os.path.isdir("/var/spool/cron")
+    assert ("systemd" in detail) == os.path.isdir("/run/systemd/system")
+    assert "until a warden does" in checks["boot"]["hint"]
+
+
 def test_a_lost_keeper_is_a_no_with_its_reason(installation: Installation) -> None:
     keeper = installation.pids()["keeper"]
     os.kill(keeper, signal.SIGSTOP)

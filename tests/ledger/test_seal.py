@@ -148,9 +148,11 @@ def test_an_unknown_kind_is_a_note_that_says_so() -> None:
 def test_REC_2_an_entry_says_who_over_which_channel_why_and_what_changed(kind: EntryKind) -> None:
     required = REQUIRED[kind]
     acts = {"decision", "order", "reset", "run", "start", "bypass"}
+    acts |= {"receipt", "refused", "watch", "restart"}
     if kind in acts:
         assert {"channel", "prior", "state"} <= set(required.public)
         assert "by" in required.sealed
+        assert "why" in required.public or "reason" in required.sealed
     if kind in {"reset", "bypass", "erase"}:
         assert "reason" in required.sealed
     public = {key: PUBLIC.get(key, "x") for key in (*COMMON, *required.public)} | {"kind": kind}

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from installation import Installation
+from ssh_keys import sign, ssh_key
+
+__all__ = ["installation", "people", "sign", "ssh_key"]
 
 
 @pytest.fixture

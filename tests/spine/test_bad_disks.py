@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from disk import Disk, freezable, frozen, mounted
 from installation import PYTHON, Installation, until
-from needs import needs_root
+from needs import needs, needs_program, needs_root
 from offswitch.control.client import Conversation
 from offswitch.control.page import PageReader
+from offswitch.decide.authority import add_person
+from offswitch.decide.secret import set_secret
+from offswitch.decide.totp import code_at, read_secret
 from offswitch.errors import Storage
+from offswitch.warden.orders_left import left_orders
+from people import Person
+from raw import Raw
 from scale import runs
 
 
@@ -109,11 +117,11 @@ def test_with_the_disk_full_a_run_is_answered_and_says_what_is_missing(
 
 
 def test_REC_3_on_a_disk_that_hangs_the_warden_goes_on_serving(tmp_path: Path) -> None:
-    """A stop is confirmed, a run is answered, and the lease is renewed all the while."""
+    """A stop is confirmed, everything is answered, and the lease is renewed all the while."""
     with freezable(tmp_path / "home", tmp_path / "disk") as home:
         one = Installation(tmp_path)
         try:
-            one.start()
+            set_secret(one.start().home, "correct horse")
             for name in ("a", "b"):
                 one.run("sleep", "1000", target=name)
             page = PageReader(one.place.page)
@@ -123,22 +131,156 @@ def test_REC_3_on_a_disk_that_hangs_the_warden_goes_on_serving(tmp_path: Path) -
                 running = one.run("sleep", "1000", target="c")
                 assert any("the disk takes nothing" in note for note in running.born["notes"])
                 declared = {"op": "declare", "targets": [{"name": "d"}]}
-                with pytest.raises(Storage, match="not kept for the next warden"):
-                    one.ask(declared)
-                for _ in range(20):
-                    left.append(page.lease_left_ns())
-                    time.sleep(0.02)
+                with Raw(one).say(declared) as first, ExitStack() as others:
+                    out = os.open(os.devnull, os.O_RDWR)
+                    start = others.enter_context(Raw(one)).say(
+                        {"op": "start", "target": "b"}, (out, out, out)
+                    )
+                    os.close(out)
+                    plain, typed = (
+                        others.enter_context(Raw(one)).say(
+                            {"op": "reset", "scope": "/", "reason": "x", **secret}
+                        )
+                        for secret in ({}, {"secret": "correct horse"})
+                    )
+                    for _ in range(20):
+                        left.append(page.lease_left_ns())
+                        assert one.status()["latched"]
+                        time.sleep(0.02)
+                    for peer, why in (
+                        (first, "not kept for the next warden"),
+                        (start, "cannot be read: the disk does not answer"),
+                        (plain, "cannot be looked up: the disk does not answer"),
+                        (typed, "cannot be looked up: the disk does not answer"),
+                    ):
+                        answer = peer.answer()
+                        assert answer is not None
+                        assert why in answer["error"]["message"]
+                _press_the_keeper_alone(one)
+                left.append(page.lease_left_ns())
                 answer = one.stop("/")
                 assert answer["confirmed"] is True
                 assert answer["recorded"] == "pending", "latched, not yet durable"
-                with pytest.raises(Storage, match="evidence"):
-                    one.reset("/")
             assert min(left) > 1_500_000_000, "the loop never waited for the disk"
             page.close()
             until(lambda: one.stop("/")["recorded"] == "durable", "durable once the disk answers")
-            until(lambda: one.reset("/")["state"] == "done", "a reset works again")
+            until(lambda: not _kept_by_keepers(one), "and the keeper's own order is forgotten")
+            until(lambda: _reset_or_not(one) == "done", "a reset works again")
         finally:
             one.close()
+
+
+def _press_the_keeper_alone(one: Installation) -> None:
+    """Have the keeper act for a warden that hangs, and wait until that one has taken it in."""
+    assert one.warden is not None
+    one.warden.send_signal(signal.SIGSTOP)
+    with Conversation(one.place.keeper_socket, 10.0) as conversation:
+        answer = conversation.ask(one.stop_message("left"))
+    assert answer["by"] == "keeper"
+    one.warden.send_signal(signal.SIGCONT)
+    until(lambda: "left" in {live["scope"] for live in one.status()["latched"]}, "joined")
+
+
+def _kept_by_keepers(one: Installation) -> list[str]:
+    return [stop.digest for stop in left_orders(one.place.memory, one.place.home)]
+
+
+def _reset_or_not(one: Installation) -> str:
+    try:
+        return str(one.reset("/")["state"])
+    except Storage as error:
+        return error.message
+
+
+_DISK_CALLS = "%file,read,write,pread64,pwrite64,fsync,fdatasync,fallocate,ftruncate"
+
+
+def test_REC_3_the_loops_of_warden_and_keeper_touch_nothing_in_the_state_folder(
+    tmp_path: Path,
+) -> None:
+    """Seen from the kernel, over everything that can be asked: no call, be it only to look."""
+    one = Installation(tmp_path)
+    try:
+        one.start()
+        set_secret(one.home, "correct horse")
+        for name, totp in CODES.items():
+            add_person(one.home, name, uid=None, keys=[], totp=totp)
+        one.run("true", target="a").event("exited")  # both have come up
+        pids = one.pids()
+        with (
+            _traced(pids["warden"], tmp_path / "warden") as warden,
+            _traced(pids["keeper"], tmp_path / "keeper") as keeper,
+        ):
+            _everything(one)
+        for seen in (warden, keeper):
+            lines = seen.read_text().splitlines()
+            assert any("read(" in line for line in lines), "it was looked at"
+            assert not [line for line in lines if one.home in line or "sync(" in line]
+    finally:
+        one.close()
+
+
+CODES = {"ada": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "bob": "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"}
+
+
+def _everything(one: Installation) -> None:
+    one.run("true", target="a", op="start").event("exited")
+    one.run("sleep", "1000", target="a")
+    one.run("sleep", "1000", target="b", user="daemon", cwd="/")
+    one.ask({"op": "declare", "targets": [{"name": "a", "command": ["true"]}]})
+    one.stop("a")
+    one.status()
+    one.ask({"op": "target", "name": "a"})
+    pending = one.reset("a", secret="correct horse")
+    assert pending["state"] == "pending"
+    step = time.time_ns() // 30_000_000_000
+    proofs = [f"code {name} {code_at(read_secret(key), step)}" for name, key in CODES.items()]
+    assert one.reset("a", digest=pending["reset"], proofs=proofs)["state"] == "done"
+    _press_the_keeper_alone(one)
+    one.stop("/")
+    until(lambda: not _kept_by_keepers(one), "the keeper's own order is forgotten")
+    os.kill(one.pids()["observer"], signal.SIGKILL)
+    until(lambda: one.ask({"op": "health"})["observer"], "another observer is there")
+
+
+@contextmanager
+def _traced(pid: int, into: Path) -> Iterator[Path]:
+    """Have the kernel tell what the first thread of a process asks it about files."""
+    argv = [needs_program("strace"), "-y", "-p", str(pid), "-o", str(into), "-e", _DISK_CALLS]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr is not None
+        said = strace.stderr.readline()
+        needs("attached" in said, f"a process that can be traced: {said}")
+        try:
+            yield into
+        finally:
+            strace.terminate()
+
+
+def test_ACT_5_a_name_service_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
+    """Whoever asks who a user is waits for ever here: /etc/passwd is a pipe that nobody fills."""
+    needs_root()
+    one = Installation(tmp_path, gid=4200)
+    os.mkfifo(tmp_path / "passwd")
+    script = f'mount --bind {tmp_path}/passwd /etc/passwd && exec "$@"'
+    one.program = ["unshare", "-m", "/bin/sh", "-c", script, "sh", *one.program]
+    try:
+        one.start()
+        page = PageReader(one.place.page)
+        out = os.open(os.devnull, os.O_RDWR)
+        asked = {"op": "run", "target": "b", "argv": ["true"], "cwd": "/", "env": {}}
+        with Raw(one).say(asked, (out, out, out)) as root:
+            os.close(out)
+            born = Person(one).ask({"op": "run", "target": "a", "argv": ["sleep", "9"]}, fds=True)
+            assert born.get("user") == "4242", born
+            answer = root.answer()
+            assert answer is not None
+            assert "the name service does not answer" in answer["error"]["message"]
+        assert page.lease_left_ns() > 1_500_000_000
+        page.close()
+        assert one.stop("/")["confirmed"] is True
+    finally:
+        one.close()
 
 
 def test_SR_21_memory_that_is_full_takes_no_page_away(tmp_path: Path) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from disk import mounted
 from installation import Installation, until
 from needs import needs_root
+from offswitch.decide.authority import add_person
+from offswitch.errors import OffswitchError
+from people import Person
 from raw import Raw, frame
 from scale import runs
 
@@ -102,3 +108,71 @@ def test_REC_3_with_the_ledgers_disk_full_the_stop_is_the_same(tmp_path: Path) -
             assert one.cli("ledger", "verify").returncode == 6
         finally:
             one.close()
+
+
+def test_REC_2_every_entry_of_a_whole_life_says_who_by_which_channel_why_and_what_changed(
+    tmp_path: Path,
+) -> None:
+    """Everything that a warden does and refuses, with each of its helpers lost, and itself."""
+    one = Installation(tmp_path, gid=4200)
+    try:
+        _live(one.start())
+        one.kill_everything()
+        one.restart()
+        until(lambda: one.target("a")["confirmed"], "found again, and seen again")
+        one.reset("a", reason="all is well")
+        assert one.warden is not None
+        one.warden.terminate()
+        one.warden.wait(10)
+        until(lambda: "recorder ends" in str(one.entries()[-1].get("what")), "all is entered")
+        entries = one.entries()
+    finally:
+        one.close()
+    lacking = [(entry["kind"], entry["missing"]) for entry in entries if "missing" in entry]
+    assert lacking == []
+    acts = {"order", "receipt", "reset", "refused", "run", "start", "restart"}
+    assert acts <= {entry["kind"] for entry in entries}
+    for entry in entries:
+        if entry["kind"] in acts:
+            assert {"by", "channel", "prior", "state"} <= entry.keys(), entry
+            assert "why" in entry or "reason" in entry, entry
+    assert _told(entries, "restart", "process") >= {"warden", "recorder", "observer", "keeper"}
+    assert _told(entries, "refused", "what") >= {
+        "reset", "run", "start", "spool", "message", "declare", "proof",
+    }  # fmt: skip
+    stopped = [entry for entry in entries if entry["kind"] == "receipt"]
+    assert {(entry["by"], entry["why"]) for entry in stopped} == {("uid:0", "the stop of a")}
+    [done] = [e for e in entries if e["kind"] == "reset" and e["state"] == "done"]
+    assert (done["prior"], done["states"]) == ({"a": "stopped"}, {"a": "idle"})
+
+
+def _told(entries: list[dict[str, object]], kind: str, key: str) -> set[object]:
+    return {entry.get(key) for entry in entries if entry["kind"] == kind}
+
+
+def _live(one: Installation) -> None:
+    def refused(ask: Callable[[], object]) -> None:
+        with pytest.raises(OffswitchError):
+            ask()
+
+    one.run("true", target="b").event("exited")
+    one.run("true", target="b", op="start").event("exited")
+    one.run("sleep", "1000", target="a")
+    one.stop("a", reason="nonsense")
+    refused(lambda: one.reset("nobody"))
+    refused(lambda: one.run("true", target="a"))
+    refused(lambda: one.run("true", target="a", op="start"))
+    Person(one).ask({"op": "declare", "targets": []})
+    with Raw(one) as peer:
+        peer.send(b"\xff\xff\xff\xff").answer()
+    Path(one.place.spool, "no scope at all").touch()
+    add_person(one.home, "ada", uid=None, keys=[], totp="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
+    Path(one.home, "authority").write_text("people\n")
+    pending = one.reset("a")
+    one.reset("a", digest=pending["reset"], proofs=["code ada 000000"])
+    Path(one.home, "authority").unlink()
+    Path(one.home, "authority.seen").unlink()
+    for name in ("observer", "keeper", "sweeper"):
+        pid = one.pids()[name]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda name=name, pid=pid: one.pids()[name] not in {None, pid}, f"another {name}")

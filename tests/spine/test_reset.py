@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,29 @@ def test_SR_18_a_reset_clears_its_scope_and_below_and_names_what_is_wider(
         installation.reset("shop/eu")
     assert installation.reset("shop")["exit"] == 0
     assert installation.target("shop/eu/a")["latched"] is False
+
+
+def test_SR_18_whoever_placed_a_cleared_stop_is_told_and_nobody_else(
+    people: Installation,
+) -> None:
+    presser, other = Person(people), Person(people, uid=4343)
+    presser.ask({"op": "stop", "scopes": ["shop/eu"]})
+    people.stop("shop/eu")
+    people.reset("shop", reason="all is well")
+    sentence = "your stop of shop/eu was reset by uid:0"
+    for scope in ("shop", "shop/eu", None):
+        notes = presser.ask({"op": "status", "scope": scope})["notes"]
+        [told] = [note for note in notes if sentence in note]
+        assert told.endswith("UTC: all is well")
+    assert sentence in presser.ask({"op": "reset", "scope": "shop", "reason": "x"})["error"]["hint"]
+    for notes in (
+        other.ask({"op": "status", "scope": None})["notes"],
+        presser.ask({"op": "status", "scope": "bank"})["notes"],
+        people.status()["notes"],
+    ):
+        assert not any("your stop" in note for note in notes)
+    [entry] = [e for e in people.entries() if e["kind"] == "reset" and e["state"] == "done"]
+    assert entry["placed_by"] == ["uid:0", "uid:4242"]
 
 
 def test_a_press_after_the_reset_was_opened_holds(installation: Installation) -> None:
@@ -128,6 +153,26 @@ def test_SR_2_with_the_secret_the_person_may_and_without_it_the_target_may_not(
     assert answer["state"] == "done"
 
 
+def test_SR_2_wrong_secrets_cost_a_growing_pause_that_holds_up_no_stop(
+    people: Installation,
+) -> None:
+    set_secret(people.home, "correct horse")
+    person = Person(people)
+    person.ask({"op": "run", "target": "a", "argv": ["sleep", "1000"]}, fds=True)
+    person.ask({"op": "stop", "scopes": ["a"]})
+    reset = {"op": "reset", "scope": "a", "reason": "x"}
+    whys = [person.ask({**reset, "secret": f"guess {n}"})["error"]["message"] for n in range(3)]
+    assert ["4 s" in why for why in whys] == [False, False, True]
+    answer = person.ask({**reset, "secret": "correct horse"})
+    assert answer["error"]["kind"] == "busy", "not even looked at"
+    assert person.ask({"op": "stop", "scopes": ["a"]})["confirmed"] is True
+    other = Person(people, uid=4343)
+    assert other.ask(reset)["state"] == "done", "nobody else waits"
+    entered = [entry["why"] for entry in people.entries() if entry["kind"] == "refused"]
+    assert entered[:3] == whys
+    assert "not looked at" in entered[3]
+
+
 def test_SR_2_a_shared_user_is_shown_as_forgeable(installation: Installation) -> None:
     installation.run("sleep", "1000", target="a", user="root")
     assert any("forgeable" in note for note in installation.status()["notes"])
@@ -152,6 +197,48 @@ def test_SR_3_a_cell_loses_the_group_that_may_stop(people: Installation) -> None
         {"op": "run", "target": "a", "argv": [PYTHON, "-c", script]}, fds=True, read=True
     )
     assert str(people.gid) not in born["output"]
+
+
+GROUPLESS = """
+import os, socket, sys
+spool, warden, keeper = sys.argv[1:]
+print(os.getgid(), sorted(os.getgroups()), flush=True)
+try:
+    print("spooled", os.open(spool + "/all", os.O_CREAT | os.O_WRONLY), flush=True)
+except OSError as error:
+    print(error.strerror, flush=True)
+for path in (warden, keeper):
+    try:
+        print("connected", socket.socket(socket.AF_UNIX).connect(path), flush=True)
+    except OSError as error:
+        print(error.strerror, flush=True)
+"""
+
+
+def test_SR_3_the_group_that_may_stop_is_no_cells_primary_group_either(
+    people: Installation,
+) -> None:
+    """By `sg`, or by passwd, our group is somebody's primary one; their target loses it, too."""
+    place = people.place
+    argv = [PYTHON, "-c", GROUPLESS, place.spool, place.warden_socket, place.keeper_socket]
+    person = Person(people, groups=(), gid=people.gid)
+    born = person.ask({"op": "run", "target": "a", "argv": argv}, fds=True, read=True)
+    assert any("primary group" in note for note in born["notes"])
+    denied = "Permission denied"
+    assert born["output"].splitlines() == ["65534 []", denied, denied, denied]
+    assert people.status()["latched"] == []
+
+
+def test_SR_3_a_user_whom_root_names_loses_the_group_that_may_stop(tmp_path: Path) -> None:
+    one = Installation(tmp_path, gid=pwd.getpwnam("daemon").pw_gid)
+    try:
+        place = one.start().place
+        argv = [PYTHON, "-c", GROUPLESS, place.spool, place.warden_socket, place.keeper_socket]
+        running = one.run(*argv, target="a", user="daemon", cwd="/")
+        denied = "Permission denied"
+        assert [running.line() for _ in range(4)] == ["65534 []", denied, denied, denied]
+    finally:
+        one.close()
 
 
 def test_SR_3_a_stranger_cannot_even_connect(people: Installation) -> None:

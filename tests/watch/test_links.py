@@ -224,7 +224,9 @@ def test_entries_are_whole_plain_and_canonical(
     evidence = {"row": "\ud800\x1b[2J", "n": "x" * 9999}
     scribe.finding(Finding("rate()", "shop/agent", "db.x", "it\ud800", 5, float("inf"), evidence))
     scribe.decision(_decision(), prior="running", state="stop ordered", nonce="n")
-    scribe.add(EntryKind.WATCH, {"what": "x", "share": 0.5, "good": True, "much": 1 << 60})
+    said = {"channel": "watch", "what": "x", "why": "y", "prior": "ok", "state": "stale"}
+    more = {"share": 0.5, "good": True, "much": 1 << 60}
+    scribe.add(EntryKind.WATCH, {**said, **more}, {"by": "watch"})
     scribe.pump()
     message = _receive(recorder.accept())
     assert message["op"] == "record"

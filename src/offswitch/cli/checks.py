@@ -259,6 +259,24 @@ def _state(facts: Facts) -> Check:
     return Check("state", True, f"{home} on {kind}, {free // _MIB:,} MiB free")
 
 
+_STARTERS = (
+    ("/run/systemd/system", "systemd units and timers"),
+    ("/var/spool/cron", "cron's @reboot jobs"),
+    ("/etc/rc.local", "/etc/rc.local"),
+    ("/run/docker.sock", "docker's restart policies"),
+    ("/run/podman/podman.sock", "podman's restart policies"),
+)
+
+
+def _boot(_facts: Facts) -> Check:
+    """SR-16: name what could start before us at boot. It is no NO: what runs now can be stopped."""
+    here = [what for path, what in _STARTERS if os.path.lexists(path)]
+    named = ", ".join(here) or "nothing that we know of"
+    detail = f"nothing of ours starts at boot; what could start targets then: {named}"
+    hint = "what is latched and starts there runs until a warden does: start one first thing"
+    return Check("boot", True, detail, hint)
+
+
 def _run(facts: Facts) -> Check:
     run, memory = facts.place.run, facts.place.memory
     if memory == run:
@@ -351,6 +369,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _journal,
     _latch,
     _state,
+    _boot,
     _run,
     _group,
     _trust,

@@ -149,9 +149,13 @@ class Household:
             "installation": self._installation,
             "process": member.name,
             "what": f"ended: {how}",
+            "channel": "process",
+            "why": how,
+            "prior": "running",
+            "state": "to be started again",
             "deaths": member.deaths,
         }
-        self._unrecorded.append({"public": public, "sealed": {}})
+        self._unrecorded.append({"public": public, "sealed": {"by": "up"}})
 
     def _hand_in(self) -> None:
         """Hand what is to be recorded to the recorder, if one answers."""

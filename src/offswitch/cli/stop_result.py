@@ -92,7 +92,9 @@ def _who_has_it(each: Pressed) -> str:
         return f"{where}: the warden accepted, then fell silent: nothing is confirmed"
     silent = "no warden runs" if each.warden.ended else "the warden does not answer"
     if each.kept is not None:
-        return f"{where}: {silent}; the keeper has the order and acted: nothing is confirmed"
+        unkept = each.kept.get("unkept")
+        acted = f"acted, but {unkept}" if unkept else "has the order and acted"
+        return f"{where}: {silent}; the keeper {acted}: nothing is confirmed"
     said = f"{where}: {silent}, nor does its keeper"
     hands = sum(1 for cell in each.cells if cell.commanded_ns is not None)
     if hands:

@@ -19,6 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -105,6 +106,8 @@ class Start:
     authority: Authority
     note: str = ""
     """A change of the mode since last time, for the ledger; empty: none."""
+    before: str = ""
+    """The mode that was in force last time; empty: this is the first."""
 
 
 def needed(level: Level) -> int:
@@ -173,7 +176,7 @@ def at_start(home: str, owner_uid: int, *, latched: bool) -> Start:
     if now.mode is Mode.LOCAL and before not in {None, Mode.LOCAL.value} and latched:
         kept = Authority(Mode.PEOPLE, read_people(home, owner_uid))
         note = "authority was set to local while latched: it stays people until all is reset"
-        return Start(kept, note)
+        return Start(kept, note, before or "")
     if before == now.mode.value:
         return Start(now)
     note = f"authority changed from {before or 'local'} to {now.mode.value}"
@@ -184,13 +187,19 @@ def at_start(home: str, owner_uid: int, *, latched: bool) -> Start:
             _write_word(seen, now.mode.value)
         except Storage as error:
             # A full disk keeps no warden from starting; the change is then noted again.
-            return Start(now, f"{note or 'authority'} ({error.message})")
-    return Start(now, note)
+            return Start(now, f"{note or 'authority'} ({error.message})", before or "")
+    return Start(now, note, before or "")
 
 
 def again(current: Authority, home: str, owner_uid: int) -> Authority:
-    """Read the authority anew in a running warden: `people` stays, whatever the file says now."""
+    """Read the authority anew in a running warden: `people` stays, whatever the file says now.
+
+    That it was in force is kept, so that the next start finds out about going back.
+    """
     now = read_authority(home, owner_uid)
+    if current.mode is Mode.LOCAL and now.mode is Mode.PEOPLE and not now.problem:
+        with suppress(Storage):  # a full disk makes nobody one person again
+            _write_word(f"{home}/authority.seen", now.mode.value)
     if current.mode is Mode.PEOPLE and now.mode is Mode.LOCAL:
         return Authority(Mode.PEOPLE, read_people(home, owner_uid), current.problem)
     return now

@@ -239,6 +239,10 @@ class Recorder:
             EntryKind.RESTART,
             process="recorder",
             what="recorder begins",
+            channel="process",
+            why="there is a journal to be entered",
+            prior="no recorder",
+            state="records",
             sqlite=sqlite3.sqlite_version,
             python=platform.python_version(),
             vkey=opened.vkey,
@@ -247,7 +251,15 @@ class Recorder:
 
     def _finish(self) -> int:
         """Say the last word, and close."""
-        self._hold(EntryKind.RESTART, process="recorder", what="recorder ends")
+        self._hold(
+            EntryKind.RESTART,
+            process="recorder",
+            what="recorder ends",
+            channel="process",
+            why="whoever it records for has hung up",
+            prior="records",
+            state="no recorder",
+        )
         self._record()
         if self._batch is not None:
             _say("the last word was not entered")
@@ -258,7 +270,9 @@ class Recorder:
         return 0
 
     def _hold(self, kind: EntryKind, **fields: object) -> None:
-        self._held.append(seal(self._stamp().public(kind, **fields), {}, "recorder"))
+        self._held.append(
+            seal(self._stamp().public(kind, **fields), {"by": "recorder"}, "recorder")
+        )
 
     def _stamp(self) -> Stamp:
         clock = self._clock

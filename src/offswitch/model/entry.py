@@ -86,22 +86,24 @@ REQUIRED: Mapping[str, Required] = MappingProxyType(
             ("channel", "scope", "choice", "why", "prior", "state"), ("by",)
         ),
         EntryKind.ORDER: Required(
-            ("channel", "scope", "level", "digest", "prior", "state"), ("by",)
+            ("channel", "scope", "level", "digest", "prior", "state"), ("by", "reason")
         ),
-        EntryKind.RECEIPT: Required(("target", "layer")),
+        EntryKind.RECEIPT: Required(
+            ("channel", "target", "order", "layer", "why", "prior", "state"), ("by",)
+        ),
         EntryKind.MOVED: Required(("target",)),
         EntryKind.RESET: Required(
             ("channel", "scope", "digest", "prior", "state"), ("by", "reason")
         ),
-        EntryKind.REFUSED: Required(("what",)),
-        EntryKind.RUN: Required(("channel", "target", "prior", "state"), ("by",)),
-        EntryKind.START: Required(("channel", "target", "prior", "state"), ("by",)),
+        EntryKind.REFUSED: Required(("channel", "what", "why", "prior", "state"), ("by",)),
+        EntryKind.RUN: Required(("channel", "target", "why", "prior", "state"), ("by",)),
+        EntryKind.START: Required(("channel", "target", "why", "prior", "state"), ("by",)),
         EntryKind.EXIT: Required(("target", "prior", "state")),
         EntryKind.LEASE: Required(("state",)),
-        EntryKind.WATCH: Required(("what",)),
+        EntryKind.WATCH: Required(("channel", "what", "why", "prior", "state"), ("by",)),
         EntryKind.CONFIG: Required(("what",)),
         EntryKind.BYPASS: Required(("channel", "what", "prior", "state"), ("by", "reason")),
-        EntryKind.RESTART: Required(("process",)),
+        EntryKind.RESTART: Required(("channel", "process", "why", "prior", "state"), ("by",)),
         EntryKind.GAP: Required(("what", "why")),
         EntryKind.ERASE: Required(("entry", "field"), ("by", "reason")),
         EntryKind.NOTE: Required(("what",)),

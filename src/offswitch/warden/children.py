@@ -39,6 +39,7 @@ def launch(module: str, args: Sequence[str], fds: Sequence[int], log: str | int)
         # A descriptor duplicated onto itself by posix_spawn loses its close-on-exec flag.
         actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
         env = {key: os.environ[key] for key in ("LANG", "LC_ALL", "PATH") if key in os.environ}
+        env["HOME"] = "/"  # without one, Python asks the name service for it, which may hang
         return os.posix_spawn(
             sys.executable,
             argv,

@@ -10,14 +10,16 @@ from offswitch.actuators.contract import Actuator
 from offswitch.clock import Clock
 from offswitch.control.place import Place
 from offswitch.decide.authority import Authority
-from offswitch.model.latch import Latch
+from offswitch.model.latch import Latch, Live
 from offswitch.model.level import Level
+from offswitch.model.scope import Scope
 from offswitch.warden.cell import Cell
 from offswitch.warden.children import Children
 from offswitch.warden.errands import Errands
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.latch_store import LatchStore
 from offswitch.warden.loop import Loop
+from offswitch.warden.news import News
 from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.ran_as import RanAs
@@ -40,6 +42,9 @@ class Core:
     loop: Loop
     children: Children
     errands: Errands
+    """Whatever touches a disk while the warden serves."""
+    names: Errands
+    """Whatever asks who a user is."""
     page: PageWriter
     store: LatchStore
     latch: Latch
@@ -48,6 +53,9 @@ class Core:
     recording: Recording
     ran_as: RanAs
     authority: Authority
+    secret_set: bool
+    """Whether a secret was set when it was last looked for."""
+    news: News
     rung: Rung
     freeze_steps: list[tuple[str, Actuator]]
     """Layer and actuator, in the order in which a freeze trips them."""
@@ -70,6 +78,20 @@ class Core:
     def level(self, row: Tracked) -> Level | None:
         """Give the level at which a target is latched."""
         return self.latch.level(row.target)
+
+    def wider(self, scope: Scope) -> list[Live]:
+        """List the live stops that cover something of `scope` and are not within it (SR-18)."""
+        within = {live.stop.digest for live in self.latch.within(scope)}
+        rows = self.table.covered([scope])
+        return [
+            live
+            for live in self.latch
+            if live.stop.digest not in within
+            and (
+                live.stop.scope.contains(scope)
+                or any(live.stop.scope.covers(row.target) for row in rows)
+            )
+        ]
 
     def steps(self, level: Level) -> list[tuple[str, Actuator]]:
         """Give what a stop of that level trips, in order."""

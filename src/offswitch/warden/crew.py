@@ -101,7 +101,7 @@ class Crew:
         self._core.loop.forget(link.fileno())
         link.close()
         self._core.sweeper = None
-        self._core.recording.note("restart", process="sweeper", status=str(status))
+        self._core.recording.lost("sweeper", status)
         self._sweeper_again.lost()
 
     # --- the observer -------------------------------------------------------------
@@ -127,7 +127,7 @@ class Crew:
         core.loop.forget(link.fileno())
         link.close()
         core.observer = None
-        core.recording.note("restart", process="observer", status=str(status))
+        core.recording.lost("observer", status)
         self._observer_again.lost()
 
     # --- the keeper ---------------------------------------------------------------
@@ -175,6 +175,6 @@ class Crew:
         core.loop.forget(link.fileno())
         link.close()
         core.keeper = None
-        core.recording.note("restart", process="keeper", status=str(status))
+        core.recording.lost("keeper", status)
         self._keeper_acted()
         self._keeper_again.lost()

@@ -24,12 +24,13 @@ from offswitch.actuators.sockets import Sockets
 from offswitch.actuators.sweep import Sweep
 from offswitch.clock import SystemClock
 from offswitch.control.place import Place
-from offswitch.decide.authority import at_start
+from offswitch.decide.authority import Start, at_start
+from offswitch.decide.secret import is_secret_set
 from offswitch.errors import Busy, OffswitchError, Refused
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
-from offswitch.warden import cell, keeper_link, spool
+from offswitch.warden import cell, spool
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
@@ -38,7 +39,9 @@ from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.latch_store import LatchStore
 from offswitch.warden.loop import Loop
+from offswitch.warden.news import News
 from offswitch.warden.ops import Operations
+from offswitch.warden.orders_left import forget_left, left_orders
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.ran_as import RanAs
 from offswitch.warden.recording import Recording
@@ -85,7 +88,9 @@ class Warden:
         self._record = record
         self._loop = Loop(self._defect)
         self._clock = SystemClock()
-        self._unsettled = False
+        self._unsettled: set[str] = set()
+        """Keepers' own orders that are not durable in the latch's own file yet."""
+        self._signalled = False
         self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
@@ -112,18 +117,32 @@ class Warden:
         self._recovery.find()
         if self._record:
             core.recording.start()
-        core.recording.note("restart", process="warden", version=__version__, epoch=core.page.epoch)
+        self._record_start(core)
         self._recovery.enforce()
         self._crew.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
         self._recovery.thaw()
         self._listen(gid)
         self._loop.watch(core.store.fileno(), self._durability)
-        signal.signal(signal.SIGTERM, lambda *_: self._loop.stop())
-        signal.signal(signal.SIGINT, lambda *_: self._loop.stop())
+        signal.signal(signal.SIGTERM, self._told_to_end)
+        signal.signal(signal.SIGINT, self._told_to_end)
         self._maybe_end()
         self._loop.run()
         self._leave()
+
+    def _record_start(self, core: Core) -> None:
+        first = core.page.epoch == 1
+        core.recording.note(
+            "restart",
+            {"by": f"uid:{os.geteuid()}"},
+            process="warden",
+            channel="process",
+            why="the first of this boot" if first else "the warden before it has ended",
+            prior="no warden",
+            state="serves",
+            version=__version__,
+            epoch=core.page.epoch,
+        )
 
     def _harden(self) -> None:
         """Take what the machine grants: descriptors, priority, the OOM killer's mercy."""
@@ -155,6 +174,7 @@ class Warden:
         store = LatchStore(place)
         loaded = store.load()
         latch = loaded.latch
+        start = at_start(place.home, os.geteuid(), latched=len(latch) > 0)
         network = Network()
         network.keep_warm(cell.ground(place))
         sockets = Sockets()
@@ -166,6 +186,7 @@ class Warden:
             loop=self._loop,
             children=children,
             errands=Errands(self._loop),
+            names=Errands(self._loop, "the name service"),
             page=page,
             store=store,
             latch=latch,
@@ -173,7 +194,9 @@ class Warden:
             rights=Rights(gid, place.cgroup),
             recording=recording,
             ran_as=RanAs(place.home),
-            authority=at_start(place.home, os.geteuid(), latched=len(latch) > 0).authority,
+            authority=start.authority,
+            secret_set=is_secret_set(place.home),
+            news=News(),
             rung=this_rung(place),
             freeze_steps=[("network", network), ("process", Freeze())],
             kill_steps=[
@@ -190,20 +213,21 @@ class Warden:
                 f"the latch was damaged, so everything is latched: {loaded.damage}"
             )
             recording.note("gap", what="latch", why=loaded.damage)
+        _record_authority(recording, start)
         if self._degraded:
             core.notes["trust"] = f"degraded: {self._degraded[0]}"
-        self._join(core, keeper_link.left_orders(place))
+        self._join(core, left_orders(place.memory, place.home))
         return core
 
     def _join(self, core: Core, stops: list[Stop]) -> None:
         """Take the keeper's own orders into the latch; a cleared one stays cleared."""
-        self._unsettled = self._unsettled or bool(stops)
+        self._unsettled.update(stop.digest for stop in stops)
         for stop in stops:
             if stop.digest not in core.latch and core.latch.add(stop):
                 core.store.note(stop)
                 core.recording.note(
                     "order",
-                    {"by": stop.by, "reason": stop.reason or None},
+                    {"by": stop.by, "reason": stop.reason},
                     order="stop",
                     digest=stop.digest,
                     scope=stop.scope.text,
@@ -223,7 +247,7 @@ class Warden:
 
     def _keeper_acted(self) -> None:
         """Take in what a keeper did by itself, and do it as a stop is done."""
-        self._join(self._core, keeper_link.left_orders(self._place))
+        self._join(self._core, left_orders(self._place.memory))
         self._recovery.enforce()
 
     # --- its doors ----------------------------------------------------------------
@@ -264,22 +288,46 @@ class Warden:
                 )
             except OffswitchError:
                 core.notes["spool"] = "a file in the spool is no scope, so it stops nothing"
-                core.recording.note("refused", {"name": spooled.path}, what="spool", why="no scope")
+                core.recording.note(
+                    "refused",
+                    {"by": spooled.by, "name": spooled.path},
+                    what="spool",
+                    why="no scope",
+                    channel="spool",
+                    prior="unchanged",
+                    state="unchanged",
+                )
             else:
                 # `offswitch stop` goes to the socket and the spool at once: one press, obeyed once.
                 if not core.latch.repeats(stop, core.barred, _SAME_PRESS_US):
                     self._stopper.press([stop])
+            self._consume(spooled)
+
+    def _consume(self, spooled: spool.Spooled) -> None:
+        """Take a name away; where the spool lies on a disk that is an errand."""
+        if self._place.memory == self._place.run:
             spool.consume(spooled)
+        else:
+            self._core.errands.send(lambda: spool.consume(spooled), lambda _outcome: None)
 
     def _durability(self, _events: int) -> None:
         try:
             os.read(self._core.store.fileno(), 8)
         except BlockingIOError:
             pass
-        keeper = self._core.keeper
-        if self._unsettled and keeper is not None:
-            keeper.settle(self._core.store.durable)
-            self._unsettled = bool(keeper_link.left_orders(self._place))
+        core, keeper = self._core, self._core.keeper
+        if not self._unsettled or keeper is None:
+            return
+        cleared, durable = core.latch.cleared, core.store.durable
+
+        def safe(digest: str) -> bool:
+            return durable(digest) or digest in cleared
+
+        memory, home, living = self._place.memory, self._place.home, keeper.pid
+        keeper.joined([stop.digest for stop in left_orders(memory) if safe(stop.digest)])
+        forget_left(memory, safe, living)
+        core.errands.send(lambda: forget_left(home, safe, living), lambda _outcome: None)
+        self._unsettled = {digest for digest in self._unsettled if not safe(digest)}
 
     # --- the end ------------------------------------------------------------------
 
@@ -298,12 +346,26 @@ class Warden:
         for server in self._servers:
             server.close()
         alive = sum(1 for row in core.table if row.cell is not None)
-        core.recording.note("restart", process="warden", what="ends", cells=alive)
+        core.recording.note(
+            "restart",
+            {"by": f"uid:{os.geteuid()}"},
+            process="warden",
+            what="ends",
+            channel="process",
+            why="a signal" if self._signalled else "nothing runs, and nothing is latched",
+            prior="serves",
+            state="no warden",
+            cells=alive,
+        )
         self._crew.end(alive=alive > 0)
         if not alive:
             cell.clear_ground(core.place)
         core.recording.finish()
         os.close(self._lock)
+
+    def _told_to_end(self, *_: object) -> None:
+        self._signalled = True
+        self._loop.stop()
 
     def _defect(self, error: BaseException) -> None:
         """A callback raised: say where in the log, note it, go on serving."""
@@ -313,3 +375,17 @@ class Warden:
             self._core.recording.note("note", what="defect", why=f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001, S110 - a defect in recording a defect must not end the loop
             pass
+
+
+def _record_authority(recording: Recording, start: Start) -> None:
+    """Enter that somebody changed, while no warden ran, how many people a reset takes."""
+    if start.note:
+        recording.note(
+            "config",
+            {"by": f"uid:{os.geteuid()}"},
+            what="authority",
+            why=start.note,
+            channel="file",
+            prior=start.before or "local",
+            state=start.authority.mode.value,
+        )

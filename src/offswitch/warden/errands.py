@@ -1,9 +1,11 @@
 """What touches a disk beside the latch: done by one thread, in order, and never waited for.
 
 A disk that hangs (a frozen file system, a dead network share) must not hold up the loop,
-which renews the lease and obeys stops. So whatever must be written or opened in `home`
-while the warden serves is an errand: the thread does it, the loop hears how it went, and
-after a while that it has not answered. What comes back later than that is thrown away.
+which renews the lease and obeys stops. So whatever must be written, read or even looked for
+in `home` while the warden serves is an errand: the thread does it, the loop hears how it
+went, and after a while that it has not answered. What comes back later than that is thrown
+away. Names of users have a thread of their own: their service may hang while the disk is
+well. Where more waits than could ever be done in time, the answer comes at once.
 """
 
 from __future__ import annotations
@@ -16,21 +18,39 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from offswitch.errors import OffswitchError
 from offswitch.warden.loop import Loop, as_urgent_as_the_loop
 
-__all__ = ["Errands"]
+__all__ = ["Errands", "tried"]
 
 T = TypeVar("T")
 _PATIENCE_S = 1.0
 _MOST_SAID = 64
+_MOST_WAITING = 1024
+
+
+def tried(work: Callable[[], T]) -> Callable[[], T | OffswitchError]:
+    """Have what `work` refuses handed to `then`, as what it gives is."""
+
+    def trying() -> T | OffswitchError:
+        try:
+            return work()
+        except OffswitchError as error:
+            return error
+
+    return trying
 
 
 class Errands:
-    """One thread for the disk, behind the loop's back."""
+    """One thread for what may hang, behind the loop's back."""
 
-    def __init__(self, loop: Loop) -> None:
-        """Start the thread now: when the machine has no room for one it would be too late."""
+    def __init__(self, loop: Loop, whom: str = "the disk") -> None:
+        """Start the thread now: when the machine has no room for one it would be too late.
+
+        `whom` it asks is named when there is no answer.
+        """
         self._loop = loop
+        self._whom = whom
         self._given = threading.Condition()
         """Protects the next; never held while anything waits for a disk."""
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any], None]]] = deque()
@@ -55,7 +75,7 @@ class Errands:
         def over() -> None:
             if open_:
                 open_.clear()
-                then(TimeoutError(errno.ETIMEDOUT, "the disk does not answer"))
+                then(TimeoutError(errno.ETIMEDOUT, f"{self._whom} does not answer"))
 
         def back(value: T | OSError) -> None:
             if open_:
@@ -65,6 +85,9 @@ class Errands:
             elif not isinstance(value, OSError):
                 late(value)
 
+        if len(self._jobs) >= _MOST_WAITING:
+            self._loop.later(0, over)
+            return
         timer = self._loop.later(patience_s, over)
         with self._given:
             self._jobs.append((work, back))

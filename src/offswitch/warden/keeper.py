@@ -258,10 +258,9 @@ class Keeper:
             for grip in self._grips.values():
                 self._hold_one(grip, reason)
         elif now >= self._lost_since + self._kill_after_ns:
-            seconds = self._kill_after_ns / 1e9
             for grip in self._grips.values():
                 if not grip.killed and grip.hands.populated() is not False:
-                    self._kill(grip, f"{reason}, for {seconds:g} s")
+                    self._kill(grip, f"{reason}, for {self._kill_after_ns / 1e9:g} s")
 
     def _hold_one(self, grip: Grip, reason: str) -> None:
         if self._page.word(grip.slot) < RUN + Level.KILL:
@@ -272,12 +271,9 @@ class Keeper:
     def _kill(self, grip: Grip, reason: str) -> None:
         """Kill a cell by an order of the keeper's own."""
         grip.kill()
-        by = "keeper"
-        now = time.time_ns() // 1000
-        scope = Scope(grip.target.name)
+        by, scope, now = "keeper", Scope(grip.target.name), time.time_ns() // 1000
         stop = Stop(self._installation, scope, Level.KILL, by, by, new_nonce(), now, reason)
-        self._orders.keep(stop)
-        self._tell({"acted": f"killed {grip.target.name}: {reason}"})
+        self._keep([stop], f"killed {grip.target.name}: {reason}")
 
     def _recover(self) -> None:
         """A warden is back and its lease is fresh: let go of what the keeper alone held."""
@@ -334,23 +330,28 @@ class Keeper:
                 press.answer([], warden=True)
             elif now >= press.due + shown * _WARDEN_HEARS_IT_NS:
                 self._presses.remove(press)
-                self._act(press.stops)
-                press.answer([grip.target.name for grip in covered], warden=False)
+                unkept = self._act(press.stops)
+                press.answer([grip.target.name for grip in covered], warden=False, unkept=unkept)
 
-    def _act(self, stops: list[Stop]) -> None:
-        """Do what the warden did not: by the descriptors, and keep the orders."""
-        acted = []
+    def _keep(self, stops: list[Stop], acted: str) -> str:
+        """Keep the orders for the next warden and tell this one; say what could not be kept."""
+        lost = [stop.scope.text for stop in stops if not self._orders.keep(stop)]
+        unkept = f"there was no room to keep the stop of {', '.join(lost)}" if lost else ""
+        self._tell({"acted": f"{acted}; {unkept}" if lost else acted})
+        return unkept
+
+    def _act(self, stops: list[Stop]) -> str:
+        """Do what the warden did not, by the descriptors, and keep the orders; say what is not."""
         for stop in stops:
             for grip in self._covered([stop]):
                 if stop.level >= Level.KILL:
                     grip.kill()
                 else:
                     grip.hands.freeze()
-                acted.append(grip.target.name)
-            self._orders.keep(stop)
+        acted = [grip.target.name for grip in self._covered(stops)]
         names = ", ".join(acted[:20]) or "nothing yet"
         scopes = ", ".join(stop.scope.text for stop in stops)
-        self._tell({"acted": f"the stop of {scopes}: {names}"})
+        return self._keep(stops, f"the stop of {scopes}: {names}")
 
     def _spooled(self) -> None:
         with suppress(BlockingIOError):

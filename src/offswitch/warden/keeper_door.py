@@ -43,11 +43,14 @@ class Press:
         """When the keeper does it itself, on CLOCK_MONOTONIC in nanoseconds."""
         self._answer = answer
 
-    def answer(self, acted: list[str], *, warden: bool) -> None:
-        """Say that the stop is obeyed: by the warden, or by the keeper, on these targets."""
-        digest = set_digest([stop.digest for stop in self.stops])
+    def answer(self, acted: list[str], *, warden: bool, unkept: str = "") -> None:
+        """Say that the stop is obeyed: by the warden, or by the keeper, on these targets.
+
+        `unkept` says what was done, but could not be written down for the next warden.
+        """
+        order = set_digest([stop.digest for stop in self.stops])
         by = "warden" if warden else "keeper"
-        self._answer({"accepted": True, "order": digest, "by": by, "acted": acted})
+        self._answer({"accepted": True, "order": order, "by": by, "acted": acted, "unkept": unkept})
 
 
 class Door:

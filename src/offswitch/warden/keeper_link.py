@@ -13,14 +13,13 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from offswitch.control.place import Place
 from offswitch.warden.children import launch
-from offswitch.warden.orders_left import forget_left, left_orders
 
-__all__ = ["KILL_AFTER_S", "KeeperLink", "left_orders"]
+__all__ = ["KILL_AFTER_S", "KeeperLink"]
 
 KILL_AFTER_S = 10.0
 _DATAGRAM = 1 << 18
@@ -30,12 +29,11 @@ _BACKLOG = 65536
 class KeeperLink:
     """Hands cells to the keeper, and hears what it did."""
 
-    __slots__ = ("_link", "_out", "_pidfd", "_place", "pid")
+    __slots__ = ("_link", "_out", "_pidfd", "pid")
 
-    def __init__(self, place: Place, link: socket.socket, pid: int) -> None:
+    def __init__(self, link: socket.socket, pid: int) -> None:
         """Hold the warden's end and the keeper's pid."""
         link.setblocking(False)
-        self._place = place
         self._link = link
         self._out: deque[tuple[bytes, tuple[int, ...]]] = deque(maxlen=_BACKLOG)
         self._pidfd = os.pidfd_open(pid)
@@ -60,7 +58,7 @@ class KeeperLink:
             args = ["--link", str(fd), "--home", place.home, "--run", place.run]
             args += ["--page", page, "--epoch", str(epoch), "--kill-after-s", str(kill_after_s)]
             pid = launch("offswitch.warden.keeper", args, [fd], log)
-        return cls(place, ours, pid)
+        return cls(ours, pid)
 
     def fileno(self) -> int:
         """Readable when `messages` has something, or the keeper is gone."""
@@ -86,12 +84,10 @@ class KeeperLink:
         """Say which presses this warden has carried out, so that the keeper need not."""
         self._say({"op": "obeyed", "nonces": list(nonces)})
 
-    def settle(self, durable: Callable[[str], bool]) -> None:
-        """Let orders of keepers go that are durable in the latch's own file."""
-        digests = [stop.digest for stop in left_orders(self._place) if durable(stop.digest)]
+    def joined(self, digests: Sequence[str]) -> None:
+        """Say which orders of keepers are durable in the latch's own file: it may forget them."""
         if digests:
-            self._say({"op": "joined", "digests": digests})
-        forget_left(self._place, durable, self.pid)
+            self._say({"op": "joined", "digests": list(digests)})
 
     def dismiss(self) -> None:
         """Have it leave: at a planned end with nothing alive."""

@@ -1,8 +1,9 @@
 """The keeper's own orders, kept until a warden has joined them to the latch (SR-22).
 
-They lie in a preallocated file on tmpfs at once, and a forked child copies that file to
-`home` and syncs it, since the keeper itself waits for no disk. Each keeper has files of its
-own (`keeper-orders.EPOCH.PID`), so that one never takes away what another left behind.
+They lie in a preallocated file on tmpfs at once. A forked child copies that file to `home`
+and syncs it, or takes the copy away when nothing is kept any more, since the keeper itself
+touches no disk. Each keeper has files of its own (`keeper-orders.EPOCH.PID`), so that one
+never takes away what another left behind.
 """
 
 from __future__ import annotations
@@ -36,31 +37,33 @@ class KeptOrders:
         self._file = Preallocated(self._memory_path, _SIZE)
         self._kept: dict[str, Stop] = {}
         self._written = 0
-        self._child = 0
-        self._child_writes = 0
+        """How many of them `home` has; -1: some that are not kept any more."""
+        self._child = self._child_writes = 0
         self._durable: set[str] = set()
 
-    def keep(self, stop: Stop) -> None:
-        """Keep an order, unless it joins one that is kept (SR-17).
+    def keep(self, stop: Stop) -> bool:
+        """Keep an order, unless it joins one that is kept (SR-17); False: it could not be kept.
 
+        One that a warden has durable may have been reset by now: nothing joins it any more.
         With no room left for single ones, a stop of everything stands for the rest.
         """
-        if any(stop.joins(other) for other in self._kept.values()):
-            return
+        waiting = self._kept.keys() - self._durable
+        if any(stop.joins(self._kept[name]) for name in waiting):
+            return True
         if self._file.left < _LOW and stop.scope != EVERYTHING:
-            stop = replace(stop, scope=EVERYTHING, level=Level.KILL, by="keeper")
-            self.keep(stop)
-            return
-        if self._file.append(stop.wire()):
+            return self.keep(replace(stop, scope=EVERYTHING, level=Level.KILL, by="keeper"))
+        room = self._file.append(stop.wire())
+        if room:
             self._kept[stop.digest] = stop
+        return room
 
     def joined(self, digests: Collection[str]) -> None:
         """A warden has these durable: when it has all, they are forgotten."""
-        self._durable.update(digests)
+        self._durable.update(self._kept.keys() & set(digests))
 
     @property
     def settled(self) -> bool:
-        """Whether everything that is kept is also in `home`."""
+        """Whether `home` has what is kept, and nothing else."""
         return self._written == len(self._kept)
 
     def persist(self) -> None:
@@ -88,16 +91,17 @@ class KeptOrders:
             fresh = Preallocated(self._memory_path, _SIZE)
             self._file.close()
             self._file = fresh
-            self._kept.clear()
-            self._durable.clear()
-            self._written = 0
-            os.unlink(self._home_path)
+            self._kept, self._durable, self._written = {}, set(), -1
 
     def _copy(self) -> None:
-        """In the child: one synced copy, then the end, whatever happens."""
+        """In the child: one synced copy, or none any more, then the end, whatever happens."""
         code = 1
         try:
             os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+            if not self._kept:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._home_path)
+                os._exit(0)
             with open(self._memory_path, "rb") as file:
                 data = file.read()
             temporary = f"{self._home_path}.new"

@@ -11,11 +11,13 @@ from typing import Any
 
 from offswitch import __version__
 from offswitch.control.peer import Peer
+from offswitch.decide.secret import is_secret_set
 from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden import reporting
 from offswitch.warden.core import Core
+from offswitch.warden.errands import tried
 from offswitch.warden.press import accepted
 from offswitch.warden.pressed import stops_of
 from offswitch.warden.recovery import declared_target
@@ -36,22 +38,22 @@ class _Relay:
     A program may end, or be stopped, before whoever asked was told that it was born.
     """
 
-    __slots__ = ("_connection", "_held", "row")
+    __slots__ = ("_held", "connection", "row")
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._held: list[dict[str, Any]] | None = []
         self.row: Tracked | None = None
 
     def born(self, answer: dict[str, Any], log: int | None) -> None:
-        self._connection.reply(answer, log)
+        self.connection.reply(answer, log)
         held, self._held = self._held or [], None
         for message in held:
-            self._connection.reply(message)
+            self.connection.reply(message)
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._held is None:
-            self._connection.reply(message)
+            self.connection.reply(message)
         else:
             self._held.append(message)
 
@@ -72,6 +74,8 @@ class Operations:
         self._stopper = stopper
         self._starter = starter
         self._resetter = resetter
+        self._looking = False
+        """Whether somebody is looking if a secret is set."""
 
     def handle(self, connection: Connection, message: dict[str, Any]) -> None:
         """Serve one message of a peer; raises what the peer is to be told."""
@@ -90,8 +94,11 @@ class Operations:
                 "refused",
                 {"by": f"uid:{peer.uid} pid:{peer.pid}"},
                 what=operation,
+                channel="socket",
                 error=error.kind,
                 why=error.message,
+                prior="unchanged",
+                state="unchanged",
             )
             raise
         method(connection, message)
@@ -108,7 +115,13 @@ class Operations:
     def garbage(self, peer: Peer, what: str) -> None:
         """Note a peer that sent what is no message."""
         self._core.recording.note(
-            "refused", {"by": f"uid:{peer.uid} pid:{peer.pid}"}, what="message", why=what
+            "refused",
+            {"by": f"uid:{peer.uid} pid:{peer.pid}"},
+            what="message",
+            channel="socket",
+            why=what,
+            prior="unchanged",
+            state="unchanged",
         )
 
     def hung_up(self, connection: Connection) -> None:
@@ -141,51 +154,56 @@ class Operations:
         if not isinstance(env, dict) or not isinstance(cwd, str):
             raise Usage("a run needs its folder and its environment")
         user = message.get("user")
-        self._bring_up(
-            connection,
-            message,
-            name=str(message.get("target") or default_name(argv)),
-            argv=argv,
-            cwd=cwd,
-            env={str(key): str(value) for key, value in env.items()},
-            user=str(user) if user is not None else None,
-            raw=bool(message.get("raw")),
-        )
+        wanted = {
+            "argv": argv,
+            "cwd": cwd,
+            "env": {str(key): str(value) for key, value in env.items()},
+            "user": str(user) if user is not None else None,
+            "raw": bool(message.get("raw")),
+        }
+        name = str(message.get("target") or default_name(argv))
+        relay, fds = self._relay(connection)
+        self._bring_up(message, name, wanted, relay, fds)
 
     def _op_start(self, connection: Connection, message: dict[str, Any]) -> None:
+        core = self._core
         name = check_name(str(message.get("target", "")))
-        spec = self._core.table.load_spec(name)
+        relay, fds = self._relay(connection)
+
+        def read(spec: dict[str, Any] | OffswitchError | OSError) -> None:
+            try:
+                known = self._may_start(connection.peer, name, spec)
+            except OffswitchError as error:
+                connection.context = None
+                connection.drop_fds(fds)
+                connection.error(error)
+            else:
+                self._bring_up(message, name, known, relay, fds)
+
+        core.errands.send(tried(lambda: core.table.load_spec(name)), read)
+
+    def _may_start(
+        self, peer: Peer, name: str, spec: dict[str, Any] | OffswitchError | OSError
+    ) -> dict[str, Any]:
+        """Give what is known of how `name` was run, if this peer may start it again."""
+        if isinstance(spec, OSError):
+            why = f"how {name} was run cannot be read: {spec.strerror}"
+            raise Storage(why, "see the disk of OFFSWITCH_HOME: offswitch doctor")
+        if isinstance(spec, OffswitchError):
+            raise spec
         owner = spec.get("uid")
-        if not self._core.rights.owner(connection.peer) and owner != connection.peer.uid:
+        if not self._core.rights.owner(peer) and owner != peer.uid:
             raise Refused(f"{name} was run by another user", "ask them, or root")
-        if connection.peer.uid != owner and spec.get("user") is None:
+        if peer.uid != owner and spec.get("user") is None:
             raise Refused(
                 f"{name} was run by user {owner}, and starts only as that user",
                 f"run it as that user: offswitch start {name}",
             )
-        self._bring_up(
-            connection,
-            message,
-            name=name,
-            argv=spec["argv"],
-            cwd=spec["cwd"],
-            env=spec["env"],
-            user=spec.get("user"),
-            raw=bool(spec.get("raw")),
-        )
+        return spec
 
-    def _bring_up(
-        self,
-        connection: Connection,
-        message: dict[str, Any],
-        *,
-        name: str,
-        argv: list[str],
-        cwd: str,
-        env: dict[str, str],
-        user: str | None,
-        raw: bool,
-    ) -> None:
+    @staticmethod
+    def _relay(connection: Connection) -> tuple[_Relay, list[int]]:
+        """Make a connection the relay of one target, with the descriptors that came for it."""
         fds = connection.take_fds()
         if len(fds) != 3:  # noqa: PLR2004 - stdin, stdout, stderr
             connection.drop_fds(fds)
@@ -193,8 +211,19 @@ class Operations:
         if connection.context is not None:
             connection.drop_fds(fds)
             raise Usage("this connection relays a target already")
-        relay = _Relay(connection)
-        connection.context = relay
+        connection.context = relay = _Relay(connection)
+        return relay, fds
+
+    def _bring_up(
+        self,
+        message: dict[str, Any],
+        name: str,
+        wanted: dict[str, Any],
+        relay: _Relay,
+        fds: list[int],
+    ) -> None:
+        """Have `name` run what is `wanted`: argv, cwd, env, user, raw. The descriptors are ours."""
+        connection = relay.connection
 
         def born(answer: dict[str, Any], log: int | None) -> None:
             row = self._core.table.get(name)
@@ -211,12 +240,12 @@ class Operations:
         self._starter.run(
             Request(
                 name=name,
-                argv=argv,
-                cwd=cwd,
-                env=env,
-                user=user,
+                argv=wanted["argv"],
+                cwd=wanted["cwd"],
+                env=wanted["env"],
+                user=wanted.get("user"),
                 tty=bool(message.get("tty")),
-                raw=raw,
+                raw=bool(wanted.get("raw")),
                 detached=message.get("op") == "start" or bool(message.get("detached")),
                 fds=fds,
                 peer=connection.peer,
@@ -252,8 +281,17 @@ class Operations:
         )
 
     def _op_status(self, connection: Connection, message: dict[str, Any]) -> None:
-        scope = message.get("scope")
-        connection.reply(reporting.status(self._core, str(scope) if scope else None))
+        core, scope = self._core, message.get("scope")
+        connection.reply(reporting.status(core, str(scope) if scope else None, connection.peer.uid))
+        if not self._looking:
+            self._looking = True
+            core.errands.send(lambda: is_secret_set(core.place.home), self._looked)
+
+    def _looked(self, found: bool | OSError) -> None:  # noqa: FBT001 - what one look found
+        """Say it in the next `status`: this one does not wait for a disk."""
+        self._looking = False
+        if not isinstance(found, OSError):
+            self._core.secret_set = found
 
     def _op_cells(self, connection: Connection, _message: dict[str, Any]) -> None:
         connection.reply(reporting.cells(self._core))
@@ -295,6 +333,7 @@ class Operations:
             "config",
             {"by": f"uid:{connection.peer.uid}"},
             what="targets declared",
+            channel="socket",
             targets=[target.name for target, _item in checked],
         )
         self._keep_declared(connection, [item for _target, item in checked])

@@ -80,7 +80,7 @@ class Recording:
         self.pid = None
         if self._stopping:
             return
-        self.note("restart", process="recorder", status=str(status))
+        self.lost("recorder", status)
         self._again.lost()
 
     def finish(self) -> None:
@@ -112,6 +112,20 @@ class Recording:
             self._waking = True
             self._loop.later(_WAKE_S, self._wake_up)
         return self.last_seq
+
+    def lost(self, process: str, status: int) -> None:
+        """Enter that a process of ours ended without being told to; another will be started."""
+        code = os.waitstatus_to_exitcode(status)
+        self.note(
+            "restart",
+            {"by": "warden"},
+            process=process,
+            channel="process",
+            why=f"it ended by signal {-code}" if code < 0 else f"it ended with {code}",
+            prior="running",
+            state="to be started again",
+            status=str(status),
+        )
 
     def _wake_up(self) -> None:
         self._waking = False

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from offswitch.decide.secret import is_secret_set
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import State
@@ -23,15 +22,15 @@ __all__ = ["cells", "checked", "everything", "health", "status", "target"]
 _BLIND_US = 3_000_000
 
 
-def status(core: Core, text: str | None) -> dict[str, Any]:
-    """Give the object of `status` for a scope, or for everything."""
+def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
+    """Give the object of `status` for a scope, or for everything, as user `uid` is to see it."""
     scope = parse_scope(text) if text else Scope("/")
     return {
         "installation": core.place.run,
         "rung": core.rung.value,
         "targets": [target(core, row) for row in core.table.covered([scope])],
         "untracked": list(core.reports.get("untracked", [])),
-        "notes": _notes(core),
+        "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core),
         "latched": [
             _live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)
         ],
@@ -150,7 +149,7 @@ def _notes(core: Core) -> list[str]:
     shares = core.rights.uid in core.ran_as.uids
     if shares:
         notes.append("reset forgeable by the target: a target shares the warden's user")
-    elif len(core.ran_as.uids) and not is_secret_set(core.place.home):
+    elif len(core.ran_as.uids) and not core.secret_set:
         notes.append("targets share people's users and no secret is set: only root can reset")
     if core.store.problem:
         notes.append(f"latched, not yet durable: {core.store.problem}")

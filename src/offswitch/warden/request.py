@@ -1,38 +1,19 @@
-"""What `run` and `start` ask for, and what the warden makes of it: name, account, limits.
-
-Who asks decides under which user a target runs (SR-3): root gets an allotted user of the
-cell's own unless it names another; anyone else gets their own. Nobody brings our group.
-"""
+"""What `run` and `start` ask for, and what the warden makes of it: name and limits."""
 
 from __future__ import annotations
 
 import os
-import pwd
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from offswitch.control.peer import Peer
-from offswitch.errors import NotFound, OffswitchError, Refused
-from offswitch.warden import users
-from offswitch.warden.core import Core
+from offswitch.errors import OffswitchError
+from offswitch.warden.account import Account
 from offswitch.warden.limits import Limits, default_limits
 from offswitch.warden.table import Listener, Tracked
 
-__all__ = ["Account", "Request", "account_of", "default_name", "limits_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The user that a target runs as."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    """Its other groups, never the one that may stop."""
-    name: str
-    own: bool
-    """Whether the uid was allotted to this cell alone."""
+__all__ = ["Request", "default_name", "limits_of"]
 
 
 @dataclass(slots=True)
@@ -58,6 +39,8 @@ class Request:
     """Closes descriptors that were passed in, without waiting for what they are."""
     gone: Callable[[], bool] = field(default=lambda: False)
     """Whether whoever asked has hung up meanwhile."""
+    account: Account | None = None
+    """Under which user it runs, once that was looked up."""
 
     def close(self) -> None:
         """Close what was passed in."""
@@ -77,30 +60,6 @@ def default_name(argv: list[str]) -> str:
     return f"run/{ascii_only or 'program'}"
 
 
-def account_of(core: Core, request: Request) -> Account:
-    """Decide under which user a request runs; `Refused` or `NotFound` if it may not or cannot."""
-    peer, wanted = request.peer, request.user
-    if peer.uid != 0 or os.geteuid() != 0:
-        own = _name_of(peer.uid)
-        if wanted not in {None, own, str(peer.uid)}:
-            raise Refused("only root may name another user", "leave out --user, or ask root")
-        return Account(peer.uid, peer.gid, _without_ours(core, peer.groups), own, own=False)
-    if wanted is None:
-        uid = users.allot(core.place)
-        return Account(uid, uid, (), f"allotted {uid}", own=True)
-    try:
-        entry = pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
-    except KeyError:
-        raise NotFound(f"there is no user {wanted!r} here", "see: getent passwd") from None
-    groups = _without_ours(core, os.getgrouplist(entry.pw_name, entry.pw_gid))
-    return Account(entry.pw_uid, entry.pw_gid, groups, entry.pw_name, own=False)
-
-
-def _without_ours(core: Core, groups: Iterable[int]) -> tuple[int, ...]:
-    ours = core.rights.gid
-    return tuple(gid for gid in groups if gid != ours or gid == os.getegid() != 0)
-
-
 def limits_of(row: Tracked) -> Limits:
     """Take the declared limits, else the default ones."""
     declared = (row.declared or {}).get("limits")
@@ -112,10 +71,3 @@ def limits_of(row: Tracked) -> Limits:
         processes if isinstance(processes, int) else usual.processes,
         memory if isinstance(memory, int) else usual.memory,
     )
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

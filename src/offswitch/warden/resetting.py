@@ -5,6 +5,9 @@ the authority is `people`, SR-5); what the cleared stops covered standing still,
 the observer just now; and the evidence in the ledger. It names the stops that it clears
 when it is opened; a press that comes later is not among them, and holds. Only when the
 reset is durable does the latch let go; a crash before that leaves it set.
+
+Who may is looked up in `home`, and a code is burnt there: errands, since that disk may hang.
+Until they are back the reset is under way, and no press joins a stop that it names.
 """
 
 from __future__ import annotations
@@ -15,11 +18,10 @@ from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.peer import Peer
-from offswitch.decide.authority import Case, Mode, again, judge
-from offswitch.decide.secret import check_secret, is_secret_set, may_reset
+from offswitch.decide.authority import VALID_US, Case, Mode, Ruling, judge
+from offswitch.decide.secret import may_reset
 from offswitch.decide.totp import CodeBook
 from offswitch.errors import (
-    Busy,
     Latched,
     NotFound,
     OffswitchError,
@@ -33,20 +35,25 @@ from offswitch.model.level import Level
 from offswitch.model.order import Reset
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import Event, State, step
+from offswitch.warden import reset_entries as entries
 from offswitch.warden.core import Core
+from offswitch.warden.guesses import Guesses
+from offswitch.warden.judged import Known, look, taken_up
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
 __all__ = ["Resetter"]
 
+_LOOKED_UP_S = 3.0
 _SEAL_S = 3.0
 _DURABLE_S = 10.0
 _POLL_S = 0.005
 _MOST_PENDING = 32
-_MOST_CHECKS = 4
 _LONGEST_REASON = 2000
 _LONGEST_NONCE = 64
+
+_AGAIN = "open it again: offswitch reset SCOPE --reason TEXT"
 
 Reply = Callable[[dict[str, Any]], None]
 Fail = Callable[[OffswitchError], None]
@@ -63,6 +70,8 @@ class _Open:
     reply: Reply
     fail: Fail
     waits_until_us: int = 0
+    alone: bool = False
+    """Whether one person was enough for it."""
 
 
 class Resetter:
@@ -74,59 +83,89 @@ class Resetter:
         self._stopper = stopper
         self._starter = starter
         self._pending: dict[str, Reset] = {}
+        self._asked: list[frozenset[str]] = []
+        """The stops of resets of which it is not known yet whether they may be opened."""
         self._under_way: list[_Open] = []
-        self._checking = 0
+        self._guesses = Guesses()
         self._proven: dict[str, set[str]] = {}
         self._book = CodeBook(f"{core.place.home}/codes")
 
     def ask(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
         """Take a request to reset; `reply` or `fail` is called once, maybe later."""
+        core, uid = self._core, peer.uid
+        given = message.get("secret")
+        secret = given if isinstance(given, str) else None
 
         def refuse(error: OffswitchError) -> None:
-            self._core.recording.note(
-                "refused",
-                {"by": f"uid:{peer.uid}", "reason": str(message.get("reason", ""))[:2000]},
-                what="reset",
-                scope=str(message.get("scope", ""))[:200],
-                channel="cli",
-                error=error.kind,
-                why=error.message,
-            )
+            entries.refused(core, message, uid, error)
             fail(error)
 
-        def decide(secret_ok: bool) -> None:  # noqa: FBT001 - the answer of one check
+        def found(known: Known | OSError) -> None:
+            self._asked.remove(named)
+            self._bar()
             try:
-                self._may(peer, secret_ok=secret_ok)
-                self._open(message, peer, reply, refuse)
+                if isinstance(known, OSError):
+                    if secret is not None:
+                        self._guesses.unanswered(uid)
+                    why = f"who may reset cannot be looked up: {known.strerror}"
+                    raise Storage(why, "see the disk of OFFSWITCH_HOME: offswitch doctor")
+                self._take_up(known)
+                self._may(uid, known, secret)
+                self._open(message, peer, named, reply, refuse)
             except OffswitchError as error:
                 refuse(error)
 
-        def checked(secret_ok: bool) -> None:  # noqa: FBT001 - the answer of one check
-            self._checking -= 1
-            decide(secret_ok)
+        try:
+            if secret is not None:
+                self._guesses.begin(uid, core.clock.mono_us())
+        except OffswitchError as error:
+            refuse(error)
+            return
+        named = self._named_now(str(message.get("scope", "")))
+        self._asked.append(named)
+        self._bar()
+        home, owner = core.place.home, core.rights.uid
+        core.errands.send(
+            lambda: look(home, owner, lambda: core.authority, secret),
+            found,
+            patience_s=_LOOKED_UP_S,
+        )
 
-        home, given = self._core.place.home, message.get("secret")
-        if not isinstance(given, str) or not is_secret_set(home):
-            decide(False)
-        elif self._checking >= _MOST_CHECKS:
-            refuse(Busy("other secrets are being checked", "try again in a second"))
-        else:
-            owner = self._core.rights.uid
-            self._checking += 1
-            # scrypt takes 50 ms: a thread pays for it, and orders are served meanwhile.
-            self._core.loop.in_thread(lambda: check_secret(home, given, owner), checked)
+    def _named_now(self, scope: str) -> frozenset[str]:
+        """Name the stops that a reset may clear: what comes while it is looked at holds."""
+        try:
+            within = self._core.latch.within(parse_scope(scope))
+        except OffswitchError:
+            return frozenset()  # its opening says so
+        return frozenset(live.stop.digest for live in within)
+
+    def _take_up(self, known: Known) -> None:
+        """Go by what was found; that two people are wanted from now on is an entry."""
+        core = self._core
+        before = core.authority.mode
+        core.secret_set = known.secret_set
+        core.authority = taken_up(core.authority, known.authority)
+        if core.authority.mode is not before:
+            entries.authority(core, before)
 
     # --- opening ------------------------------------------------------------------
 
-    def _open(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
+    def _open(
+        self,
+        message: dict[str, Any],
+        peer: Peer,
+        named: frozenset[str],
+        reply: Reply,
+        fail: Fail,
+    ) -> None:
         core = self._core
         scope = parse_scope(str(message.get("scope", "")))
         reason = _clean(message.get("reason"), _LONGEST_REASON).strip()
         if not reason and not message.get("digest"):
             raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
-        stops = core.latch.within(scope)
+        stops = [live for live in core.latch.within(scope) if live.stop.digest in named]
         if not stops:
-            raise self._nothing(scope)
+            raise self._nothing(scope, peer.uid)
         names = tuple(sorted(live.stop.digest for live in stops))
         order = self._named(message, peer, scope, names, reason)
         stops = [live for live in core.latch if live.stop.digest in order.clears]
@@ -134,23 +173,20 @@ class Resetter:
         opened.rows = [
             row for row in core.table if any(live.stop.scope.covers(row.target) for live in stops)
         ]
-        needs = self._proofs_needed(order, stops, message)
-        if needs:
-            self._wait_for_proofs(order)
-            self._record_pending(order, needs)
-            reply(self._answer(opened, "pending", [], needs))
-            return
         self._under_way.append(opened)
         self._bar()
+        if core.authority.mode is Mode.LOCAL:
+            opened.alone = True
+            self._proceed(opened)
+        else:
+            self._weigh(opened, message)
+
+    def _proceed(self, opened: _Open) -> None:
+        """Whoever it takes is for it: seal the evidence, and carry it out."""
+        core, order = self._core, opened.order
         opened.waits_until_us = core.clock.mono_us() + int(_SEAL_S * 1e6)
         # What is entered up to here is sealed with it; what the journal lost before is a gap.
-        seal = core.recording.note(
-            "note",
-            {"by": f"uid:{peer.uid}", "reason": order.reason},
-            what="reset opened: the evidence up to here is sealed",
-            scope=order.scope.text,
-            digest=order.digest,
-        )
+        seal = entries.opened(core, order, opened.peer.uid)
         self._sealed(opened, seal)
 
     def _wait_for_proofs(self, order: Reset) -> None:
@@ -170,47 +206,47 @@ class Resetter:
         barred.clear()
         for order in [*self._pending.values(), *(opened.order for opened in self._under_way)]:
             barred.update(order.clears)
+        barred.update(*self._asked)
 
     def _end(self, opened: _Open) -> None:
-        """This reset is over, whichever way."""
+        """This reset is over, whichever way, unless it waits for proofs."""
         self._under_way.remove(opened)
+        if opened.order.digest not in self._pending:
+            self._proven.pop(opened.order.digest, None)
         self._bar()
 
-    def _may(self, peer: Peer, *, secret_ok: bool) -> None:
+    def _may(self, uid: int, known: Known, secret: str | None) -> None:
         core = self._core
         verdict = may_reset(
-            peer.uid,
+            uid,
             peer_in_cell=False,
             uids_that_ran_targets=core.ran_as.uids,
             warden_uid=core.rights.uid,
-            secret_set=is_secret_set(core.place.home),
-            secret_ok=secret_ok,
+            secret_set=known.secret_set,
+            secret_ok=known.secret_ok,
         )
+        hint = "offswitch status says who may reset here"
+        if secret is None:
+            pass
+        elif verdict.allowed or not known.secret_set:
+            self._guesses.right(uid)
+        else:
+            pause_s = self._guesses.wrong(uid, core.clock.mono_us())
+            if pause_s:
+                why = f"{verdict.why}; that was wrong again, the next one counts in {pause_s} s"
+                raise Refused(why, hint)
         if not verdict.allowed:
-            raise Refused(verdict.why, "offswitch status says who may reset here")
+            raise Refused(verdict.why, hint)
 
-    def _nothing(self, scope: Scope) -> OffswitchError:
-        wider = self._wider(scope)
+    def _nothing(self, scope: Scope, uid: int) -> OffswitchError:
+        wider = self._core.wider(scope)
         if wider:
             stop = wider[0].stop
             hint = f"reset that one: offswitch reset {stop.scope.text} --reason TEXT"
             return Latched(f"{scope.text} is held by a wider stop of {stop.scope.text}", hint)
-        return NotFound(f"no stop is latched at {scope.text} or below", "see: offswitch status")
-
-    def _wider(self, scope: Scope) -> list[Live]:
-        """List the live stops that cover something of `scope` and are not within it."""
-        core = self._core
-        within = {live.stop.digest for live in core.latch.within(scope)}
-        rows = core.table.covered([scope])
-        return [
-            live
-            for live in core.latch
-            if live.stop.digest not in within
-            and (
-                live.stop.scope.contains(scope)
-                or any(live.stop.scope.covers(row.target) for row in rows)
-            )
-        ]
+        told = self._core.news.of(uid, scope, self._core.clock.wall_us())
+        hint = "; ".join(told[-1:]) or "see: offswitch status"
+        return NotFound(f"no stop is latched at {scope.text} or below", hint)
 
     def _named(
         self,
@@ -225,7 +261,10 @@ class Resetter:
         if isinstance(wanted, str):
             pending = self._pending.get(wanted)
             if pending is None or not self._core.latch.holds_all(pending.clears):
-                raise NotFound("no such reset is open", "open it again: offswitch reset SCOPE")
+                raise NotFound("no such reset is open", _AGAIN)
+            if self._core.clock.wall_us() - pending.time_us > VALID_US:
+                self._let_lapse(pending)
+                raise Refused("that reset was opened too long ago", _AGAIN)
             if pending.scope != scope:
                 raise Refused(
                     f"that reset is of {pending.scope.text}, not of {scope.text}",
@@ -243,49 +282,64 @@ class Resetter:
             reason,
         )
 
-    def _proofs_needed(self, order: Reset, stops: list[Live], message: dict[str, Any]) -> list[str]:
-        """List what is still missing for this very reset; nothing where one person is enough."""
-        core = self._core
-        core.authority = again(core.authority, core.place.home, core.rights.uid)
-        if core.authority.mode is Mode.LOCAL:
-            return []
+    def _let_lapse(self, pending: Reset) -> None:
+        self._pending.pop(pending.digest, None)
+        self._proven.pop(pending.digest, None)
+        self._bar()
+
+    def _weigh(self, opened: _Open, message: dict[str, Any]) -> None:
+        """Have the proofs for this very reset weighed; a code is burnt on the disk first."""
+        core, digest = self._core, opened.order.digest
         given = message.get("proofs") or []
         proofs = [str(proof) for proof in given] if isinstance(given, list) else []
-        level = max((live.stop.level for live in stops), default=Level.KILL)
-        case = Case(order.digest, level, order.time_us)
-        proven = self._proven.setdefault(order.digest, set())
-        now = core.clock.wall_us()
-        ruling = judge(core.authority, case, proofs, self._book, now, proven)
-        proven.update(ruling.people)
-        if ruling.refused:
-            core.recording.note(
-                "refused",
-                {"by": order.by, "proofs": list(ruling.refused)},
-                what="proof",
-                digest=order.digest,
-                scope=order.scope.text,
-            )
-        return list(ruling.needs)
+        level = max((live.stop.level for live in opened.stops), default=Level.KILL)
+        case = Case(digest, level, opened.order.time_us)
+        authority, now = core.authority, core.clock.wall_us()
+        proven = frozenset(self._proven.get(digest, ()))
 
-    def _record_pending(self, order: Reset, needs: list[str]) -> None:
-        self._core.recording.note(
-            "reset",
-            {"by": order.by, "reason": order.reason},
-            digest=order.digest,
-            scope=order.scope.text,
-            clears=list(order.clears),
-            prior="latched",
-            state="pending",
-            needs=needs,
-            channel=order.channel,
-        )
+        def weighed(ruling: Ruling | OSError) -> None:
+            if isinstance(ruling, OSError):
+                why = f"the proofs cannot be weighed: {ruling.strerror}; nothing is reset"
+                hint = "see the disk of OFFSWITCH_HOME: offswitch doctor"
+                self._give_up(opened, Storage(why, hint))
+                return
+            known = self._proven.setdefault(digest, set())
+            known.update(ruling.people)
+            if ruling.refused:
+                entries.proofs(core, opened.order, opened.peer.uid, ruling.refused)
+            # Somebody else may have proven themselves while the disk was busy with this one.
+            self._decide(opened, judge(core.authority, case, (), self._book, now, known))
+
+        if proofs:
+            core.errands.send(
+                lambda: judge(authority, case, proofs, self._book, now, proven), weighed
+            )
+        else:
+            self._decide(opened, judge(authority, case, (), self._book, now, proven))
+
+    def _decide(self, opened: _Open, ruling: Ruling) -> None:
+        order = opened.order
+        if not self._core.latch.holds_all(order.clears):
+            self._give_up(opened, NotFound("its stops were reset meanwhile", _AGAIN))
+        elif ruling.allowed:
+            self._proceed(opened)
+        else:
+            needs = list(ruling.needs)
+            self._wait_for_proofs(order)
+            self._end(opened)
+            entries.pending(
+                self._core, order, opened.peer.uid, needs, self._proven.get(order.digest, ())
+            )
+            opened.reply(self._answer(opened, "pending", [], needs))
 
     # --- what must be true first --------------------------------------------------
 
     def _sealed(self, opened: _Open, seq: int) -> None:
         """Wait until the ledger has everything up to now: the evidence is sealed."""
         core = self._core
-        if core.recording.durable(seq):
+        if opened.alone and core.authority.mode is Mode.PEOPLE:
+            self._give_up(opened, Refused("since it was opened two people are wanted", _AGAIN))
+        elif core.recording.durable(seq):
             self._still(opened)
         elif core.clock.mono_us() > opened.waits_until_us:
             self._give_up(
@@ -358,24 +412,15 @@ class Resetter:
         core = self._core
         prior = {row.target.name: row.state for row in opened.rows}
         cleared = core.latch.clear(opened.order)
+        proven = sorted(self._proven.get(opened.order.digest, ()))
         self._pending.pop(opened.order.digest, None)
-        self._proven.pop(opened.order.digest, None)
         self._end(opened)
+        for live in opened.stops:
+            core.news.add(live, opened.order, core.clock.wall_us())
         for row in opened.rows:
             self._let_go(row)
-        wider = self._wider(opened.order.scope)
-        core.recording.note(
-            "reset",
-            {"by": opened.order.by, "reason": opened.order.reason},
-            digest=opened.order.digest,
-            scope=opened.order.scope.text,
-            clears=list(opened.order.clears),
-            channel=opened.order.channel,
-            prior={name: state.value for name, state in prior.items()},
-            state="done",
-            states={row.target.name: row.state.value for row in opened.rows},
-            wider=[live.stop.digest for live in wider] or None,
-        )
+        wider = self._core.wider(opened.order.scope)
+        entries.done(core, opened.order, opened.stops, opened.rows, prior, proven)
         answer = self._answer(opened, "done", cleared, [])
         answer["wider"] = [live.stop.digest for live in wider]
         answer["needs"] = [

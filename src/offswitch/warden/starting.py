@@ -9,11 +9,11 @@ start in every race (DEC-4), since both are steps of one loop.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from offswitch.clock import new_nonce
@@ -23,9 +23,10 @@ from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
 from offswitch.warden import birth, cell
+from offswitch.warden.account import NOGROUP, Account, look_up
 from offswitch.warden.cell import Cell
 from offswitch.warden.core import Core
-from offswitch.warden.request import Account, Request, account_of, limits_of
+from offswitch.warden.request import Request, limits_of
 from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
 from offswitch.warden.trust import ours
@@ -46,6 +47,7 @@ class Starter:
         self._core = core
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
+        self._ours = tuple(ours())
         self.on_idle: Callable[[], None] = lambda: None
         self.on_buried: Callable[[Tracked], None] = lambda _row: None
         """Hears that a target's cell was empty and is removed."""
@@ -76,7 +78,11 @@ class Starter:
         self._refuse_latched(target)
         if core.keeper is None or not core.keeper.alive():
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
-        account = account_of(core, request)
+        account = request.account
+        if account is None:
+            found, failed = partial(self._as, request), partial(self._fail, request)
+            look_up(core, request.peer, request.user, found, failed)
+            return
         if not account.own and account.uid not in core.ran_as.uids:
             self._remember(request, account.uid)
             return
@@ -91,6 +97,10 @@ class Starter:
         except (OSError, OffswitchError):
             self._undo(row)
             raise
+
+    def _as(self, request: Request, account: Account) -> None:
+        request.account = account
+        self.run(request)
 
     def _remember(self, request: Request, uid: int) -> None:
         """Keep under which user a target is about to run (SR-2), and only then begin again."""
@@ -136,7 +146,7 @@ class Starter:
             tty=request.tty,
             workspace=account.own,
             closed=(core.place.home, core.place.run, core.place.memory),
-            read_only=tuple(ours()),
+            read_only=self._ours,
             page=core.page.path,
             word=row.slot,
             limits=limits,
@@ -207,7 +217,7 @@ class Starter:
         born = birth.spawn(row.cell, spec)
         row.leader, row.pidfd, row.ours = born.pid, born.pidfd, True
         row.since_us = core.clock.wall_us()
-        row.state = step(State.IDLE, Event.START, None, alive=False)
+        prior, row.state = row.state, step(State.IDLE, Event.START, None, alive=False)
         row.listener = request.listener
         request.close()
         core.children.expect(born.pid, lambda status: self.ended(row, born.pid, status))
@@ -223,14 +233,16 @@ class Starter:
                 return
             core.loop.forget(born.report_fd)
             os.close(born.report_fd)
-            self._decided(request, row, bytes(buffer), born.pid)
+            self._decided(request, row, prior, bytes(buffer), born.pid)
 
         core.loop.watch(born.report_fd, report)
 
-    def _decided(self, request: Request, row: Tracked, report: bytes, pid: int) -> None:
+    def _decided(
+        self, request: Request, row: Tracked, prior: State, report: bytes, pid: int
+    ) -> None:
         """The program runs, or the child said why it could not."""
         core = self._core
-        failure = _failure(report)
+        failure = birth.failure(report)
         if failure is not None:
             row.listener = None
             self._fail(request, failure, failure.exit_code)
@@ -251,7 +263,8 @@ class Starter:
             {"argv": request.argv, "by": f"uid:{request.peer.uid}", "user": row.user},
             target=name,
             channel="cli",
-            prior=State.IDLE.value,
+            why="asked to start again" if request.detached else "asked to run",
+            prior=prior.value,
             state=row.state.value,
             cell=row.cell.name if row.cell else None,
         )
@@ -279,6 +292,9 @@ class Starter:
     ) -> None:
         """Answer whoever asked, with the log's descriptor as far as the disk gave one."""
         saved, log = (False, None) if isinstance(kept, OSError) else kept
+        if request.account is not None and request.account.gid == NOGROUP:
+            why = "its primary group may stop, so it runs without a group of its own"
+            answer["notes"].append(why)
         if not saved:
             why = "the disk takes nothing: it cannot be started again by its name"
             answer["notes"].append(why)
@@ -300,13 +316,18 @@ class Starter:
 
     def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
         request.close()
+        row = self._core.table.get(request.name)
+        stands = "unknown to us" if row is None else row.state.value
         self._core.recording.note(
             "refused",
             {"by": f"uid:{request.peer.uid}", "argv": request.argv},
             what="start" if request.detached else "run",
             target=request.name,
+            channel="cli",
             error=error.kind,
             why=error.message,
+            prior=stands,
+            state=stands,
         )
         request.failed(error, code)
 
@@ -467,14 +488,3 @@ class Starter:
 def _close(kept: tuple[bool, int | None]) -> None:
     if kept[1] is not None:
         os.close(kept[1])
-
-
-def _failure(report: bytes) -> birth.BirthFailed | None:
-    """Read what the child said before it gave up; nothing said means that its program runs."""
-    if not report:
-        return None
-    try:
-        said = json.loads(report)
-        return birth.BirthFailed(said["kind"], said["message"], said["hint"], int(said["exit"]))
-    except (ValueError, KeyError, TypeError):
-        return birth.BirthFailed("internal", "the birth failed without a clear word", "", 125)

@@ -451,7 +451,7 @@ class Stopper:
         for stop in press.stops:
             core.recording.note(
                 "order",
-                {"by": stop.by, "reason": stop.reason or None},
+                {"by": stop.by, "reason": stop.reason},
                 order="stop",
                 digest=stop.digest,
                 scope=stop.scope.text,
@@ -470,12 +470,16 @@ class Stopper:
                 row.listener.stopped(row.order, level.label)
 
     def _record_receipts(self, row: Tracked, level: Level, prior: State) -> None:
+        live = [live.stop for live in self._core.latch.covering(row.target)]
+        order = max(live, key=lambda stop: (stop.digest == row.order, stop.level))
         for receipt in row.receipts:
             self._core.recording.note(
                 "receipt",
-                {"detail": receipt.detail or None},
+                {"by": order.by, "reason": order.reason, "detail": receipt.detail or None},
                 target=row.target.name,
-                order=row.order,
+                order=order.digest,
+                channel=order.channel,
+                why=f"the stop of {order.scope.text}",
                 level=level.label,
                 layer=receipt.layer,
                 commanded_ns=receipt.commanded_ns,

@@ -13,7 +13,6 @@ from keeper_stage import KeeperStage, gone
 from offswitch.control.page import KEEPER_EPOCH, RUN
 from offswitch.model.level import Level
 from offswitch.warden.keeper_link import KILL_AFTER_S
-from offswitch.warden.orders_left import left_orders
 from scale import runs
 
 KILL = RUN + Level.KILL
@@ -95,7 +94,7 @@ def test_SR_22_after_its_limit_without_a_warden_the_keeper_kills_by_an_order_of_
     assert limit_s - 0.1 <= time.monotonic() - died < limit_s + 0.5
     until(lambda: gone(cast.keeper), "with nothing left to keep the keeper leaves", 15)
     assert [name for name in os.listdir(stage.place.home) if "keeper-orders" in name]
-    [order] = left_orders(stage.place)
+    [order] = stage.left()
     assert (order.by, order.channel, order.scope.text) == ("keeper", "keeper", "shop/a")
     assert order.level is Level.KILL
     assert order.installation == stage.id
@@ -113,7 +112,7 @@ def test_SR_22_a_warden_that_is_back_within_the_limit_prevents_the_kill(
     until(lambda: not cell.frozen(), "thawed")
     time.sleep(0.7)
     assert cell.populated()
-    assert not left_orders(stage.place)
+    assert not stage.left()
 
 
 def test_SR_22_a_cell_that_the_page_says_is_killed_is_killed_though_the_warden_died_before(
@@ -127,8 +126,8 @@ def test_SR_22_a_cell_that_the_page_says_is_killed_is_killed_though_the_warden_d
     cast.kill()
     assert cell.wait() == signal.SIGKILL
     until(other.frozen, "the other is frozen only")
-    until(lambda: left_orders(stage.place), "the kill is an order")
-    [order] = left_orders(stage.place)
+    until(stage.left, "the kill is an order")
+    [order] = stage.left()
     assert (order.by, order.scope.text) == ("keeper", "shop/a")
 
 

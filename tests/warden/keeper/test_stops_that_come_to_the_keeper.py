@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from installation import until
-from keeper_stage import KeeperStage
+from keeper_stage import KeeperStage, keeper_stage
+from needs import needs_root
 from offswitch.control import frames
 from offswitch.control.client import connect
 from offswitch.control.page import RUN
@@ -21,7 +22,7 @@ from offswitch.errors import OffswitchError, Refused, Unsupported, Usage
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
-from offswitch.warden.orders_left import left_orders
+from small_tmpfs import fill, small_tmpfs
 
 KILL = RUN + Level.KILL
 
@@ -54,7 +55,7 @@ def test_SR_11_the_keeper_leaves_to_a_healthy_warden_what_the_warden_does(
     assert answer["by"] == "warden"
     assert answer["acted"] == []
     assert cell.populated(), "killing is the warden's part then, in the order of SR-8"
-    assert left_orders(stage.place) == []
+    assert stage.left() == []
 
 
 def test_SR_22_a_stop_that_the_warden_shows_and_never_writes_down_is_the_keepers_to_keep(
@@ -68,7 +69,7 @@ def test_SR_22_a_stop_that_the_warden_shows_and_never_writes_down_is_the_keepers
     answer = stage.press("shop")
     assert answer["accepted"] is True
     assert cell.wait() == signal.SIGKILL
-    assert [stop.scope.text for stop in left_orders(stage.place)] == ["shop"]
+    assert [stop.scope.text for stop in stage.left()] == ["shop"]
 
 
 def test_SR_11_a_press_that_covers_nothing_is_the_wardens_if_it_says_so_and_else_is_kept(
@@ -78,16 +79,16 @@ def test_SR_11_a_press_that_covers_nothing_is_the_wardens_if_it_says_so_and_else
     nonce = "a" * 32
     cast("say", "obeyed", [nonce])
     assert stage.press("nothing/yet", nonce=nonce)["by"] == "warden"
-    assert left_orders(stage.place) == []
+    assert stage.left() == []
     assert stage.press("nothing/yet")["by"] == "keeper"
-    [order] = left_orders(stage.place)
+    [order] = stage.left()
     assert order.scope.text == "nothing/yet"
 
 
 def test_SR_11_warden_and_keeper_make_the_same_order_of_one_press(stage: KeeperStage) -> None:
     stage.cast()
     answer = stage.press("shop", "tenant=acme", nonce="b" * 32, time_us=7, reason="wild")
-    kept = {stop.digest: stop for stop in left_orders(stage.place)}
+    kept = {stop.digest: stop for stop in stage.left()}
     for scope in ("shop", "tenant=acme"):
         by, nonce = f"uid:{os.geteuid()}", "b" * 32
         order = Stop(stage.id, parse_scope(scope), Level.KILL, by, "cli", nonce, 7, "wild")
@@ -160,20 +161,23 @@ def test_SR_11_a_stop_survives_the_keeper_that_took_it(stage: KeeperStage) -> No
     for name in os.listdir(stage.place.memory):
         if "keeper-orders" in name:
             os.unlink(f"{stage.place.memory}/{name}")  # as a reboot does
-    [order] = left_orders(stage.place)
+    [order] = stage.left()
     assert order.scope.text == "shop"
 
 
 def test_SR_11_orders_go_only_when_a_warden_has_them_durable(stage: KeeperStage) -> None:
     cast = stage.cast()
     stage.press("shop")
-    [order] = left_orders(stage.place)
+    [order] = stage.left()
     cast("settle", [])
-    assert left_orders(stage.place) == [order]
+    assert stage.left() == [order]
     cast("settle", [order.digest])
-    until(lambda: left_orders(stage.place) == [], "joined, durable, forgotten")
+    until(
+        lambda: stage.left() == [],
+        "joined, durable, forgotten",
+    )
     stage.press("shop/again")
-    assert [stop.scope.text for stop in left_orders(stage.place)] == ["shop/again"]
+    assert [stop.scope.text for stop in stage.left()] == ["shop/again"]
 
 
 def test_SR_11_orders_of_a_dead_keeper_go_too_once_they_are_durable(stage: KeeperStage) -> None:
@@ -182,18 +186,52 @@ def test_SR_11_orders_of_a_dead_keeper_go_too_once_they_are_durable(stage: Keepe
     os.kill(first.keeper, signal.SIGKILL)
     first.kill()
     second = stage.cast()
-    [order] = left_orders(stage.place)
+    [order] = stage.left()
     second("settle", [])
-    assert left_orders(stage.place) == [order]
+    assert stage.left() == [order]
     second("settle", [order.digest])
-    assert left_orders(stage.place) == []
+    assert stage.left() == []
 
 
 def test_SR_17_the_same_press_again_is_kept_once(stage: KeeperStage) -> None:
     stage.cast()
     for _ in range(5):
         stage.press("shop")
-    assert len(left_orders(stage.place)) == 1
+    assert len(stage.left()) == 1
+
+
+def test_SR_17_a_press_never_joins_an_order_that_may_have_been_reset(stage: KeeperStage) -> None:
+    """Durable in the latch, it may be cleared by now: the same press again is a stop again."""
+    cast = stage.cast()
+    stage.press("shop")
+    [first] = stage.left()
+    stage.press("bank")  # not durable, so that nothing is forgotten yet
+    cast("settle", [first.digest])
+    stage.press("shop")
+    assert sorted(stop.scope.text for stop in stage.left()) == ["bank", "shop", "shop"]
+
+
+def test_SR_16_without_room_on_tmpfs_the_keeper_keeps_all_it_can_and_says_what_it_cannot(
+    tmp_path: Path,
+) -> None:
+    needs_root()
+    with small_tmpfs(tmp_path / "run", 4 << 20) as run, keeper_stage(tmp_path, str(run)) as stage:
+        cast = stage.cast()
+        fill(run)
+        stage.press("shop")
+        [first] = stage.left()
+        cast("settle", [first.digest])
+        assert stage.press("shop")["unkept"] == ""
+        assert len(stage.left()) == 2, "what could not be forgotten was not joined either"
+        answer = stage.press(*(f"shop/{n}" for n in range(200)), reason="€" * 2000)
+        assert answer["unkept"] == ""
+        assert "/" in {stop.scope.text for stop in stage.left()}, "one stop stands for the rest"
+        for _ in range(3):
+            cast("settle", [stop.digest for stop in stage.left()])
+            answer = stage.press("/", reason="€" * 2000)
+        assert answer["accepted"] is True
+        assert "no room to keep the stop of /" in answer["unkept"]
+        assert "no room to keep the stop of /" in cast("heard_last", "acted")
 
 
 # --- who may knock, and how ---------------------------------------------------------
@@ -226,7 +264,10 @@ def test_SR_22_a_stranger_is_refused_and_a_member_of_the_group_may_stop(
     assert _press_as(stage, uid=47_112, gids=[47_113]) == "refused"
     assert _press_as(stage, uid=47_112, gids=[47_113, 47_111]) == "accepted"
     assert _press_as(stage, uid=0, gids=[]) == "accepted"
-    assert {stop.by for stop in left_orders(stage.place)} == {"uid:0", "uid:47112"}
+    assert {stop.by for stop in stage.left()} == {
+        "uid:0",
+        "uid:47112",
+    }
 
 
 def _press_as(stage: KeeperStage, uid: int, gids: list[int]) -> str:
@@ -325,8 +366,8 @@ def test_SR_11_a_name_in_the_spool_stops_while_the_warden_is_frozen(stage: Keepe
     subprocess.run(["touch", f"{stage.place.spool}/shop%2Feu"], check=True)
     assert cell.wait() == signal.SIGKILL
     assert other.populated()
-    until(lambda: left_orders(stage.place), "it is an order")
-    [order] = left_orders(stage.place)
+    until(stage.left, "it is an order")
+    [order] = stage.left()
     assert (order.scope.text, order.channel, order.by) == ("shop/eu", "spool", "uid:0")
     assert os.listdir(stage.place.spool) == ["shop%2Feu"], "the warden takes it away, not we"
 
@@ -369,4 +410,4 @@ def test_SR_11_the_page_tells_the_keeper_that_the_warden_obeyed_the_spool(
     Path(stage.place.spool, "all").touch()
     time.sleep(0.1)
     assert cell.populated()
-    assert left_orders(stage.place) == []
+    assert stage.left() == []

@@ -1,0 +1,50 @@
+"""Whoever placed a stop that somebody else has reset is told of it (SR-18).
+
+A person hears it at their next `status` or `reset` of that scope, for a day, as long as this
+warden lives; the ledger's entry of the reset names everybody whose stop it cleared, for good.
+Nobody is told what became of another's stop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+
+from offswitch.model.latch import Live
+from offswitch.model.order import Reset
+from offswitch.model.scope import Scope
+
+__all__ = ["News"]
+
+_KEPT_US = 86_400 * 1_000_000
+_MOST = 256
+
+
+class News:
+    """The latest resets of other people's stops."""
+
+    __slots__ = ("_cleared",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._cleared: deque[tuple[Live, Reset, int]] = deque(maxlen=_MOST)
+
+    def add(self, live: Live, reset: Reset, now_us: int) -> None:
+        """A stop was cleared just now."""
+        if live.stop.by != reset.by:
+            self._cleared.append((live, reset, now_us))
+
+    def of(self, uid: int, asked: Scope, now_us: int) -> list[str]:
+        """Say what a user is to be told who asks about a scope."""
+        return [
+            _sentence(live, reset, when)
+            for live, reset, when in self._cleared
+            if live.stop.by == f"uid:{uid}"
+            and now_us - when < _KEPT_US
+            and (asked.contains(live.stop.scope) or live.stop.scope.contains(asked))
+        ]
+
+
+def _sentence(live: Live, reset: Reset, when_us: int) -> str:
+    at = datetime.fromtimestamp(when_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"your stop of {live.stop.scope.text} was reset by {reset.by} at {at}: {reset.reason}"
