@@ -173,7 +173,7 @@ def _secret() -> str:
 def _where(scope: str) -> Place:
     """Find the one installation in which `scope` is latched; start a warden if none is there."""
     places = within_reach()
-    said = ask(places, None, PATIENCE_S)
+    said = ask(places, scope, PATIENCE_S)
     there = [one for one in said if one.answers]
     if not there:
         return _only(said)

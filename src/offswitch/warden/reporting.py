@@ -21,6 +21,8 @@ from offswitch.warden.table import Tracked
 __all__ = ["cells", "checked", "everything", "health", "status", "target"]
 
 _BLIND_US = 3_000_000
+_SHOWN = 200
+"""Characters of a reason in a list of stops: all of it is in the ledger."""
 
 
 def status(core: Core, text: str | None) -> dict[str, Any]:
@@ -53,10 +55,14 @@ def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latc
         "by": stop.by,
         "channel": stop.channel,
         "time_us": stop.time_us,
-        "reason": stop.reason,
+        "reason": _cut(stop.reason),
         "count": live.count,
         "durable": core.store.durable(stop.digest),
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def target(core: Core, row: Tracked) -> dict[str, Any]:
