@@ -169,6 +169,9 @@ def test_a_poweroff_names_every_other_target_first(installation: Installation) -
     assert "other/b" in done.stderr
     assert "power/a" not in done.stderr
     assert installation.target("power/a")["level"] == "poweroff"
+    until(lambda: os.listdir(installation.place.spool) == [], "its name in the spool is taken away")
+    [stop] = [one for one in installation.status()["latched"] if one["scope"] == "power/a"]
+    assert stop["level"] == "poweroff", "the name in the spool was the same press"
     assert installation.target("other/b")["latched"] is False
 
 
@@ -410,6 +413,15 @@ def test_SR_11_both_hang_and_our_own_rights_kill(fresh: Installation) -> None:
         assert os.listdir(fresh.place.spool) == ["a"], "the order lies in the spool as well"
     until(lambda: fresh.target("a")["latched"], "the warden, back, obeys the spool")
     until(lambda: os.listdir(fresh.place.spool) == [], "and takes it away")
+
+
+def test_SR_11_a_poweroff_lies_in_the_spool_too_where_both_hang(fresh: Installation) -> None:
+    pids = fresh.pids()
+    with hanging(pids["warden"], pids["keeper"]):
+        assert fresh.cli("stop", "a", "--level", "poweroff").returncode == 4
+        assert os.listdir(fresh.place.spool) == ["a"], "there it is a kill, and that is a stop"
+    until(lambda: os.listdir(fresh.place.spool) == [], "the warden, back, takes it away")
+    assert "poweroff" in [stop["level"] for stop in fresh.status()["latched"]]
 
 
 def test_SR_11_a_warden_that_hangs_while_a_drain_is_waited_for_is_not_waited_for(
