@@ -143,7 +143,8 @@ def _page(facts: Facts) -> Check:
     if SLOTS - used < SLOTS // 20:
         hint = "restart the machine when it suits: words are not reused in a boot"
         return Check("page", False, f"{used} of {SLOTS} words are used", hint)
-    return Check("page", True, f"{path}, {used} of {SLOTS} words used")
+    whose = ", forgeable by a target: it is its user's to write" if info.st_uid else ""
+    return Check("page", True, f"{path}, {used} of {SLOTS} words used{whose}")
 
 
 def _lease(facts: Facts) -> Check:

@@ -46,7 +46,8 @@ def _asked(check: Any, facts: Facts) -> Check:  # noqa: ANN401 - one of CHECKS
         answer: Check = check(facts)
     except Exception as error:  # noqa: BLE001 - a question that cannot be asked is a finding
         name = check.__name__.strip("_")
-        return Check(name, False, f"cannot be told: {type(error).__name__}: {error}", "")
+        what = f"cannot be told: {type(error).__name__}: {error}"
+        return Check(name, False, what, "do it as root, or as the owner of the installation")
     return answer
 
 

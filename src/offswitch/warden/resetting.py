@@ -34,6 +34,7 @@ from offswitch.model.order import Reset
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import Event, State, step
 from offswitch.warden.core import Core
+from offswitch.warden.reporting import reset_forgeable
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -417,6 +418,7 @@ class Resetter:
             "cleared": cleared,
             "needs": needs,
             "wider": [],
+            "notes": reset_forgeable(self._core),
             "order": opened.order.digest,
             "exit": 0,
         }
