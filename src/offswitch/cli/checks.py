@@ -282,6 +282,9 @@ def _file_system(folder: str) -> str:
 
 def _group(facts: Facts) -> Check:
     info = os.stat(facts.place.control)
+    if info.st_mode & 0o007:
+        hint = f"chmod 0750 {facts.place.control}"
+        return Check("group", False, f"{facts.place.control} is open to everybody", hint)
     if not info.st_mode & 0o050:
         return Check("group", True, f"uid {info.st_uid} and root may stop; no group may")
     try:
@@ -289,9 +292,6 @@ def _group(facts: Facts) -> Check:
         who = f"{entry.gr_name} ({', '.join(entry.gr_mem) or 'nobody in it'})"
     except KeyError:
         who = f"gid {info.st_gid}"
-    if info.st_mode & 0o002:
-        hint = f"chmod 0750 {facts.place.control}"
-        return Check("group", False, f"{facts.place.control} is open to everybody", hint)
     return Check("group", True, f"owner, root and group {who} may stop")
 
 
