@@ -152,7 +152,13 @@ def test_a_warden_that_does_not_answer_is_never_shown_as_it_was_last_seen(
 def test_a_poweroff_that_was_not_confirmed_is_named(fresh: Installation) -> None:
     fresh.run("sleep", "600", target="off")
     fresh.stop("off", level="poweroff")
-    assert "NOT CONFIRMED: off" in fresh.cli().stdout
+    bare = fresh.cli().stdout
+    assert "NOT CONFIRMED: off" in bare
+    shown = "offswitch target show off"
+    assert shown in bare
+    assert f"what may still act: {shown}" in fresh.cli("status").stdout
+    lines = fresh.cli("doctor").stdout.splitlines()
+    assert lines[2].startswith("NO  targets"), "what is wrong comes first"
 
 
 def test_a_declared_safe_state_is_shown(installation: Installation) -> None:

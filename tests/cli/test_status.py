@@ -50,7 +50,7 @@ def test_latched_is_exit_3_abnormal_first_and_the_way_out_is_named(fresh: Instal
     done = fresh.cli("status")
     assert done.returncode == 3
     lines = done.stdout.splitlines()
-    assert lines[0] == "LATCHED: 1 stop, 1 target held; 2 with living processes."
+    assert lines[0] == "LATCHED: 1 stop, 1 target held; 2 others running."
     assert lines[1].startswith("! z  stopped, kill, confirmed")
     assert "offswitch reset z --reason TEXT" in done.stdout
     assert "\x1b" not in done.stdout

@@ -175,8 +175,8 @@ def _clock(_facts: Facts) -> Check:
     if time.time() < newest - 86_400:
         return Check("clock", False, "the wall clock is in the past", "set it: timedatectl")
     synchronised = _adjtimex() not in {None, 5}
-    how = "synchronised" if synchronised else "not said to be synchronised (the record's times)"
-    return Check("clock", True, f"{how}; leases count CLOCK_BOOTTIME")
+    how = "synchronised" if synchronised else "perhaps not synchronised"
+    return Check("clock", True, f"{how}: it dates the record, no lease needs it")
 
 
 def _adjtimex() -> int | None:
@@ -198,7 +198,7 @@ def _sqlite(facts: Facts) -> Check:
         hint = "end all but the recorder: only one may write"
         return Check("sqlite", False, f"{version}; processes {who} all write the ledger", hint)
     fixed = sqlite3.sqlite_version_info > (3, 51, 2)
-    how = "" if fixed else ", whose WAL-reset bug needs two checkpointers; there is one writer"
+    how = "" if fixed else ": its WAL-reset bug needs two writers, and there is one"
     return Check("sqlite", True, f"{version}{how}")
 
 
@@ -326,7 +326,7 @@ def _targets(facts: Facts) -> Check:
             hint = f"offswitch status {name}"
             return Check("targets", False, f"{name}: it cannot be told what it does", hint)
         if row["level"] in {"kill", "poweroff"} and not row["confirmed"]:
-            hint = f"offswitch stop {name}; see what still acts: offswitch status {name}"
+            hint = f"offswitch stop {name}; see what may still act: offswitch target show {name}"
             return Check("targets", False, f"{name} is stopped, but not confirmed", hint)
         bad = {
             layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"

@@ -61,11 +61,12 @@ def verdict(checks: list[Check]) -> str:
 
 
 def _table(checks: list[Check]) -> Table:
+    """Draw the answers, each no first."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for check in checks:
+    for check in sorted(checks, key=lambda check: check.ok):
         mark = Text("ok") if check.ok else Text("NO", style="bold reverse")
         told = Text(printable(check.detail))
         if check.hint:

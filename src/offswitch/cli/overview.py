@@ -94,6 +94,8 @@ def _next(rows: list[Row], stops: list[Row], silent: list[Answer]) -> list[str]:
             "  offswitch --help          everything else",
         ]
     lines = ["Next:"]
+    unseen = [printable(row["target"]) for row in rows if row["latched"] and unconfirmed(row)]
+    lines += [f"  offswitch target show {it}     what may still act" for it in unseen[:_MOST]]
     ranked = sorted((row for row in rows if row["pids"]), key=lambda row: not abnormal(row))
     lines += [f"  offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
     lines.append("  offswitch stop --all")

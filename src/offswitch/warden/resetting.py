@@ -324,7 +324,7 @@ class Resetter:
         names = ", ".join(moving[:5])
         return Unconfirmed(
             f"standstill is not confirmed for {names}, so nothing is reset",
-            f"see what still acts: offswitch status {moving[0]}",
+            f"see what may still act: offswitch target show {moving[0]}",
         )
 
     def _durable(self, opened: _Open) -> None:
