@@ -34,6 +34,28 @@ env_file = "checkout.env"
 """
 
 
+RULE = """
+[[target]]
+name = "a"
+
+[[sensor]]
+name = "proc"
+target = "a"
+kind = "processes"
+
+[[rule]]
+name = "alone"
+target = "a"
+harm = "it is to be one process"
+time_to_harm = "5s"
+false_stop_cost = "none"
+detectors = [{ kind = "threshold", series = "proc.count", above = 1 }]
+vote = "1oo1"
+act = "auto"
+stop = { level = "kill" }
+"""
+
+
 class Up:
     """One `offswitch up`, and what it says."""
 
@@ -187,16 +209,18 @@ def test_ctrl_c_while_the_warden_hangs_is_no_silent_end(alone: Installation) -> 
             assert running.process.poll() is None
 
 
-def test_a_full_disk_keeps_no_watch_from_starting(alone: Installation) -> None:
+def test_with_a_full_disk_automatic_rules_stop_all_the_same(alone: Installation) -> None:
     with mounted(Path(alone.home), "8m") as disk:
         alone.start()
-        Path(alone.place.config).write_text('[[target]]\nname = "a"\n')
+        Path(alone.place.config).write_text(RULE)
         disk.fill()
         with up(alone) as running:
             running.tells("declared, but not kept for the next warden")
             running.tells("watch started")
             running.tells("To stop everything")
-            assert alone.target("a")["state"] == "idle"
+            alone.run("sh", "-c", "sleep 600 & sleep 600", target="a")
+            until(lambda: alone.target("a")["confirmed"], "a rule stops it")
+            assert [stop["by"] for stop in alone.status()["latched"]] == ["rule:alone"]
         alone.close()
 
 

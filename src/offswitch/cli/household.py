@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,12 +99,13 @@ class Household:
             self._foreign = foreign
             if not foreign and now >= self._warden.again_at:
                 self._start(self._warden, now)
-        self._declare()
+        answers = self._declare()
         self._hand_in()
         ready = self._declared_to[0] and self.loaded is not None
         if ready and self._watch.process is None and now >= self._watch.again_at:
             self._start(self._watch, now)
-        self._pass_on()
+        if answers:
+            self._pass_on()
 
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
@@ -173,33 +175,30 @@ class Household:
             return
         self._unrecorded.clear()
 
-    def _declare(self) -> None:
-        """Tell the declared targets to this warden, once."""
+    def _declare(self) -> bool:
+        """Tell the declared targets to this warden, once; say whether it answers."""
         try:
             ping = call(self.place, {"op": "ping"}, _RECORD_S)
         except OffswitchError:
-            return
+            return False
         known = (int(ping["pid"]), int(ping["epoch"]))
         if known == self._declared_to:
-            return
+            return True
         targets = declaration(self.loaded) if self.loaded is not None else []
         if targets:
-            try:
+            with suppress(Storage):  # declared, if not kept, as a note of the warden's says
                 call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
-            except Storage as error:
-                self.tell(error.message)  # the next warden is told anew: watch need not wait
         self._declared_to = known
         self._installation = str(ping["installation"])
         whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
         self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
+        return True
 
     def _pass_on(self) -> None:
         """Tell what the warden wants people to know, each thing when it comes (SR-2)."""
         if self._keyless and (key := verifying_key(self.place)):
             self._keyless = False
             self.tell(f"a new ledger; keep its verifying key elsewhere: {key}")
-        if not self._declared_to[0]:
-            return
         notes = call(self.place, {"op": "health"}, _RECORD_S)["notes"]
         for note in notes:
             if note not in self._told:
