@@ -67,7 +67,8 @@ def test_the_contract_names_every_third_party_that_we_use() -> None:
 
 def test_the_contract_names_every_room_of_the_stop_path() -> None:
     rooms = ["model", "control", "guard", "warden", "actuators"]
-    assert {f"offswitch.{room}" for room in rooms} <= set(STOP_PATH["source_modules"])
+    verbs = ["__main__", "cli.stop", "cli.status", "cli.reset"]
+    assert {f"offswitch.{room}" for room in rooms + verbs} <= set(STOP_PATH["source_modules"])
     layered = " ".join(LAYERS["layers"])
     for room in SOURCE.iterdir():
         if room.name not in {"__init__.py", "__main__.py", "__pycache__", "py.typed"}:
@@ -80,6 +81,7 @@ def test_the_contract_names_every_room_of_the_stop_path() -> None:
         ("model/level.py", "import socket", PURE["name"]),
         ("model/level.py", "from offswitch.control import frames", PURE["name"]),
         ("clock.py", "import numpy", STOP_PATH["name"]),
+        ("cli/words.py", "import rich", STOP_PATH["name"]),
         ("control/frames.py", "from offswitch.warden import loop", LAYERS["name"]),
     ],
 )

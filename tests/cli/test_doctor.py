@@ -140,7 +140,8 @@ def test_the_bare_command_says_what_is_and_what_to_type_next(installation: Insta
     running.event("exited")
     latched = installation.cli()
     assert latched.returncode == 3
-    assert "offswitch reset shop/eu/checkout --reason TEXT     (starts nothing)" in latched.stdout
+    assert latched.stdout.startswith("0 targets running under the switch, 1 latched by 1 stop.")
+    assert "offswitch reset shop --reason TEXT     (starts nothing)" in latched.stdout
     assert installation.reset("shop")["state"] == "done"
 
 
@@ -155,6 +156,27 @@ def test_a_warden_that_does_not_answer_is_never_shown_as_it_was_last_seen(
         os.kill(installation.warden.pid, signal.SIGCONT)
     assert done.returncode == 4
     assert done.stdout.startswith(f"NO ANSWER from {installation.run_folder}")
+
+
+def test_a_poweroff_that_was_not_confirmed_is_named(fresh: Installation) -> None:
+    fresh.run("sleep", "600", target="off")
+    fresh.stop("off", level="poweroff")
+    bare = fresh.cli().stdout
+    assert "NOT CONFIRMED: off" in bare
+    shown = "offswitch target show off"
+    assert shown in bare
+    assert f"what may still act: {shown}" in fresh.cli("status").stdout
+    lines = fresh.cli("doctor").stdout.splitlines()
+    assert lines[2].startswith("NO  targets"), "what is wrong comes first"
+
+
+def test_a_declared_safe_state_is_shown(installation: Installation) -> None:
+    plan = {"kill": ["process", "network"]}
+    target = {"name": "safe/a", "safe_state": "prices stay as they are", "stop": plan}
+    installation.ask({"op": "declare", "targets": [target]})
+    text = installation.cli("target", "show", "safe/a").stdout
+    assert "prices stay as they are" in text
+    assert "kill: guard, process, network" in text
 
 
 def test_help_lists_every_verb_that_there_is(installation: Installation) -> None:
@@ -181,6 +203,7 @@ def test_target_list_and_show(installation: Installation) -> None:
     assert shown["cell"]["rung"] == "root-cgroup"
     text = installation.cli("target", "show", "shop/us/checkout").stdout
     assert "layer process" in text
+    assert "kill: guard, network, process, sweep" in text
     missed = installation.cli("target", "show", "shop/us/chekout", "--json")
     assert missed.returncode == 4
     error = json.loads(missed.stdout)["error"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,6 @@ from offswitch.decide.secret import set_secret
 
 SLEEP = ("sleep", "1000")
 SECRET = "correct horse battery"
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Installation]:
-    """Give an installation of a test's own."""
-    made = Installation(tmp_path)
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 def stopped(installation: Installation, name: str, user: str | None = None) -> None:

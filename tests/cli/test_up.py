@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.emergency import hanging
+from disk import mounted
 from installation import Installation, until
 from needs import needs_root
 
@@ -29,6 +31,28 @@ labels = {{ tenant = "acme" }}
 command = ["sh", "-c", "echo $WORD; exec sleep 600"]
 cwd = "{work}"
 env_file = "checkout.env"
+"""
+
+
+RULE = """
+[[target]]
+name = "a"
+
+[[sensor]]
+name = "proc"
+target = "a"
+kind = "processes"
+
+[[rule]]
+name = "alone"
+target = "a"
+harm = "it is to be one process"
+time_to_harm = "5s"
+false_stop_cost = "none"
+detectors = [{ kind = "threshold", series = "proc.count", above = 1 }]
+vote = "1oo1"
+act = "auto"
+stop = { level = "kill" }
 """
 
 
@@ -152,8 +176,81 @@ def test_ctrl_c_names_what_runs_and_the_second_one_ends_it(alone: Installation) 
         alone._note_helpers()
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(20) == 0
-        for path in alone.cgroups():
-            assert Path(path).exists()
+        [cell] = cells(alone)
+        assert until(lambda: state(cell, "frozen") == "1", "its keeper holds it at once")
+        assert state(cell, "populated") == "1", "and gives a warden ten seconds to come back"
+
+
+@pytest.mark.long
+def test_SR_22_after_the_second_ctrl_c_the_keeper_kills_what_still_lives(
+    alone: Installation,
+) -> None:
+    with up(alone) as running:
+        running.tells("To stop everything")
+        born = alone.run("sleep", "600", target="busy").born
+        alone._note_helpers()
+        for _ in range(2):
+            running.process.send_signal(signal.SIGINT)
+            running.tells("these still run: busy")
+        assert running.process.wait(20) == 0
+    until(lambda: not os.path.exists(f"/proc/{born['pid']}"), "killed after ten seconds", 15)
+
+
+def test_ctrl_c_while_the_warden_hangs_is_no_silent_end(alone: Installation) -> None:
+    """What cannot be told counts as running, and whose cells are not empty are named."""
+    with up(alone) as running:
+        running.tells("To stop everything")
+        alone.run("sleep", "600", target="busy")
+        warden = int(running.tells(r"warden started, pid (\d+)")[1])
+        with hanging(warden):
+            running.process.send_signal(signal.SIGINT)
+            running.tells(r"what runs cannot be told .*: busy")
+            time.sleep(0.3)
+            assert running.process.poll() is None
+
+
+def test_with_a_full_disk_automatic_rules_stop_all_the_same(alone: Installation) -> None:
+    with mounted(Path(alone.home), "8m") as disk:
+        alone.start()
+        Path(alone.place.config).write_text(RULE)
+        disk.fill()
+        with up(alone) as running:
+            running.tells("declared, but not kept for the next warden")
+            running.tells("watch started")
+            running.tells("To stop everything")
+            alone.run("sh", "-c", "sleep 600 & sleep 600", target="a")
+            until(lambda: alone.target("a")["confirmed"], "a rule stops it")
+            assert [stop["by"] for stop in alone.status()["latched"]] == ["rule:alone"]
+        alone.close()
+
+
+def test_SR_2_up_says_what_a_target_could_forge_as_soon_as_it_could(alone: Installation) -> None:
+    with up(alone) as running:
+        running.tells("To stop everything")
+        assert "forgeable" not in running.said
+        alone.run("true", target="a", user="root")
+        running.tells("reset forgeable by the target")
+
+
+def test_a_new_ledgers_key_is_told_once(alone: Installation) -> None:
+    with up(alone) as running:
+        key = running.tells(r"keep its verifying key elsewhere: (\S+)\n")[1]
+        running.tells("To stop everything")
+    assert Path(alone.home, "pin/ledger.vkey").read_text().strip() == key
+    with up(alone) as running:
+        running.tells("To stop everything")
+        assert key not in running.said
+
+
+def cells(installation: Installation) -> list[Path]:
+    return [
+        file.parent for at in installation.cgroups() for file in Path(at).glob("c*/cgroup.kill")
+    ]
+
+
+def state(cell: Path, key: str) -> str:
+    events = dict(line.split() for line in Path(cell, "cgroup.events").read_text().splitlines())
+    return events[key]
 
 
 def test_ctrl_c_with_nothing_running_ends_at_once_and_takes_all_with_it(

@@ -141,6 +141,7 @@ def test_config_schema_is_a_json_schema_of_all_three_tables(call: Call) -> None:
     answer = json.loads(call("config", "schema")[1])
     assert set(answer["properties"]) == {"target", "sensor", "rule"}
     assert "SqliteSection" in answer["$defs"]
+    assert _object(call("config", "schema", "--json")[1]) == answer
 
 
 def test_DET_1_rule_list_and_check_show_why_a_rule_is_there(call: Call) -> None:

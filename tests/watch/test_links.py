@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -323,3 +324,26 @@ def test_an_eye_ends_with_its_link(eye: EyeLink) -> None:
     eye._sock.close()
     eye._sock = None
     assert process.wait(5) == 0
+
+
+def test_the_cells_of_a_fleet_are_heard_whole(
+    place: Place, listen: Callable[[str], Listener]
+) -> None:
+    """An answer is longer than any question may be."""
+    warden = listen(place.warden_socket)
+    link = WardenLink(place, SystemClock())
+    link.pump()
+    _spare, asked = warden.accept(), warden.accept()
+    heard: list[Message] = []
+    assert link.ask({"op": "cells"}, heard.append)
+    cells = [{"target": f"fleet/{'x' * 180}{number}"} for number in range(6000)]
+    answer = frames.encode({"cells": cells}, frames.MAX_ANSWER)
+    assert len(answer) > frames.MAX_FRAME
+    sending = threading.Thread(target=asked.sendall, args=(answer,))
+    sending.start()
+    try:
+        until(lambda: link.pump() or heard or not link.connected, "the answer comes", 5)
+    finally:
+        link.close()
+        sending.join()
+    assert [len(said["cells"]) for said in heard] == [len(cells)]

@@ -16,17 +16,21 @@ import sys
 import time
 
 from offswitch.control.place import Place
+from offswitch.control.way_in import way_in
 from offswitch.errors import Refused, Storage, Unreachable
+from offswitch.printable import printable
 
 __all__ = [
     "daemon_environment",
     "ensure_warden",
     "open_log",
     "spawn_daemon",
+    "verifying_key",
     "warden_answers",
 ]
 
 _PATIENCE_S = 15.0
+_KEY_S = 2.0
 _LOG_LIMIT = 1 << 20
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "OFFSWITCH_CONFIG", "XDG_RUNTIME_DIR")
 
@@ -39,8 +43,7 @@ def warden_answers(place: Place) -> bool:
             sock.connect(place.warden_socket)
         except PermissionError:
             raise Refused(
-                f"you may not speak to the warden of {place.run}",
-                "ask an administrator to add you to the group of that folder",
+                f"you may not speak to the warden of {place.run}", way_in(place.control)
             ) from None
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
@@ -57,6 +60,7 @@ def ensure_warden(place: Place, *, private: bool = True, patience_s: float = _PA
     """
     if warden_answers(place):
         return False
+    keyless = verifying_key(place) is None
     log = open_log(place)
     try:
         begins = os.lseek(log, 0, os.SEEK_END)
@@ -69,7 +73,29 @@ def ensure_warden(place: Place, *, private: bool = True, patience_s: float = _PA
                 os.close(pidfd)
     finally:
         os.close(log)
+    if keyless:
+        _tell_key(place)
     return True
+
+
+def verifying_key(place: Place) -> str | None:
+    """Give the key by which the ledger of `place` is verified; None where it is not made yet."""
+    try:
+        with open(f"{place.home}/pin/ledger.vkey", encoding="ascii", errors="replace") as file:
+            return file.read(1024).strip() or None
+    except OSError:
+        return None
+
+
+def _tell_key(place: Place) -> None:
+    """Print a new ledger's key, once: kept elsewhere, it shows that nobody made another ledger."""
+    end = time.monotonic() + _KEY_S
+    while (key := verifying_key(place)) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    if key is not None and sys.stderr is not None:
+        told = f"a new ledger; keep its verifying key elsewhere: {printable(key)}"
+        sys.stderr.write(f"offswitch: {told}\n")
+        sys.stderr.flush()
 
 
 def open_log(place: Place) -> int:

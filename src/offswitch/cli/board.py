@@ -162,7 +162,7 @@ def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableTy
     table.add_column("", width=1)
     table.add_column("TARGET", ratio=1, no_wrap=True)
     table.add_column("STATE", width=15, no_wrap=True)
-    table.add_column("LATCHED", width=19, no_wrap=True)
+    table.add_column("LATCHED", width=23, no_wrap=True)
     table.add_column("PIDS", justify="right", width=4)
     table.add_column("SIGNALS", width=11, no_wrap=True)
     names = [row["target"] for row in rows]

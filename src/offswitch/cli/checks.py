@@ -143,7 +143,8 @@ def _page(facts: Facts) -> Check:
     if SLOTS - used < SLOTS // 20:
         hint = "restart the machine when it suits: words are not reused in a boot"
         return Check("page", False, f"{used} of {SLOTS} words are used", hint)
-    return Check("page", True, f"{path}, {used} of {SLOTS} words used")
+    whose = ", forgeable by a target: it is its user's to write" if info.st_uid else ""
+    return Check("page", True, f"{path}, {used} of {SLOTS} words used{whose}")
 
 
 def _lease(facts: Facts) -> Check:
@@ -174,8 +175,8 @@ def _clock(_facts: Facts) -> Check:
     if time.time() < newest - 86_400:
         return Check("clock", False, "the wall clock is in the past", "set it: timedatectl")
     synchronised = _adjtimex() not in {None, 5}
-    how = "synchronised" if synchronised else "not said to be synchronised (the record's times)"
-    return Check("clock", True, f"{how}; leases count CLOCK_BOOTTIME")
+    how = "synchronised" if synchronised else "perhaps not synchronised"
+    return Check("clock", True, f"{how}: it dates the record, no lease needs it")
 
 
 def _adjtimex() -> int | None:
@@ -197,7 +198,7 @@ def _sqlite(facts: Facts) -> Check:
         hint = "end all but the recorder: only one may write"
         return Check("sqlite", False, f"{version}; processes {who} all write the ledger", hint)
     fixed = sqlite3.sqlite_version_info > (3, 51, 2)
-    how = "" if fixed else ", whose WAL-reset bug needs two checkpointers; there is one writer"
+    how = "" if fixed else ": its WAL-reset bug needs two writers, and there is one"
     return Check("sqlite", True, f"{version}{how}")
 
 
@@ -299,6 +300,9 @@ def _file_system(folder: str) -> str:
 
 def _group(facts: Facts) -> Check:
     info = os.stat(facts.place.control)
+    if info.st_mode & 0o007:
+        hint = f"chmod 0750 {facts.place.control}"
+        return Check("group", False, f"{facts.place.control} is open to everybody", hint)
     if not info.st_mode & 0o050:
         return Check("group", True, f"uid {info.st_uid} and root may stop; no group may")
     try:
@@ -306,9 +310,6 @@ def _group(facts: Facts) -> Check:
         who = f"{entry.gr_name} ({', '.join(entry.gr_mem) or 'nobody in it'})"
     except KeyError:
         who = f"gid {info.st_gid}"
-    if info.st_mode & 0o002:
-        hint = f"chmod 0750 {facts.place.control}"
-        return Check("group", False, f"{facts.place.control} is open to everybody", hint)
     return Check("group", True, f"owner, root and group {who} may stop")
 
 
@@ -343,7 +344,7 @@ def _targets(facts: Facts) -> Check:
             hint = f"offswitch status {name}"
             return Check("targets", False, f"{name}: it cannot be told what it does", hint)
         if row["level"] in {"kill", "poweroff"} and not row["confirmed"]:
-            hint = f"offswitch stop {name}; see what still acts: offswitch status {name}"
+            hint = f"offswitch stop {name}; see what may still act: offswitch target show {name}"
             return Check("targets", False, f"{name} is stopped, but not confirmed", hint)
         bad = {
             layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"

@@ -103,9 +103,10 @@ def _key(key: str) -> str:
 
 
 @app.command("schema")
-def show_schema() -> None:
+def show_schema(*, as_json: Json = False) -> None:
     """Print the JSON schema of the file, the keys of installed plugins included."""
-    sys.stdout.write(json.dumps(schema(installed_kinds()), indent=2, ensure_ascii=False) + "\n")
+    told = schema(installed_kinds())
+    emit(told, as_json=as_json, text=json.dumps(told, indent=2, ensure_ascii=False))
 
 
 @app.command("secret")

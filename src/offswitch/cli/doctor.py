@@ -46,7 +46,8 @@ def _asked(check: Any, facts: Facts) -> Check:  # noqa: ANN401 - one of CHECKS
         answer: Check = check(facts)
     except Exception as error:  # noqa: BLE001 - a question that cannot be asked is a finding
         name = check.__name__.strip("_")
-        return Check(name, False, f"cannot be told: {type(error).__name__}: {error}", "")
+        what = f"cannot be told: {type(error).__name__}: {error}"
+        return Check(name, False, what, "do it as root, or as the owner of the installation")
     return answer
 
 
@@ -60,11 +61,12 @@ def verdict(checks: list[Check]) -> str:
 
 
 def _table(checks: list[Check]) -> Table:
+    """Draw the answers, each no first."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for check in checks:
+    for check in sorted(checks, key=lambda check: check.ok):
         mark = Text("ok") if check.ok else Text("NO", style="bold reverse")
         told = Text(printable(check.detail))
         if check.hint:

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from offswitch.cli.begin import warden_answers
+from offswitch.cli.left_behind import left_behind
 from offswitch.control.client import call
 from offswitch.control.place import Place, within_reach
-from offswitch.errors import NotFound, OffswitchError
+from offswitch.errors import NotFound, OffswitchError, Refused
 
-__all__ = ["Answer", "ask_all", "rows_of"]
+__all__ = ["Answer", "Row", "ask_all", "rows_of"]
 
 Row = dict[str, Any]
 
@@ -31,7 +33,8 @@ class Answer:
     why: str = ""
     """Why it gave none."""
     absent: bool = False
-    """Whether no warden is there at all, so that nothing of it can be running."""
+    """Whether nothing can be running that is ours to see: nobody is there and nothing was left,
+    or it is closed to us."""
 
 
 def ask_all(message: dict[str, Any], timeout_s: float = 2.0) -> list[Answer]:
@@ -39,17 +42,29 @@ def ask_all(message: dict[str, Any], timeout_s: float = 2.0) -> list[Answer]:
     places = within_reach()
 
     def ask(place: Place) -> Answer:
-        if not os.path.exists(place.warden_socket):
-            return Answer(place, None, "no warden runs here", absent=True)
         try:
             return Answer(place, call(place, message, timeout_s))
         except NotFound:
             return Answer(place, {})
         except OffswitchError as error:
-            return Answer(place, None, error.message)
+            return _silence(place, error)
 
     with ThreadPoolExecutor(max_workers=min(len(places), 16)) as pool:
         return list(pool.map(ask, places))
+
+
+def _silence(place: Place, error: OffswitchError) -> Answer:
+    """Say why nothing was said: nobody is there, or somebody who does not answer."""
+    try:
+        there = warden_answers(place)
+    except Refused as barred:
+        # Among several a closed one is somebody else's; one that was named is unknown.
+        named = bool(os.environ.get("OFFSWITCH_RUN"))
+        return Answer(place, None, f"{barred.message}: {barred.hint}", absent=not named)
+    if there:
+        return Answer(place, None, error.message)
+    left = left_behind(place)
+    return Answer(place, None, left, absent=not left)
 
 
 def rows_of(answers: list[Answer]) -> list[Row]:

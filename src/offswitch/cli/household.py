@@ -14,16 +14,18 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from offswitch.cli.begin import daemon_environment, open_log, warden_answers
+from offswitch.cli.begin import daemon_environment, open_log, verifying_key, warden_answers
 from offswitch.cli.declare import declaration
+from offswitch.cli.own_hands import cells_of
 from offswitch.clock import SystemClock, boot_id
 from offswitch.config.load import Loaded
 from offswitch.control.client import Conversation, call
 from offswitch.control.place import Place
-from offswitch.errors import OffswitchError
+from offswitch.errors import OffswitchError, Storage
 from offswitch.model.entry import VERSION, EntryKind
 
 __all__ = ["Household"]
@@ -70,11 +72,18 @@ class Household:
     _unrecorded: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MOST))
     """Entries that no recorder has taken yet, the latest."""
     _looked: float = 0.0
+    _told: list[str] = field(default_factory=list)
+    """The warden's notes that were passed on."""
+    _keyless: bool = False
+
+    def __post_init__(self) -> None:
+        """See whether the ledger is yet to be made: its key is told once."""
+        self._keyless = verifying_key(self.place) is None
 
     @property
     def owns_warden(self) -> bool:
-        """Whether the warden ends with us."""
-        return self._warden.process is not None
+        """Whether the warden ends with us; so does one that just died and is started again."""
+        return not self._foreign
 
     def turn(self, now: float) -> None:
         """Start what is missing, notice what died, declare the targets to a new warden."""
@@ -90,11 +99,13 @@ class Household:
             self._foreign = foreign
             if not foreign and now >= self._warden.again_at:
                 self._start(self._warden, now)
-        self._declare()
+        answers = self._declare()
         self._hand_in()
         ready = self._declared_to[0] and self.loaded is not None
         if ready and self._watch.process is None and now >= self._watch.again_at:
             self._start(self._watch, now)
+        if answers:
+            self._pass_on()
 
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
@@ -168,22 +179,35 @@ class Household:
             return
         self._unrecorded.clear()
 
-    def _declare(self) -> None:
-        """Tell the declared targets to this warden, once."""
+    def _declare(self) -> bool:
+        """Tell the declared targets to this warden, once; say whether it answers."""
         try:
             ping = call(self.place, {"op": "ping"}, _RECORD_S)
         except OffswitchError:
-            return
+            return False
         known = (int(ping["pid"]), int(ping["epoch"]))
         if known == self._declared_to:
-            return
+            return True
         targets = declaration(self.loaded) if self.loaded is not None else []
         if targets:
-            call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
+            with suppress(Storage):  # declared, if not kept, as a note of the warden's says
+                call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
         self._declared_to = known
         self._installation = str(ping["installation"])
         whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
         self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
+        return True
+
+    def _pass_on(self) -> None:
+        """Tell what the warden wants people to know, each thing when it comes (SR-2)."""
+        if self._keyless and (key := verifying_key(self.place)):
+            self._keyless = False
+            self.tell(f"a new ledger; keep its verifying key elsewhere: {key}")
+        notes = call(self.place, {"op": "health"}, _RECORD_S)["notes"]
+        for note in notes:
+            if note not in self._told:
+                self.tell(note)
+        self._told = notes
 
     @property
     def ready(self) -> bool:
@@ -191,13 +215,18 @@ class Household:
         watching = self.loaded is None or self._watch.process is not None
         return bool(self._declared_to[0]) and watching
 
-    def alive_targets(self) -> list[str]:
-        """Name the targets that run now; empty if nobody can tell."""
+    def alive_targets(self) -> tuple[list[str], str]:
+        """Name the targets that run now, and say why there may be others, where nobody can tell.
+
+        A warden that does not answer leaves the cells that are not seen empty.
+        """
         try:
             answer = call(self.place, {"op": "status", "scope": None}, _RECORD_S)
-        except OffswitchError:
-            return []
-        return [str(row["target"]) for row in answer["targets"] if row["pids"]]
+        except OffswitchError as error:
+            cells = [cell.name for cell in cells_of(self.place, ["/"]) if cell.look() is not False]
+            there = cells or warden_answers(self.place)
+            return cells, error.message if there else ""
+        return [str(row["target"]) for row in answer["targets"] if _may_run(row)], ""
 
     def end(self) -> None:
         """End what is ours, watch first, so that it does not call the warden's end a fault."""
@@ -213,6 +242,10 @@ class Household:
                 process.kill()
                 process.wait()
             member.process = None
+
+
+def _may_run(row: dict[str, Any]) -> bool:
+    return bool(row["pids"]) or row["state"] in {"unknown", "unreachable"}
 
 
 def _how(code: int) -> str:

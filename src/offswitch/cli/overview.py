@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from offswitch.cli.doctor import examine, verdict
-from offswitch.cli.gather import Answer, ask_all, rows_of
+from offswitch.cli.gather import Answer, Row, ask_all, rows_of
 from offswitch.cli.paint import abnormal
+from offswitch.cli.status_report import unconfirmed
+from offswitch.cli.stop_report import wrapped
 from offswitch.control.place import chosen
 from offswitch.printable import printable
 
@@ -21,10 +22,12 @@ def show() -> int:
     answers = ask_all({"op": "status", "scope": None})
     rows = rows_of(answers)
     silent = [answer for answer in answers if answer.said is None and not answer.absent]
-    print_lines([_sentence(rows, silent), _stoppable(answers), "", *_next(rows)])
+    stops = [stop for answer in answers if answer.said for stop in answer.said.get("latched", [])]
+    lines = [_sentence(rows, stops, silent), _stoppable(answers), *_notes(answers), ""]
+    print_lines([*lines, *_next(rows, stops, silent)])
     if silent:
         return 4
-    return 3 if any(row["latched"] for row in rows) else 0
+    return 3 if stops or any(row["latched"] for row in rows) else 0
 
 
 def print_lines(lines: list[str]) -> None:
@@ -32,19 +35,22 @@ def print_lines(lines: list[str]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _sentence(rows: list[dict[str, Any]], silent: list[Answer]) -> str:
+def _sentence(rows: list[Row], stops: list[Row], silent: list[Answer]) -> str:
     if silent:
         runs = ", ".join(answer.place.run for answer in silent)
         return f"NO ANSWER from {runs}: what runs there is unknown."
     alive = [row for row in rows if row["pids"]]
     latched = [row for row in rows if row["latched"]]
-    unconfirmed = [row for row in latched if not row["confirmed"] and row["level"] == "kill"]
-    if not alive and not latched:
+    unseen = [row for row in latched if unconfirmed(row)]
+    if not alive and not stops:
         return "Nothing runs under the switch here."
     said = f"{_count(len(alive), 'target')} running under the switch, {len(latched)} latched"
-    if unconfirmed:
-        names = ", ".join(printable(row["target"]) for row in unconfirmed[:_MOST])
-        said += f", NOT CONFIRMED: {names}"
+    if stops:
+        said += f" by {_count(len(stops), 'stop')}"
+    if unseen:
+        names = ", ".join(printable(row["target"]) for row in unseen[:_MOST])
+        more = f" and {len(unseen) - _MOST} more" if len(unseen) > _MOST else ""
+        said += f", NOT CONFIRMED: {names}{more}"
     return said + "."
 
 
@@ -62,8 +68,25 @@ def _stoppable(answers: list[Answer]) -> str:
     return verdict(checks) + "."
 
 
-def _next(rows: list[dict[str, Any]]) -> list[str]:
-    if not any(row["pids"] or row["latched"] for row in rows):
+def _notes(answers: list[Answer]) -> list[str]:
+    """Give what nobody may overlook, and why an installation says nothing."""
+    notes = [f"{a.place.run}: {a.why}" for a in answers if a.said is None and a.why]
+    notes += [str(note) for answer in answers if answer.said for note in answer.said["notes"]]
+    lines = []
+    for note in dict.fromkeys(notes):
+        lines += wrapped(f"note: {printable(note, 2000)}", "  ", "    ")
+    return lines
+
+
+def _next(rows: list[Row], stops: list[Row], silent: list[Answer]) -> list[str]:
+    if silent:
+        return [
+            "Next:",
+            "  offswitch stop --all      whatever still runs there",
+            "  offswitch doctor          why nobody answers, and what to do",
+            "  offswitch status          what can be seen all the same",
+        ]
+    if not stops and not any(row["pids"] for row in rows):
         return [
             "Next:",
             "  offswitch demo            see it stop a real little fleet, in a minute",
@@ -71,11 +94,11 @@ def _next(rows: list[dict[str, Any]]) -> list[str]:
             "  offswitch --help          everything else",
         ]
     lines = ["Next:"]
+    unseen = [printable(row["target"]) for row in rows if row["latched"] and unconfirmed(row)]
+    lines += [f"  offswitch target show {it}     what may still act" for it in unseen[:_MOST]]
     ranked = sorted((row for row in rows if row["pids"]), key=lambda row: not abnormal(row))
     lines += [f"  offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
     lines.append("  offswitch stop --all")
-    latched = [row for row in rows if row["latched"]]
-    for row in latched[:_MOST]:
-        name = printable(row["target"])
-        lines.append(f"  offswitch reset {name} --reason TEXT     (starts nothing)")
+    scopes = list(dict.fromkeys(printable(stop["scope"]) for stop in stops))
+    lines += [f"  offswitch reset {it} --reason TEXT     (starts nothing)" for it in scopes[:_MOST]]
     return [*lines, "  offswitch board           watch, with the stop key", "  offswitch --help"]

@@ -32,6 +32,8 @@ _PING_NS = 1_000_000_000
 _GLANCE_MS = 2.0
 _BY_KEEPER = frozenset({"freeze", "kill", "poweroff"})
 _BY_HAND = frozenset({"kill", "poweroff"})
+_BY_SPOOL = _BY_HAND
+"""A name in the spool is a kill: for a poweroff, less than was asked, and more than nothing."""
 
 
 class Pressed:
@@ -46,7 +48,7 @@ class Pressed:
         level = message["level"]
         self.warden = Road(place.warden_socket, message)
         self.keeper = Road(place.keeper_socket, message) if level in _BY_KEEPER else None
-        self.spooled = leave(place, message["scopes"]) if level == "kill" else None
+        self.spooled = leave(place, message["scopes"]) if level in _BY_SPOOL else None
         self.cells: list[Cell] = []
         """What we killed, or only look at, ourselves."""
         self.tried = False

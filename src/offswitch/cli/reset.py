@@ -173,7 +173,7 @@ def _secret() -> str:
 def _where(scope: str) -> Place:
     """Find the one installation in which `scope` is latched; start a warden if none is there."""
     places = within_reach()
-    said = ask(places, None, PATIENCE_S)
+    said = ask(places, scope, PATIENCE_S)
     there = [one for one in said if one.answers]
     if not there:
         return _only(said)
@@ -201,9 +201,11 @@ def _only(said: list[Said]) -> Place:
         raise Timeout(f"the warden of {runs} does not answer: nothing is reset", "offswitch doctor")
     mine = [one.place for one in said if one.why == "absent"]
     if not mine:
+        from offswitch.control.way_in import way_in  # noqa: PLC0415 - only for who is refused
+
+        barred = said[0].place
         raise Unreachable(
-            f"you may not speak to the warden of {said[0].place.run}",
-            "ask an administrator to add you to its group",
+            f"you may not speak to the warden of {barred.run}", way_in(barred.control)
         )
     from offswitch.cli.begin import ensure_warden  # noqa: PLC0415 - only where none is there
 
@@ -250,18 +252,22 @@ def _ask(place: Place, message: dict[str, Any]) -> dict[str, Any]:
 def _text(answer: dict[str, Any], scope: str) -> str:
     spoken = "everything" if scope == "/" else printable(scope)
     needs = [printable(need, 500) for need in answer.get("needs", [])]
+    notes = [f"  note: {printable(note)}" for note in answer.get("notes", [])]
+    return "\n".join([*_lines(answer, spoken, needs), *notes]) + "\n"
+
+
+def _lines(answer: dict[str, Any], spoken: str, needs: list[str]) -> list[str]:
     if answer["state"] == "pending":
         lines = [f"Reset (starts nothing) of {spoken} is PENDING: everything stays latched."]
         lines += [f"  needs {need}" for need in needs]
         digest = printable(answer.get("reset"))
-        lines += ["  to be signed:", f"  {digest}"]
-        return "\n".join(lines) + "\n"
+        return [*lines, "  to be signed:", f"  {digest}"]
     count = len(answer["cleared"])
     stops = "1 stop" if count == 1 else f"{count} stops"
     if answer.get("wider"):
         lines = [f"Reset (starts nothing) of {spoken}: {stops} cleared, but it is STILL LATCHED."]
-        lines += [f"  {need}" for need in needs]
-        return "\n".join(lines) + "\n"
-    lines = [f"Reset (starts nothing) of {spoken}: {stops} cleared, nothing was started."]
-    lines.append("  start again: offswitch start TARGET")
-    return "\n".join(lines) + "\n"
+        return [*lines, *(f"  {need}" for need in needs)]
+    return [
+        f"Reset (starts nothing) of {spoken}: {stops} cleared, nothing was started.",
+        "  start again: offswitch start TARGET",
+    ]

@@ -26,7 +26,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MAX_FRAME = 1 << 20
+_MOST = 1 << 26
+"""Bytes that a road takes in: one answer may be as long (`control.frames.MAX_ANSWER`), since a
+fleet's status is; all together no more, since the warden may be somebody else's."""
 _HEAD = 4
 _KNOCK_AGAIN_MS = 5
 _MOST_ANSWERS = 16
@@ -43,7 +45,7 @@ def framed(message: dict[str, Any]) -> bytes:
 class Road:
     """One connection under way, from the first knock to the last answer. Never blocks."""
 
-    __slots__ = ("_in", "_out", "_sock", "answers", "ended", "heard_ns", "path", "why")
+    __slots__ = ("_in", "_left", "_out", "_sock", "answers", "ended", "heard_ns", "path", "why")
 
     def __init__(self, path: str, message: dict[str, Any]) -> None:
         """Knock at `path`, and send `message` as soon as somebody takes it."""
@@ -57,6 +59,7 @@ class Road:
         self.why = ""
         """Why it ended: `absent`, `barred` (not for us), `broken`; empty where it simply ended."""
         self._in = bytearray()
+        self._left = _MOST
         self._out = framed(message)
         self._sock: Any = None
         self.go()
@@ -110,10 +113,14 @@ class Road:
         if not data:
             self._end("broken" if self._in or not self.answers else "")
             return
+        self._left -= len(data)
+        if self._left < 0:
+            self._end("broken")
+            return
         self._in += data
         while len(self._in) >= _HEAD:
             size = _HEAD + int.from_bytes(self._in[:_HEAD], "big")
-            if size > _MAX_FRAME:
+            if size > _MOST:
                 self._end("broken")
                 return
             if len(self._in) < size:

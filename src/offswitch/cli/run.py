@@ -1,8 +1,9 @@
 """`offswitch run -- CMD…`: any program under the switch, as if it had been started plainly.
 
 Its exit code, its output and the signals that we are sent are its own; 125 is every refusal
-or failure of ours, 126 and 127 are as in a shell. What we have to say goes to stderr, and,
-where it is no more than a remark, only if a person reads it.
+or failure of ours, 126 and 127 are as in a shell. What we have to say goes to stderr: always
+where the program can escape or fake something, since that is never silent, and only if a
+person reads it where it is no more than a remark.
 
 Its few words are read here and not by the framework, which would take longer than the birth.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from offswitch.cli.lifeline import SHELL_CODES, ask_for_birth, relay
 from offswitch.cli.relay import REFUSED, say
@@ -77,10 +79,21 @@ def run(argv: list[str], target: str | None, user: str | None, *, raw: bool) -> 
     except OffswitchError as error:
         say(str(error))
         return error.exit_code if error.exit_code in SHELL_CODES else REFUSED
-    if os.isatty(_STDERR):
-        for note in birth.answer.get("notes", []):
-            say(f"{birth.answer['target']}: {printable(note)}")
+    for note in (*birth.answer.get("degraded", []), *_remarks(birth.answer, message)):
+        say(f"{birth.answer['target']}: {printable(note)}")
     return relay(place, birth, streams)
+
+
+def _remarks(born: dict[str, Any], message: dict[str, Any]) -> list[str]:
+    """Give what a person at a terminal should know, and a script's stderr should not hold."""
+    if not os.isatty(_STDERR):
+        return []
+    notes = [str(note) for note in born.get("notes", [])]
+    if born.get("workspace"):
+        from offswitch.warden.workspace import remarks  # noqa: PLC0415 - only for a person
+
+        notes += remarks(message["cwd"], message["env"].get("HOME", ""))
+    return notes
 
 
 class Call:

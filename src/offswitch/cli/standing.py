@@ -115,7 +115,7 @@ def rows_of_silence(said: Said, scope: str) -> list[dict[str, Any]]:
                 "target": cell.name,
                 "installation": said.place.run,
                 "kind": cell.kind,
-                "rung": None,
+                "rung": "unknown",
                 "state": "unknown",
                 "latched": level is not None,
                 "blind": True,

@@ -90,21 +90,33 @@ def _add(answer: dict[str, Any], said: Said, scope: str | None) -> bool:
         answer["installations"].append({"installation": run, "rung": said.rung, "state": "answers"})
         return True
     rows = rows_of_silence(said, scope or "/")
-    if said.absent and not rows:
+    left = _left(said)
+    if said.absent and not rows and not left:
         return False
     answer["targets"] += rows
-    what = "no warden runs" if said.absent else "the warden does not answer"
+    what = (left or "no warden runs") if said.absent else "the warden does not answer"
     if said.error:
         what = f"the warden refuses: {said.error.get('message', '')}"
     answer["notes"].append(f"{run}: {what}; what is going on there is unknown")
-    answer["installations"].append({"installation": run, "rung": None, "state": "unreachable"})
+    answer["installations"].append({"installation": run, "rung": "unknown", "state": "unreachable"})
     return True
+
+
+def _left(said: Said) -> str:
+    """Say what a warden that is gone left behind, if one is."""
+    if said.why != "absent":
+        return ""
+    from offswitch.cli.left_behind import left_behind  # noqa: PLC0415 - only where none runs
+
+    return left_behind(said.place)
 
 
 def _nobody(everyone: list[Said]) -> OffswitchError:
     runs = ", ".join(said.place.run for said in everyone)
     if all(said.why == "barred" for said in everyone):
-        hint = "ask an administrator to add you to the group that may look"
+        from offswitch.control.way_in import way_in  # noqa: PLC0415 - only for who is refused
+
+        hint = way_in(everyone[0].place.control)
         return Unreachable(f"you may not speak to the warden of {runs}", hint)
     refused = next((said.error for said in everyone if said.error), None)
     if refused is not None:

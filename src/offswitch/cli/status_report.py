@@ -5,7 +5,7 @@ from __future__ import annotations
 from offswitch.cli.stop_report import state_words, wrapped
 from offswitch.printable import printable
 
-__all__ = ["rank", "report"]
+__all__ = ["rank", "report", "unconfirmed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ _UNSEEN = frozenset({"restrict", "drain"})
 def rank(row: dict[str, Any]) -> tuple[int, str, str]:
     """Put the unknown and the unconfirmed first, then what is abnormal, then the rest."""
     order = 2
-    if row["state"] in _UNKNOWN or _unconfirmed(row):
+    if row["state"] in _UNKNOWN or unconfirmed(row):
         order = 0
     elif _abnormal(row):
         order = 1
     return order, row["target"], row["installation"]
 
 
-def _unconfirmed(row: dict[str, Any]) -> bool:
+def unconfirmed(row: dict[str, Any]) -> bool:
+    """Tell whether a stop that can be seen to hold was not seen to."""
     return row["latched"] and not row["confirmed"] and row["level"] not in _UNSEEN
 
 
@@ -48,7 +49,11 @@ def report(answer: dict[str, Any], scope: str | None) -> str:
     shown = loud + (calm if len(calm) <= _SHOWN else [])
     several = len(answer["installations"]) > 1
     width = min(max((len(printable(row["target"])) for row in shown), default=0), _WIDEST)
-    lines += [_line(row, width, several=several) for row in shown]
+    for row in shown:
+        lines.append(_line(row, width, several=several))
+        if unconfirmed(row) and row["state"] not in _UNKNOWN:
+            name = printable(row["target"])
+            lines.append(f"    what may still act: offswitch target show {name}")
     if len(shown) < len(rows):
         lines.append(f"  {len(calm)} more: {_folded(calm)}   (each: offswitch status --json)")
     lines += _stops(answer["latched"], several=several)
@@ -74,9 +79,14 @@ def _sentence(answer: dict[str, Any], scope: str | None) -> str:
             return f"Nothing runs under the switch{where}, and nothing is latched."
         return f"{_count(alive, 'target')} running under the switch{where}, nothing latched."
     said = f"LATCHED: {_count(len(stops), 'stop')}, {_count(len(latched), 'target')} held"
-    said += f"; {alive} with living processes" if alive else "; nothing lives"
-    unconfirmed = sum(1 for row in latched if _unconfirmed(row))
-    return said + (f"; {unconfirmed} NOT CONFIRMED." if unconfirmed else ".")
+    held = sum(1 for row in latched if row["pids"])
+    if held:
+        said += f", {held} of them with living processes"
+    others = alive - held
+    said += f"; {others} other{'s' if others > 1 else ''} running" if others else ""
+    said += "" if alive else "; nothing lives"
+    unseen = sum(1 for row in latched if unconfirmed(row))
+    return said + (f"; {unseen} NOT CONFIRMED." if unseen else ".")
 
 
 def _count(number: int, noun: str) -> str:
@@ -93,7 +103,9 @@ def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
     missing = sorted(k for k, v in row["readiness"].items() if v in {"absent", "unproven"})
     if row["pids"] and missing:
         words.append("without " + printable(", ".join(missing), 60))
-    if row.get("sharing"):
+    if row.get("escapable") and row["pids"]:
+        words.append("runs as root: escapable")
+    elif row.get("sharing"):
         words.append("shares a user")
     where = f"  [{printable(row['installation'])}]" if several else ""
     mark = "!" if _abnormal(row) else " "

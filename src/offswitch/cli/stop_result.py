@@ -182,7 +182,9 @@ def _nobody(pressed: list[Pressed]) -> Exception:
             return from_kind(kind, message, str(each.error.get("hint", "")))
     said = "nothing was stopped: " + "; ".join(_silence(each) for each in pressed)
     if all(each.warden.why == "barred" for each in pressed):
-        hint = "ask an administrator to add you to the group that may stop, or do it as root"
+        from offswitch.control.way_in import way_in  # noqa: PLC0415 - only for who is refused
+
+        hint = way_in(pressed[0].place.control)
     else:
         hint = "if it is another installation, name it by OFFSWITCH_RUN; else: offswitch doctor"
     return Unreachable(said, hint)

@@ -130,17 +130,27 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Text]]:
         ("processes", Text(str(row.get("pids", 0)))),
         ("since", Text(_when(since) if since else "")),
         ("signals", signals_text(row)),
+        ("plan", Text(_plan(row.get("plan") or {}))),
+        ("safe state", Text(printable(declared.get("safe_state") or ""))),
         ("stop impact", Text(printable("; ".join(f"{k}: {v}" for k, v in impact.items())))),
         ("log", Text(printable(row.get("log") or ""))),
         ("installation", Text(printable(row["installation"]))),
         ("rung", Text(printable(row.get("rung", "")))),
+        ("note", Text("\n".join(printable(note) for note in row.get("notes") or []), "bold")),
     ]
     return [(title, told) for title, told in facts if told.plain]
 
 
 def _user(row: dict[str, Any]) -> str:
     user = printable(row.get("user", ""))
+    if row.get("escapable"):
+        return f"{user} (escapable: root can leave its cell; no sweep by user)"
     return f"{user} (shared: no sweep by user)" if row.get("sharing") and user else user
+
+
+def _plan(plan: dict[str, list[str]]) -> str:
+    """Say which layers a stop of each level commands."""
+    return "\n".join(f"{level}: {printable(', '.join(plan[level]))}" for level in plan)
 
 
 def _when(time_us: int) -> str:

@@ -88,16 +88,20 @@ def _keep_up(household: Household, signals: _Signals) -> None:
                 return
             if number != signal.SIGINT:
                 continue  # SIGHUP, too: a closed window is no reason to lose a warden
-            alive = household.alive_targets()
-            if asked or not alive or not household.owns_warden:
+            alive, doubt = household.alive_targets()
+            if asked or not (alive or doubt) or not household.owns_warden:
                 return
             asked = True
-            _name(alive)
+            _name(alive, doubt)
 
 
-def _name(alive: list[str]) -> None:
+def _name(alive: list[str], doubt: str) -> None:
     more = f" and {len(alive) - _SHOWN} more" if len(alive) > _SHOWN else ""
-    _say(f"these still run: {', '.join(alive[:_SHOWN])}{more}")
+    names = f"{', '.join(alive[:_SHOWN])}{more}"
+    if doubt:
+        _say(f"what runs cannot be told ({doubt}); as far as can be seen: {names or 'unknown'}")
+    else:
+        _say(f"these still run: {names}")
     _say("stop them: offswitch stop --all. Or press Ctrl-C again: then their keeper freezes")
     _say("them at once and kills them after 10 s, as after any loss of the warden")
 

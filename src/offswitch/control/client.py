@@ -6,11 +6,13 @@ answer is raised here as the error that it was there.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, Self
 
 from offswitch.control import frames
 from offswitch.control.place import Place
+from offswitch.control.way_in import way_in
 from offswitch.errors import Timeout, Unreachable, from_kind
 
 __all__ = ["Conversation", "call", "connect"]
@@ -24,6 +26,10 @@ def connect(path: str, timeout_s: float) -> socket.socket:
     sock.settimeout(timeout_s)
     try:
         sock.connect(path)
+    except PermissionError:
+        sock.close()
+        closed = os.path.dirname(path)
+        raise Unreachable(f"you may not speak to the warden at {path}", way_in(closed)) from None
     except OSError as error:
         sock.close()
         hint = "start one: offswitch up"

@@ -171,16 +171,29 @@ def _system() -> Place:
 def chosen() -> Place:
     """Give the one installation that `run` and `start` use.
 
-    With `OFFSWITCH_RUN` exactly that one; else the system's if the caller may open its
-    socket, else the caller's own.
+    With `OFFSWITCH_RUN` exactly that one; else the system's if its socket accepts the caller,
+    else the caller's own.
     """
     own = _own()
     if os.environ.get("OFFSWITCH_RUN") or own.run == _SYSTEM_RUN:
         return own
     system = _system()
-    if os.access(system.warden_socket, os.W_OK):
-        return system
-    return own
+    return system if _accepts(system.warden_socket) else own
+
+
+def _accepts(path: str) -> bool:
+    """Tell whether somebody listens at `path` who takes us in, if perhaps not at once."""
+    import socket  # noqa: PLC0415 - only where it is needed: this module is on the fast path
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def within_reach() -> list[Place]:

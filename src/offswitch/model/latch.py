@@ -72,12 +72,14 @@ class Latch:
     def repeats(self, stop: Stop, barred: Collection[str] = (), within_us: int = 0) -> bool:
         """Tell whether `stop` is a press that was admitted a moment ago, come by another road.
 
-        One press goes down several roads at once (SR-11). It is the same one if a live stop
-        that it would join was given within `within_us` of it, and no reset is open for that.
+        One press goes down several roads at once (SR-11). It is the same one if a live stop of
+        its scope and issuer, and of no lower level (the spool knows only kill), was given within
+        `within_us` of it, and no reset is open for that.
         """
         return any(
             digest not in barred
-            and stop.joins(live.stop)
+            and (stop.scope, stop.by) == (live.stop.scope, live.stop.by)
+            and stop.level <= live.stop.level
             and abs(stop.time_us - live.last_us) <= within_us
             for digest, live in self._live.items()
         )

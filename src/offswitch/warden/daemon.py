@@ -16,6 +16,7 @@ import fcntl
 import os
 import signal
 import traceback
+from contextlib import suppress
 
 from offswitch import __version__
 from offswitch.actuators.network import Network
@@ -361,11 +362,20 @@ class Warden:
         if not alive:
             cell.clear_ground(core.place)
         core.recording.finish()
+        if not alive and not len(core.latch):
+            self._take_sockets_along()
         os.close(self._lock)
 
     def _told_to_end(self, *_: object) -> None:
         self._signalled = True
         self._loop.stop()
+
+    def _take_sockets_along(self) -> None:
+        """Leave no socket that nobody listens on: one that is there was left by a crash."""
+        place = self._place
+        for path in (place.warden_socket, place.keeper_socket, place.recorder_socket):
+            with suppress(OSError):
+                os.unlink(path)
 
     def _defect(self, error: BaseException) -> None:
         """A callback raised: say where in the log, note it, go on serving."""

@@ -33,7 +33,7 @@ from offswitch.warden import records
 from offswitch.warden.latch_disk import LatchDisk
 from offswitch.warden.records import Preallocated, Read
 
-__all__ = ["LatchStore", "Loaded"]
+__all__ = ["LatchStore", "Loaded", "glance"]
 
 _MEMORY_SIZE = 2 << 20
 _MEMORY_LOW = _MEMORY_SIZE // 4
@@ -50,6 +50,16 @@ class Loaded:
     latch: Latch
     damage: str | None
     """Why everything is latched: which file, which line; None: all could be read."""
+
+
+def glance(place: Place) -> Loaded:
+    """Give what `load` would, to whoever looks while no warden runs; nothing is written."""
+    home, memory = records.read_file(place.latch), records.read_file(place.live_latch)
+    latch = Latch()
+    damage = _damage(place, home, memory)
+    damage = _take_in(latch, memory, place.live_latch, resets=False) or damage
+    damage = _take_in(latch, home, place.latch, resets=True) or damage
+    return Loaded(latch, damage)
 
 
 class LatchStore:
@@ -78,7 +88,7 @@ class LatchStore:
         home = records.read_file(self._place.latch)
         memory = records.read_file(self._place.live_latch)
         latch = self._latch
-        damage = self._damage(home, memory)
+        damage = _damage(self._place, home, memory)
         damage = _take_in(latch, memory, self._place.live_latch, resets=False) or damage
         damage = _take_in(latch, home, self._place.latch, resets=True) or damage
         durable = _digests(home)
@@ -100,23 +110,6 @@ class LatchStore:
         given = Latch()
         given.join(latch)
         return Loaded(given, damage)
-
-    def _damage(self, home: Read | None, memory: Read | None) -> str | None:
-        """Say what cannot be trusted; None: every line of ours was read."""
-        place = self._place
-        if memory is not None and memory.damage:
-            return f"{place.live_latch}: {memory.damage}"
-        if home is None:
-            used_before = memory is not None or os.path.exists(f"{place.home}/ledger/ledger.db")
-            return f"{place.latch} is gone" if used_before else None
-        if home.damage:
-            return f"{place.latch}: {home.damage}"
-        if home.torn:
-            bodies = memory.bodies if memory is not None else []
-            number = home.number + 1
-            if not any(records.line(number, body).startswith(home.torn) for body in bodies):
-                return f"{place.latch}: its last line was cut off"
-        return None
 
     def _keep_aside(self, home: Read | None) -> None:
         """Keep a damaged file for whoever wants to know what happened to it.
@@ -228,6 +221,23 @@ class LatchStore:
         if self._memory is not None:
             self._memory.close()
         self._memory, self._trouble = fresh, None
+
+
+def _damage(place: Place, home: Read | None, memory: Read | None) -> str | None:
+    """Say what cannot be trusted; None: every line of ours was read."""
+    if memory is not None and memory.damage:
+        return f"{place.live_latch}: {memory.damage}"
+    if home is None:
+        used_before = memory is not None or os.path.exists(f"{place.home}/ledger/ledger.db")
+        return f"{place.latch} is gone" if used_before else None
+    if home.damage:
+        return f"{place.latch}: {home.damage}"
+    if home.torn:
+        bodies = memory.bodies if memory is not None else []
+        number = home.number + 1
+        if not any(records.line(number, body).startswith(home.torn) for body in bodies):
+            return f"{place.latch}: its last line was cut off"
+    return None
 
 
 def _take_in(latch: Latch, read: Read | None, path: str, *, resets: bool) -> str | None:

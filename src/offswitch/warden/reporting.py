@@ -14,12 +14,15 @@ from offswitch.model.level import Level
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import State
 from offswitch.warden.core import Core
+from offswitch.warden.plan import layers_of
 from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
 
-__all__ = ["cells", "checked", "everything", "health", "status", "target"]
+__all__ = ["cells", "checked", "everything", "health", "reset_forgeable", "status", "target"]
 
 _BLIND_US = 3_000_000
+_SHOWN = 200
+"""Characters of a reason in a list of stops: all of it is in the ledger."""
 
 
 def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
@@ -52,10 +55,14 @@ def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latc
         "by": stop.by,
         "channel": stop.channel,
         "time_us": stop.time_us,
-        "reason": stop.reason,
+        "reason": _cut(stop.reason),
         "count": live.count,
         "durable": core.store.durable(stop.digest),
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def target(core: Core, row: Tracked) -> dict[str, Any]:
@@ -78,6 +85,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "signals": _signals(core, row),
         "readiness": {layer: state for layer, (state, _detail) in row.readiness.items()},
         "sharing": row.sharing,
+        "escapable": row.uid == 0,
         "user": row.user,
     }
 
@@ -140,16 +148,29 @@ def _signals(core: Core, row: Tracked) -> dict[str, Any]:
     return signals
 
 
-def _notes(core: Core) -> list[str]:
-    notes = list(core.notes.values())
+def reset_forgeable(core: Core) -> list[str]:
+    """Say so where a target could send a reset as the warden's own user (SR-2)."""
+    if core.rights.uid not in core.ran_as.uids:
+        return []
+    return ["reset forgeable by the target: a target shares the warden's user"]
+
+
+def _degraded(core: Core) -> list[str]:
+    """Say what does not hold on this rung. Looks at no disk: `up` asks for it every second."""
+    notes = []
     if core.rung is not Rung.ROOT:
         notes.append(f"degraded: rung {core.rung.value}; what escapes here: offswitch doctor")
+    if core.page.forgeable:
+        notes.append("lease forgeable by the target: without root it may write the page")
+    return notes + reset_forgeable(core)
+
+
+def _notes(core: Core) -> list[str]:
+    notes = [*core.notes.values(), *_degraded(core)]
     if core.authority.problem:
         notes.append(core.authority.problem)
     shares = core.rights.uid in core.ran_as.uids
-    if shares:
-        notes.append("reset forgeable by the target: a target shares the warden's user")
-    elif len(core.ran_as.uids) and not core.secret_set:
+    if not shares and len(core.ran_as.uids) and not core.secret_set:
         notes.append("targets share people's users and no secret is set: only root can reset")
     if core.store.problem:
         notes.append(f"latched, not yet durable: {core.store.problem}")
@@ -196,7 +217,17 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     answer["log"] = row.log
     answer["since_us"] = row.since_us
     answer["declared"] = row.declared
+    answer["plan"] = _plan(core, row)
+    answer["notes"] = _degraded(core)
     return answer
+
+
+def _plan(core: Core, row: Tracked) -> dict[str, list[str]]:
+    """Give the layers that a stop of each level commands here, for those that command any."""
+    layers = [layer for layer, _actuator in core.kill_steps]
+    known = [layer for layer in layers if row.readiness.get(layer, ("", ""))[0] != "absent"]
+    levels = (Level.FREEZE, Level.KILL, Level.POWEROFF)
+    return {level.label: layers_of(level, row.declared, known) for level in levels}
 
 
 def health(core: Core) -> dict[str, Any]:
@@ -219,5 +250,5 @@ def health(core: Core) -> dict[str, Any]:
         "latch_problem": core.store.problem,
         "live_stops": len(core.latch),
         "targets": len(core.table),
-        "notes": list(core.notes.values()),
+        "notes": [*core.notes.values(), *_degraded(core)],
     }

@@ -39,6 +39,7 @@ from offswitch.warden import reset_entries as entries
 from offswitch.warden.core import Core
 from offswitch.warden.guesses import Guesses
 from offswitch.warden.judged import Known, look, taken_up
+from offswitch.warden.reporting import reset_forgeable
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -377,7 +378,7 @@ class Resetter:
         names = ", ".join(moving[:5])
         return Unconfirmed(
             f"standstill is not confirmed for {names}, so nothing is reset",
-            f"see what still acts: offswitch status {moving[0]}",
+            f"see what may still act: offswitch target show {moving[0]}",
         )
 
     def _durable(self, opened: _Open) -> None:
@@ -462,6 +463,7 @@ class Resetter:
             "cleared": cleared,
             "needs": needs,
             "wider": [],
+            "notes": reset_forgeable(self._core),
             "order": opened.order.digest,
             "exit": 0,
         }

@@ -152,7 +152,11 @@ class Server:
         self._hung_up(connection)
 
     def close(self) -> None:
-        """Accept nobody any more, and hang up on all."""
+        """Accept nobody any more, and hang up on all: it is we who go, so nobody hung up on us.
+
+        A target that somebody relays is not hung up for it: the keeper has it now.
+        """
+        self._hung_up = lambda _connection: None
         self.loop.forget(self._sock.fileno())
         self._sock.close()
         for connection in list(self._connections):

@@ -279,7 +279,8 @@ class Starter:
             "sharing": row.sharing,
             "workspace": not row.sharing,
             "rung": core.rung.value,
-            "notes": self._notes(row),
+            "degraded": self._degraded(row),
+            "notes": [f"shares the user {row.user}: no sweep by user"] if row.sharing else [],
         }
         core.errands.send(
             lambda: core.table.settle_in(name, spec, log),
@@ -303,16 +304,16 @@ class Starter:
         request.born(answer, log)
         _close((saved, log))
 
-    def _notes(self, row: Tracked) -> list[str]:
-        notes = []
+    def _degraded(self, row: Tracked) -> list[str]:
+        """Say what does not hold for this target: a person is told whoever asked (SR-2, SR-25)."""
+        said = []
         if row.uid == 0:
-            notes.append("runs as root: it can escape its cell")
-        elif row.sharing:
-            fake = ", and it can fake a reset" if row.uid == self._core.rights.uid else ""
-            notes.append(f"shares the user {row.user}: no sweep by user{fake}")
+            said.append("runs as root: it can escape its cell")
         if self._core.rung is not Rung.ROOT:
-            notes.append(f"degraded: rung {self._core.rung.value}")
-        return notes
+            said.append(f"degraded: rung {self._core.rung.value}; what escapes: offswitch doctor")
+        if row.uid == self._core.rights.uid:
+            said.append("reset forgeable by the target: it shares the warden's user")
+        return said
 
     def _fail(self, request: Request, error: OffswitchError, code: int = 125) -> None:
         request.close()

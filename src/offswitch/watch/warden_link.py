@@ -45,7 +45,7 @@ class Line:
         """Hold a connected socket."""
         sock.setblocking(False)
         self.sock: socket.socket | None = sock
-        self._decoder = frames.Decoder()
+        self._decoder = frames.Decoder(frames.MAX_ANSWER)
         self._out = bytearray()
 
     @classmethod
