@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from offswitch.actuators import contract
 from offswitch.actuators.contract import Actuator
 from offswitch.clock import Clock
 from offswitch.control.place import Place
@@ -55,7 +56,7 @@ class Core:
     """Likewise for a kill: network denied, cell killed, sockets destroyed, user swept (SR-8)."""
     network_release: Callable[[Cell], None]
     """Undo the network's denial for a cell that may go on."""
-    sockets_left: Callable[[Cell], bool | None]
+    sockets_left: Callable[[contract.Cell], bool | None]
     """Destroy a cell's sockets once more; say whether any is left (None: unknown)."""
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from offswitch.warden import users
 from offswitch.warden.descendants import Process, Tracker
 
 __all__ = [
+    "HIDDEN",
     "LAYERS",
     "Blind",
     "DescendantsLook",
@@ -35,8 +36,8 @@ __all__ = [
     "Seen",
     "SweepLook",
     "lives",
+    "living",
     "look_for",
-    "proc_is_open",
     "remain",
 ]
 
@@ -53,6 +54,10 @@ class Seen:
     stands: bool | None
     """True: standstill was seen; False: something moves; None: it cannot be known."""
     detail: str
+
+
+HIDDEN = Seen(None, "/proc hides other users' processes here (hidepid), or cannot be read")
+"""Whether a user has processes left cannot be known."""
 
 
 class Look:
@@ -178,20 +183,29 @@ class SweepLook(Look):
 
     def __init__(self, facts: Mapping[str, Any], _level: str) -> None:
         """Look for the cell's user, if it is the cell's own."""
-        self._uid = int(facts["uid"])
+        self.uid = int(facts["uid"])
         self._own = bool(facts["own_uid"])
 
     def once(self) -> Seen:
         """Scan /proc."""
+        return self.judge(living([self.uid]))
+
+    def judge(self, left: dict[int, list[int]] | None) -> Seen:
+        """Say it of a scan that looked for this user, too; None: /proc tells nothing."""
         if not self._own:
             return Seen(None, "it shares a user: its processes cannot be told from others")
-        if not proc_is_open():
-            return Seen(None, "/proc hides other users' processes here (hidepid)")
-        try:
-            left = users.living_ids(self._uid)
-        except OSError as error:
-            return Seen(None, f"/proc cannot be read: {error.strerror}")
-        return lives(self._uid, left)
+        if left is None:
+            return HIDDEN
+        return lives(self.uid, left[self.uid])
+
+
+def living(uids: Iterable[int]) -> dict[int, list[int]] | None:
+    """List the processes of users, in one pass; None where /proc hides or tells nothing."""
+    try:
+        found = users.living_among(uids)
+    except OSError:
+        return None
+    return found if proc_is_open() else None
 
 
 def lives(uid: int, pids: list[int]) -> Seen:
@@ -238,11 +252,11 @@ def proc_is_open() -> bool:
 
 
 def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
-    """Begin to look at one layer; None for a layer that is not looked at here."""
+    """Begin to look at one layer; None for one that is not looked at here, or not there."""
     if layer == "process":
-        if facts.get("path") is None:
-            return DescendantsLook(facts, level)
-        return ProcessLook(facts, level)
+        if facts.get("path") is not None:
+            return ProcessLook(facts, level)
+        return DescendantsLook(facts, level) if "leader" in facts else None
     if layer == "network":
         return NetworkLook(facts, level)
     if layer == "sweep":
