@@ -37,7 +37,7 @@ from offswitch.warden.errands import Errands
 from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.latch_store import LatchStore
-from offswitch.warden.loop import Loop
+from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.ops import Operations
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.ran_as import RanAs
@@ -86,6 +86,7 @@ class Warden:
         self._loop = Loop(self._defect)
         self._clock = SystemClock()
         self._unsettled = False
+        self._end: Timer | None = None
         self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
@@ -284,19 +285,31 @@ class Warden:
     # --- the end ------------------------------------------------------------------
 
     def _maybe_end(self) -> None:
-        """A private warden ends 10 s after its last cell is empty, if nothing is latched."""
+        """A private warden ends 10 s after its last cell is empty, if nothing is latched.
+
+        Whatever may have made it idle asks here, and the ten seconds begin anew.
+        """
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
         if self._private and self._idle():
-            self._loop.later(_PRIVATE_END_S, lambda: self._loop.stop() if self._idle() else None)
+            self._end = self._loop.later(
+                _PRIVATE_END_S, lambda: self._loop.stop() if self._idle() else None
+            )
 
     def _idle(self) -> bool:
         core = self._core
         return not len(core.latch) and all(row.cell is None for row in core.table)
 
     def _leave(self) -> None:
-        """End: with cells left this is a loss of the warden, and the keeper takes over."""
+        """End: with cells left this is a loss of the warden, and the keeper takes over.
+
+        What was just accepted goes to the disk first, unless that hangs: it is on tmpfs, too.
+        """
         core = self._core
         for server in self._servers:
             server.close()
+        core.store.close()
         alive = sum(1 for row in core.table if row.cell is not None)
         core.recording.note("restart", process="warden", what="ends", cells=alive)
         self._crew.end(alive=alive > 0)
