@@ -1,7 +1,7 @@
 """A warden whose actuators do their work and write down each trip: `HOME RUN FAILING`.
 
-One line a trip: the layer, the actuator, the target's word in the page at that moment, and
-how many of the trips before have returned. What `FAILING` names raises in the end.
+One line a trip: the layer, the actuator, the target and its word in the page at that moment.
+What `FAILING` names raises in the end.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Telling:
         name = type(self._real).__name__
         told = {
             "layer": self._layer,
+            "target": None if row is None else row.target.name,
             "actuator": name,
             "word": None if row is None or row.slot is None else self._core.page.word(row.slot),
         }

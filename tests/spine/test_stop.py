@@ -150,6 +150,22 @@ def test_SR_8_the_order_is_word_network_kill_sockets_and_none_waits_for_another(
     assert answer["confirmed"] is True, "what an actuator says of itself counts for nothing"
 
 
+def test_SR_8_what_lives_comes_before_what_has_ended(telling: Scripted) -> None:
+    """A hundred targets of yesterday must not delay the one that acts."""
+    telling.words = ("",)
+    telling.start()
+    for name in ("a", "b"):
+        telling.run("true", target=name).event("exited")
+    until(lambda: telling.target("b")["state"] == "exited", "their ends are seen")
+    telling.run("sleep", "1000", target="c")
+    told = Path(telling.home, "told")
+    told.unlink()  # their users were swept at their ends
+    assert telling.stop("/")["confirmed"] is True
+    trips = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [each["target"] for each in trips[:4]] == ["c"] * 4
+    assert [each["actuator"] for each in trips[4:6]] == ["Sweep", "Sweep"]
+
+
 def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
     installation: Installation,
 ) -> None:

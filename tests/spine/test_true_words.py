@@ -186,6 +186,38 @@ def test_SR_8_what_a_target_that_has_ended_left_in_its_queue_goes_to_nobody(
     server.close()
 
 
+def test_under_a_restrict_an_empty_cell_is_not_stopped_while_a_job_of_its_user_lives(
+    installation: Installation,
+) -> None:
+    running = installation.run("sleep", "1000", target="a")
+    job = job_of(installation, running.born["uid"])
+    installation.stop("a", level="restrict")
+    os.kill(running.born["pid"], signal.SIGKILL)
+    running.event("exited")
+    assert installation.target("a")["state"] == "restricted"
+    job.kill()
+    job.wait()
+    until(lambda: installation.target("a")["state"] == "stopped", "nothing of it lives")
+
+
+def test_a_drain_lets_a_job_of_its_user_end_and_kills_it_at_its_limit(
+    installation: Installation,
+) -> None:
+    """Its cell is empty long before."""
+    installation.ask({"op": "declare", "targets": [{"name": "a", "limits_s": {"drain": 0.5}}]})
+    running = installation.run("sleep", "1000", target="a")
+    job = job_of(installation, running.born["uid"])
+    with Conversation(installation.place.warden_socket, 30.0) as pressed:
+        pressed.ask(installation.stop_message("a", level="drain", wait=True))
+        os.kill(running.born["pid"], signal.SIGKILL)
+        running.event("exited")
+        assert installation.target("a")["state"] == "draining"
+        assert ended_by(job) == signal.SIGKILL
+        answer = pressed.receive()
+    assert answer is not None
+    assert (answer["confirmed"], answer["targets"][0]["state"]) == (True, "stopped")
+
+
 def test_what_is_declared_under_a_stop_is_stopped_and_said_to_be(
     installation: Installation,
 ) -> None:

@@ -184,7 +184,7 @@ class Warden:
                 ("sweep", sweep),
             ],
             network_release=network.release,
-            sockets_left=sockets.left,
+            sockets=sockets,
         )
         if loaded.damage:
             core.notes["latch"] = (

@@ -27,7 +27,7 @@ from typing import Any
 from offswitch.control import frames
 from offswitch.errors import Usage
 from offswitch.warden import kernel, users
-from offswitch.warden.looks import LAYERS, Blind, Look, Seen, SweepLook, living, look_for
+from offswitch.warden.looks import LAYERS, Blind, Look, Picture, Seen, look_for
 from offswitch.warden.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
@@ -122,15 +122,11 @@ class Observer:
     def _look(self) -> None:
         """Look once at what is open: at the processes first, and at them alone while they fall."""
         falling = False
-        scan: list[dict[int, list[int]] | None] = []
+        picture = Picture([each.look for each in self._open])
         for each in list(self._open):
             if falling and each.layer != "process" and time.monotonic_ns() < self._fast_until:
                 continue
-            if isinstance(each.look, SweepLook):
-                scan = scan or [living(self._users())]
-                each.last = each.look.judge(scan[0])
-            else:
-                each.last = each.look.once()
+            each.last = each.look.once(picture)
             now = time.monotonic_ns()
             if each.last.stands:
                 self._close(each, seen=True, at_ns=now)
@@ -138,10 +134,6 @@ class Observer:
                 self._close(each, seen=False, at_ns=now)
             elif each.layer == "process":
                 falling = True
-
-    def _users(self) -> list[int]:
-        """Name the users that are looked for, so that one pass over /proc is enough."""
-        return [each.look.uid for each in self._open if isinstance(each.look, SweepLook)]
 
     def _close(self, each: _Open, *, seen: bool, at_ns: int) -> None:
         self._open.remove(each)

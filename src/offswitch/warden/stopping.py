@@ -75,7 +75,7 @@ class Stopper:
         for row in press.rows:
             self.set_word(row, press.levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
-        for row in press.rows:
+        for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives comes first
             self._command(press, row)
         for stop in press.stops:
             core.store.note(stop)
@@ -119,7 +119,9 @@ class Stopper:
         """
         level = self._core.level(row)
         if level is not None and row.cell is None:
-            self._command_again(row, level)
+            commanded, _turn = self._turns.get(row.target.name, (None, 0))
+            if commanded is not level or not row.stands:
+                self._command_again(row, level)
         elif level is Level.DRAIN:
             self._limit(row, level)
 
@@ -196,11 +198,12 @@ class Stopper:
             if layer not in layers:
                 continue
             try:
-                actuator.trip(body)
+                if row.cell is not None or layer != "network":
+                    actuator.trip(body)
             except Exception as error:  # noqa: BLE001 - a layer that fails must not hold up the next
                 press.troubles[row.target.name, layer] = f"{type(error).__name__}: {error}"
             commanded.setdefault(layer, press.since_ns())
-        if level >= Level.KILL and "network" in layers:
+        if level >= Level.KILL and "network" in layers and row.cell is not None:
             self._chase(row, _FIRST_CHASE_S)
 
     def _chase(self, row: Tracked, pause_s: float) -> None:
@@ -208,7 +211,7 @@ class Stopper:
 
         def again() -> None:
             body = row.body
-            if body is not None and self._core.sockets_left(body) is not False:
+            if body is not None and self._core.sockets.left(body) is not False:
                 self._chase(row, min(pause_s * 2, _LAST_CHASE_S))
 
         if pause_s < _LAST_CHASE_S:
@@ -270,8 +273,21 @@ class Stopper:
 
     # --- the proof ----------------------------------------------------------------
 
+    def _destroy_what_is_left(self, press: Press) -> None:
+        """Destroy the sockets of all targets whose cells are gone, in one go: they may be many."""
+        left = [
+            row.remains
+            for row in press.rows
+            if row.cell is None and row.remains is not None
+            if press.levels[row.target.name] >= Level.KILL
+            if "network" in press.commanded[row.target.name]
+        ]
+        if left:
+            self._core.sockets.left(*left)
+
     def _follow(self, press: Press) -> None:
         """Ask the observer about every layer that was commanded."""
+        self._destroy_what_is_left(press)
         for row in press.rows:
             press.turns.setdefault(row.target.name, self._turns.get(row.target.name, (0, 0))[1])
             layers = set(press.commanded[row.target.name]) - {COOPERATIVE}
