@@ -343,13 +343,16 @@ class Resetter:
 
     def _durable(self, opened: _Open) -> None:
         core = self._core
+        patient = core.clock.mono_us() < opened.waits_until_us
         if core.store.durable(opened.order.digest):
             trouble = self._moving(opened)
             if trouble is None:
                 self._clear(opened)
+            elif patient and self._stopper.looking(opened.rows):  # pressed anew meanwhile
+                core.loop.later(_POLL_S, lambda: self._durable(opened))
             else:
                 self._too_late(opened, trouble)
-        elif core.clock.mono_us() > opened.waits_until_us:
+        elif not patient:
             problem = core.store.problem or "the disk does not answer"
             hint = "free space for OFFSWITCH_HOME, then reset again"
             why = f"the latch's file cannot be written ({problem}); nothing is reset"
