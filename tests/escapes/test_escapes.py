@@ -25,6 +25,7 @@ import pytest
 import offswitch
 from installation import PYTHON, Installation, Running, until
 from offswitch.errors import Busy
+from readers import drained
 from scale import runs
 from stage import SABOTAGE, alive_as
 
@@ -369,22 +370,6 @@ def test_SR_8_a_slow_reader_of_a_real_target_gets_no_more_data(installation: Ins
             assert how == "reset"
             reader.close()
         server.close()
-
-
-def drained(reader: socket.socket) -> tuple[int, str]:
-    """Read until the connection ends, or nothing comes for two seconds."""
-    received = 0
-    reader.settimeout(2)
-    while True:
-        try:
-            data = reader.recv(1 << 12)
-        except ConnectionResetError:
-            return received, "reset"
-        except TimeoutError:
-            return received, "silence"
-        if not data:
-            return received, "end"
-        received += len(data)
 
 
 def test_nothing_that_the_cell_ran_comes_back_until_reset_and_start(

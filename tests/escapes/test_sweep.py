@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from offswitch.actuators.contract import Ready
+from offswitch.actuators.sweep import Sweep
 from offswitch.warden.sweeper import refusal
 from offswitch.warden.users import SWEEPERS
 from scale import runs
@@ -74,6 +76,13 @@ def test_SR_9_a_worker_has_the_agents_id_as_its_effective_one_alone(stage: Stage
     stage.sweeper.ask(uid)
     until(looked_while_it_worked, "it is swept")
     assert stage.stop(actor)["sweep"]
+
+
+def test_VER_1_a_sweeper_that_is_not_there_takes_no_layer_away(stage: Stage) -> None:
+    """What was born in that moment is swept later, and until then nobody says that it was."""
+    actor = stage.play("idle")
+    ready = Sweep(stage.sweeper.ask, lambda: False).arm(actor.cell)
+    assert ready.state is Ready.DEGRADED
 
 
 def children_of(pid: int) -> list[int]:

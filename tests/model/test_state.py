@@ -63,14 +63,21 @@ def test_RST_3_only_a_start_brings_the_dead_to_life() -> None:
             assert level is None
 
 
+def test_VER_1_from_freeze_on_only_what_was_observed_is_called_stopped() -> None:
+    """However empty its cell looks: a job that it left with a broker may live."""
+    for now, event, level, alive in EVERY:
+        if level is not None and level >= Level.FREEZE and event is not Event.STANDSTILL:
+            after = step(now, event, level, alive=alive)
+            assert after is not State.STOPPED or now is State.STOPPED, (now, event, alive)
+    for now, level, alive in itertools.product(State, list(Level)[2:], (False, True)):
+        for event in (Event.STOP, Event.FOUND, Event.MOVED):
+            assert step(now, event, level, alive=alive) is State.STOPPING, "and not even then"
+
+
 def test_what_is_still_alive_is_never_called_stopped_by_an_order_alone() -> None:
-    """`stopped` is said of what was observed: of standstill, an end, or nothing there."""
-    for now, level in itertools.product(State, Level):
+    for now, level in itertools.product(State, (Level.RESTRICT, Level.DRAIN)):
         assert step(now, Event.STOP, level, alive=True) is not State.STOPPED
         assert step(now, Event.FOUND, level, alive=True) is not State.STOPPED
-        assert step(now, Event.MOVED, level, alive=True) is not State.STOPPED or now is (
-            State.STOPPED
-        )
 
 
 def test_lost_is_unknown_and_never_the_last_known() -> None:
@@ -100,7 +107,9 @@ def test_each_level_has_its_own_way(level: Level, commanded: State, seen: State)
     assert now is commanded
     alive = level < Level.KILL
     assert step(now, Event.STANDSTILL, level, alive=alive) is seen
-    assert step(now, Event.EXIT, level, alive=False) is State.STOPPED
+    ended = step(now, Event.EXIT, level, alive=False)
+    assert ended is (now if level >= Level.FREEZE else State.STOPPED)
+    assert step(ended, Event.STANDSTILL, level, alive=False) is State.STOPPED
     assert step(seen, Event.RESET, None, alive=alive) is (State.RUNNING if alive else State.IDLE)
 
 
@@ -129,11 +138,14 @@ class Machine:
         self.latch = Latch()
         self.state = State.IDLE
         self.alive = False
+        self.seen = False
+        """Whether standstill was observed since the last command."""
         self.presses = 0
 
     @property
-    def key(self) -> tuple[State, bool, tuple[Level, ...]]:
-        return self.state, self.alive, tuple(sorted(each.stop.level for each in self.latch))
+    def key(self) -> tuple[State, bool, bool, tuple[Level, ...]]:
+        levels = tuple(sorted(each.stop.level for each in self.latch))
+        return self.state, self.alive, self.seen, levels
 
     def do(self, action: str) -> None:
         word, _, argument = action.partition(" ")
@@ -145,12 +157,13 @@ class Machine:
     def _stop(self, level: str) -> None:
         self.presses += 1
         self.latch.add(a_stop(Level(int(level)), self.presses))
+        self.seen = False
         self._event(Event.STOP)
 
     def _reset(self, _argument: str) -> None:
-        """Clear the highest stop; a kill only once standstill is there, as the warden does."""
+        """Clear the highest stop; a kill only once standstill was seen, as the warden does."""
         found = sorted(self.latch, key=lambda each: each.stop.level)
-        if not found or (found[-1].stop.level >= Level.KILL and self.alive):
+        if not found or (found[-1].stop.level >= Level.KILL and not self.seen):
             return
         named = (found[-1].stop.digest,)
         scope = parse_scope("a")
@@ -173,9 +186,11 @@ class Machine:
         if level is None or level < Level.FREEZE:
             return
         self.alive = self.alive and level is Level.FREEZE
+        self.seen = True
         self._event(Event.STANDSTILL)
 
     def _restart(self, _argument: str) -> None:
+        self.seen = False
         self._event(Event.LOST)
         self._event(Event.FOUND)
 
@@ -204,7 +219,7 @@ def test_RST_3_in_every_reachable_state_latch_and_state_agree() -> None:
             reached[machine.key] = (*actions, action)
             front.append((*actions, action))
     assert len(reached) > 40, "the walk went nowhere"
-    for (state, alive, levels), actions in reached.items():
+    for (state, alive, seen, levels), actions in reached.items():
         if levels:
             assert state in HELD, f"latched and {state}: {actions}"
         else:
@@ -213,6 +228,8 @@ def test_RST_3_in_every_reachable_state_latch_and_state_agree() -> None:
             assert alive, f"running and nothing lives: {actions}"
         if state in {State.STOPPED, State.IDLE, State.EXITED}:
             assert not alive, f"{state} and it lives: {actions}"
+        if state is State.STOPPED and levels[-1] >= Level.FREEZE:
+            assert seen, f"stopped, and nobody saw it: {actions}"
 
 
 def test_RST_3_no_latch_without_a_stop() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,41 +12,20 @@ from pathlib import Path
 import pytest
 
 from installation import PYTHON, Installation, until
-from needs import needs_root
 from offswitch.errors import Latched, OffswitchError, Unconfirmed
+from scripted import Scripted, scripted
 
 HERE = Path(__file__).parent.parent
 
 
-class Lying(Installation):
-    """An installation whose warden's actuators lie about some layers."""
-
-    lies = ""
-
-    def start(self, *_options: str) -> Installation:
-        os.makedirs(self.home, exist_ok=True)
-        argv = [sys.executable, "-I", str(HERE / "lying_warden.py")]
-        argv += [self.home, self.run_folder, self.lies]
-        with open(f"{self.home}/stderr", "ab") as errors:
-            self.warden = subprocess.Popen(argv, stderr=errors, start_new_session=True)
-        until(self.answers, f"the warden answers: {self.said()}")
-        self._note_helpers()
-        return self
-
-
 @pytest.fixture
-def lying(tmp_path: Path) -> Iterator[Lying]:
-    needs_root()
-    one = Lying(tmp_path)
-    try:
-        yield one
-    finally:
-        one.close()
+def lying(tmp_path: Path) -> Iterator[Scripted]:
+    yield from scripted(tmp_path, "lying_warden")
 
 
-def test_VER_1_an_actuator_that_lies_is_never_believed(lying: Lying) -> None:
+def test_VER_1_an_actuator_that_lies_is_never_believed(lying: Scripted) -> None:
     """Every layer says done, the target lives: not confirmed, not stopped, not resettable."""
-    lying.lies = "process,network,sweep"
+    lying.words = ("process,network,sweep",)
     lying.start()
     running = lying.run("sleep", "1000", target="a")
     answer = lying.stop("a")
@@ -74,9 +51,9 @@ def test_VER_1_an_actuator_that_lies_is_never_believed(lying: Lying) -> None:
     assert lying.reset("a")["state"] == "done"
 
 
-def test_VER_2_one_layer_that_lies_is_told_by_the_others_and_by_name(lying: Lying) -> None:
+def test_VER_2_one_layer_that_lies_is_told_by_the_others_and_by_name(lying: Scripted) -> None:
     """The kill does nothing, the sweep does its work: diverse layers cover for each other."""
-    lying.lies = "process"
+    lying.words = ("process",)
     lying.start()
     lying.run("sleep", "1000", target="a")
     answer = lying.stop("a")

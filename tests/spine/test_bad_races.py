@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from installation import Installation, until
 from offswitch.errors import Busy, NotFound, Unconfirmed
 from racers import Racer
 from scale import runs
+from scripted import Scripted, scripted
 
 
 def living(installation: Installation) -> int:
@@ -50,6 +53,26 @@ def test_DEC_4_two_stops_and_a_start_race_across_processes_and_stop_wins(
         installation.reset("a")
     assert began, "no start ever came first: this was no race"
     assert refused, "no stop ever came first: this was no race"
+
+
+@pytest.fixture
+def racing(tmp_path: Path) -> Iterator[Scripted]:
+    yield from scripted(tmp_path, "racing_warden")
+
+
+def test_DEC_4_10_000_stops_and_starts_race_in_one_process_and_stop_wins(
+    racing: Scripted, rng: random.Random
+) -> None:
+    """The warden's own starter and stopper, in each order of their steps (racing_warden.py)."""
+    pairs = runs(10_000)
+    racing.words = (str(pairs), str(rng.random()))
+    racing.start()
+    raced = Path(racing.home, "raced")
+    until(lambda: raced.exists() or "Error" in racing.said(), "the race is over", 3600)
+    assert raced.exists(), racing.said()
+    came = json.loads(raced.read_text())
+    assert set(came) == {"refused at the door", "overtaken", "born and stopped"}
+    assert sum(came.values()) == pairs
 
 
 def test_DEC_4_a_start_that_waits_for_the_keeper_is_overtaken_by_a_stop(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
-import shutil
 import struct
 import subprocess
 import sys
@@ -19,23 +17,8 @@ from installation import PYTHON, Installation, until
 from offswitch.control.page import FIRST_WORD, RUN
 from offswitch.errors import Latched, OffswitchError
 from offswitch.model.level import Level
+from reboot import wipe
 from scale import runs
-
-
-def wipe(installation: Installation) -> None:
-    """Take away what a reboot takes: the folder on tmpfs, the cgroups and all in them."""
-    for tree in list(installation.cgroups()):
-        for folder, _folders, _files in os.walk(tree, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(folder, "cgroup.kill").write_text("1")
-            with contextlib.suppress(OSError):
-                until(lambda at=folder: not Path(at, "cgroup.procs").read_text(), "empty", 5)
-                os.rmdir(folder)
-    for entry in os.scandir(installation.run_folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
 
 
 def test_RST_1_latched_after_kill_9_of_everything_and_a_reboot(
@@ -56,6 +39,7 @@ def test_RST_1_latched_after_kill_9_of_everything_and_a_reboot(
         assert (live["digest"], live["scope"]) == (order, scope)
         row = installation.target(name)
         assert (row["latched"], row["state"], row["pids"]) == (True, "stopped", 0)
+        assert row["confirmed"] is True, "nothing of it can run, and that was looked at"
         for verb in ("run", "start"):
             with pytest.raises(Latched):
                 installation.run("sleep", "1000", target=name, op=verb)
@@ -138,8 +122,8 @@ def test_a_label_that_comes_under_a_stop_is_stopped_and_none_lets_go(
     until(lambda: installation.target("a")["confirmed"], "it came under the stop")
     assert installation.target("a")["state"] == "stopped"
     installation.ask({"op": "declare", "targets": [{"name": "a", "labels": {}}]})
-    row = installation.target("a")
-    assert (row["latched"], row["state"]) == (True, "stopped")
+    until(lambda: installation.target("a")["state"] == "stopped", "held, and looked at again")
+    assert installation.target("a")["latched"] is True
     with pytest.raises(Latched):
         installation.run("sleep", "1000", target="a")
 

@@ -102,16 +102,18 @@ def test_a_frozen_target_goes_on_after_its_reset(installation: Installation) -> 
     assert installation.word("a") == 1
 
 
-def test_a_reset_waits_for_standstill(installation: Installation) -> None:
-    """What was never seen to stand still is not reset."""
+def test_VER_1_what_was_seen_before_is_not_enough_for_a_reset(installation: Installation) -> None:
+    """It stood still; but nobody has looked since, and nobody can now."""
     installation.run("sleep", "1000", target="a")
+    assert installation.stop("a")["confirmed"] is True
     os.kill(installation.pids()["observer"], 19)
-    installation.stop("a")
     with pytest.raises(OffswitchError) as refused:
         installation.reset("a")
     assert refused.value.kind == "unconfirmed"
+    assert "offswitch" in refused.value.hint
     os.kill(installation.pids()["observer"], 18)
     assert installation.target("a")["latched"] is True
+    assert installation.reset("a")["state"] == "done", "once somebody looks again"
 
 
 def test_every_refused_reset_is_an_entry(installation: Installation) -> None:

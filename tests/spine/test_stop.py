@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from installation import PYTHON, Installation, until
 from offswitch.control.client import Conversation
 from offswitch.errors import Latched, OffswitchError
+from scripted import Scripted, scripted
 
 LEVELS = ("restrict", "drain", "freeze", "kill")
 
@@ -116,6 +122,50 @@ def test_ACT_4_a_process_acts_no_more_after_the_commands(installation: Installat
     assert last < answered
 
 
+@pytest.fixture
+def telling(tmp_path: Path) -> Iterator[Scripted]:
+    yield from scripted(tmp_path, "telling_warden")
+
+
+@pytest.mark.parametrize(
+    ("level", "order"),
+    [
+        ("kill", ["Network", "Kill", "Sockets", "Sweep"]),
+        ("freeze", ["Network", "Freeze"]),
+    ],
+)
+@pytest.mark.parametrize("failing", ["", "Network,Kill,Freeze,Sockets,Sweep"])
+def test_SR_8_the_order_is_word_network_kill_sockets_and_none_waits_for_another(
+    telling: Scripted, level: str, order: list[str], failing: str
+) -> None:
+    """As the real actuators were called by a real stop; though each of them ends in an error."""
+    telling.words = (failing,)
+    telling.start()
+    telling.run("sleep", "1000", target="a")
+    answer = telling.stop("a", level=level)
+    told = [json.loads(line) for line in Path(telling.home, "told").read_text().splitlines()]
+    first = told[: len(order)]
+    assert [each["actuator"] for each in first] == order
+    assert {each["word"] for each in first} == {2 + LEVELS.index(level)}, "the word came first"
+    assert answer["confirmed"] is True, "what an actuator says of itself counts for nothing"
+
+
+def test_SR_8_what_lives_comes_before_what_has_ended(telling: Scripted) -> None:
+    """A hundred targets of yesterday must not delay the one that acts."""
+    telling.words = ("",)
+    telling.start()
+    for name in ("a", "b"):
+        telling.run("true", target=name).event("exited")
+    until(lambda: telling.target("b")["state"] == "exited", "their ends are seen")
+    telling.run("sleep", "1000", target="c")
+    told = Path(telling.home, "told")
+    told.unlink()  # their users were swept at their ends
+    assert telling.stop("/")["confirmed"] is True
+    trips = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [each["target"] for each in trips[:4]] == ["c"] * 4
+    assert [each["actuator"] for each in trips[4:6]] == ["Sweep", "Sweep"]
+
+
 def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
     installation: Installation,
 ) -> None:
@@ -132,46 +182,50 @@ def test_VER_3_what_moves_while_latched_is_stopped_within_a_second(
     until(lambda: [e for e in installation.entries() if e["kind"] == "moved"], "it is an entry")
 
 
-def test_VER_4_not_confirmed_means_the_remaining_layers_and_a_page(
+HIDDEN = """
+import os, sys, time
+uid = int(sys.argv[1])
+time.sleep(30)
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+print(time.monotonic(), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.long
+def test_VER_3_a_start_hidden_until_30_s_after_the_stop_is_stopped_within_a_second(
     installation: Installation,
 ) -> None:
-    """The plan names the process layer alone and the observer is stuck: the network follows."""
-    installation.ask({"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process"]}}]})
+    """A broker outside of every cell sits still through the stop, and acts half a minute later."""
+    running = installation.run("sleep", "1000", target="a")
+    argv = [PYTHON, "-I", "-c", HIDDEN, str(running.born["uid"])]
+    hidden = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    installation.children.append(hidden)
+    assert installation.stop("a")["confirmed"] is True
+    assert hidden.stdout is not None
+    began = float(hidden.stdout.readline())
+    assert -hidden.wait(10) == signal.SIGKILL
+    assert time.monotonic() - began < 1
+    until(lambda: [e for e in installation.entries() if e["kind"] == "moved"], "it is an entry")
+    until(lambda: installation.target("a")["confirmed"], "seen to stand still again")
+
+
+def test_VER_4_not_confirmed_means_a_page_and_looking_again(installation: Installation) -> None:
+    """Nobody can look: all was commanded, nothing is confirmed, a person is told what is not."""
     installation.run("sleep", "1000", target="a")
     os.kill(installation.pids()["observer"], 19)
     answer = installation.stop("a")
-    assert answer["confirmed"] is False
-    assert answer["exit"] == 4
-    assert {layer["layer"] for layer in answer["targets"][0]["layers"]} == {"guard", "process"}
+    assert (answer["confirmed"], answer["exit"]) == (False, 4)
     os.kill(installation.pids()["observer"], 18)
     notes = until(
         lambda: [e for e in installation.entries() if "page:" in str(e.get("what", ""))],
         "a person is paged",
     )
-    assert notes[0]["missing"] == ["process"]
-    until(
-        lambda: (
-            "network"
-            in {
-                layer["layer"]
-                for layer in installation.ask({"op": "target", "name": "a"})["layers"]
-            }
-        ),
-        "the network layer was commanded too",
-    )
-
-
-def test_a_layer_that_the_plan_names_and_nobody_has_is_never_confirmed(
-    installation: Installation,
-) -> None:
-    installation.ask(
-        {"op": "declare", "targets": [{"name": "a", "stop": {"kill": ["process", "data"]}}]}
-    )
-    installation.run("sleep", "1000", target="a")
-    answer = installation.stop("a")
-    assert answer["confirmed"] is False
-    missing = [layer for layer in answer["targets"][0]["layers"] if layer["layer"] == "data"]
-    assert "may still act" in missing[0]["detail"]
+    assert set(notes[0]["missing"]) == {"network", "process", "sweep"}
+    until(lambda: installation.target("a")["confirmed"], "seen once somebody can look")
 
 
 def test_DEC_5_a_stop_reaches_what_its_scope_covers_and_nothing_else(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from installation import Installation, Running, until
+import offswitch
+from installation import PYTHON, Installation, Running, until
 from keeper_stage import gone, unified
 from needs import needs_root
 from offswitch.control.client import Conversation
@@ -20,6 +22,7 @@ from offswitch.errors import Busy, Latched
 from offswitch.guard import Guard
 from offswitch.model.level import Level
 from scale import runs
+from scripted import Scripted, scripted
 
 LEASE_S = 3.0
 
@@ -144,6 +147,44 @@ def test_SR_21_only_the_loop_that_serves_orders_renews_the_lease(
     until(guard.allowed, "the loop serves again")
     until(lambda: not frozen(installation, running), "nobody had stopped it")
     page.close()
+
+
+GUARDED = """
+import sys, time
+from offswitch.guard import Guard
+guard = Guard.from_env()
+print(guard.allowed(), flush=True)
+last = now = 0
+while guard.allowed():
+    last, now = now, time.monotonic_ns()
+    time.sleep(0.001)
+print(last, flush=True)
+"""
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Scripted]:
+    yield from scripted(tmp_path, "hasty_warden")
+
+
+def test_ACT_6_a_guard_in_its_cell_stops_within_the_lease_of_a_killed_warden(
+    hasty: Scripted,
+) -> None:
+    """`kill -9` of the real one, and of its keeper before that has acted: the lease is all."""
+    lease_s = 0.6
+    hasty.words = ("60", str(lease_s))
+    hasty.start()
+    shutil.copytree(Path(offswitch.__file__).parent, hasty.work / "offswitch")
+    running = hasty.run(PYTHON, "-c", GUARDED, target="a")
+    assert running.line() == "True"
+    keeper = hasty.pids()["keeper"]
+    os.kill(keeper, signal.SIGSTOP)
+    hasty.kill_warden()
+    killed_ns = time.monotonic_ns()
+    os.kill(keeper, signal.SIGKILL)
+    last_ns = int(running.line())
+    assert not frozen(hasty, running), "nobody froze it: it stopped by itself"
+    assert last_ns <= killed_ns + lease_s * 1e9
 
 
 def _slot(installation: Installation) -> int:

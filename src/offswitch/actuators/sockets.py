@@ -47,17 +47,18 @@ class Sockets:
         """Destroy what is there now; a kernel that refuses leaves it to the observer to say so."""
         self.left(cell)
 
-    def left(self, cell: Cell) -> bool | None:
-        """Destroy what is there; say whether anything remains (None: unknown)."""
-        if cell.cgroup_id is None or self._diag is None:
+    def left(self, *cells: Cell) -> bool | None:
+        """Destroy what is there of any of them; say whether anything remains (None: unknown)."""
+        numbers = [cell.cgroup_id for cell in cells if cell.cgroup_id is not None]
+        if not numbers or self._diag is None:
             return None
         try:
             for _round in range(_ROUNDS):
-                found = self._diag.sockets_of(cell.cgroup_id)
+                found = self._diag.sockets_of(*numbers)
                 if not found:
                     return False
                 self._diag.destroy(found)
-            return bool(self._diag.sockets_of(cell.cgroup_id))
+            return bool(self._diag.sockets_of(*numbers))
         except OSError:
             return None
 

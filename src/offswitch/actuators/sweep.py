@@ -29,7 +29,8 @@ class Sweep:
         if not cell.own_uid:
             return Readiness(Ready.ABSENT, f"it shares the user {cell.uid}: no sweep")
         if not self._alive():
-            return Readiness(Ready.ABSENT, "the sweeper is not running")
+            # Not absent: a stop asks it all the same, and the observer looks for its work.
+            return Readiness(Ready.DEGRADED, "the sweeper is not running; it is started again")
         return Readiness(Ready.READY, f"every process of user {cell.uid}, wherever it lives")
 
     def trip(self, cell: Cell) -> None:

@@ -143,7 +143,7 @@ class Target(Section):
     stop: dict[LevelName, Annotated[list[LayerName], Field(min_length=1)]] = Field(
         default_factory=dict
     )
-    """The stop plan: which layers at which level."""
+    """The stop plan: which layers a level has beside those of this machine; it takes none away."""
 
 
 class StopSection(Section):

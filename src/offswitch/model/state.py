@@ -2,8 +2,10 @@
 
 Three verbs move a target: *stop* sets the latch, *reset* clears it and starts nothing,
 *start* runs it and is refused while latched. Everything else is the world's doing: the
-target exits, standstill is observed, a frozen one moves. `step` is total and pure; the
-tests walk through every state, level and event (RST-3).
+target exits, standstill is observed, a frozen one moves. From *freeze* on, nothing is called
+stopped before its standstill was observed, however empty it looks: what left its cell through
+a broker may live. `step` is total and pure; the tests walk through every state, level and
+event (RST-3).
 """
 
 from __future__ import annotations
@@ -44,13 +46,13 @@ class Event(StrEnum):
     FOUND = "found"
 
 
-def _stopped_at(level: Level) -> State:
-    """Give the state of something alive that a stop of `level` was just commanded for."""
+def _stopped_at(level: Level, *, alive: bool) -> State:
+    """Give the state of something that a stop of `level` was just commanded for."""
     match level:
         case Level.RESTRICT:
-            return State.RESTRICTED
+            return State.RESTRICTED if alive else State.STOPPED
         case Level.DRAIN:
-            return State.DRAINING
+            return State.DRAINING if alive else State.STOPPED
         case Level.FREEZE | Level.KILL | Level.POWEROFF:
             return State.STOPPING
         case _:
@@ -59,11 +61,18 @@ def _stopped_at(level: Level) -> State:
 
 def _after_reset(now: State, level: Level | None, *, alive: bool) -> State:
     """A reset starts nothing: what another stop still holds is held as it was."""
-    if not alive:
-        return State.IDLE if level is None else State.STOPPED
     if level is None:
-        return State.RUNNING
-    return now if level >= Level.FREEZE else _stopped_at(level)
+        return State.RUNNING if alive else State.IDLE
+    if level < Level.FREEZE:
+        return _stopped_at(level, alive=alive)
+    return now if alive or now is State.STOPPED else State.STOPPING
+
+
+def _after_exit(now: State, level: Level | None) -> State:
+    """It ended: at a level at which it is watched, that is for the observer to say."""
+    if level is None:
+        return State.EXITED
+    return now if level >= Level.FREEZE else State.STOPPED
 
 
 def _after_standstill(now: State, level: Level | None, *, alive: bool) -> State:
@@ -84,17 +93,13 @@ def step(  # noqa: PLR0911 - a table of states reads best as one
     """
     match event:
         case Event.STOP:
-            if level is None:
-                return now
-            if not alive and now is not State.STOPPING:
-                return State.STOPPED
-            return _stopped_at(level)
+            return now if level is None else _stopped_at(level, alive=alive)
         case Event.RESET:
             return _after_reset(now, level, alive=alive)
         case Event.START:
             return now if level is not None or alive else State.RUNNING
         case Event.EXIT:
-            return State.STOPPED if level is not None else State.EXITED
+            return _after_exit(now, level)
         case Event.STANDSTILL:
             return _after_standstill(now, level, alive=alive)
         case Event.MOVED:
@@ -104,6 +109,6 @@ def step(  # noqa: PLR0911 - a table of states reads best as one
         case Event.FOUND:
             if level is None:
                 return State.RUNNING if alive else State.EXITED
-            return _stopped_at(level) if alive else State.STOPPED
+            return _stopped_at(level, alive=alive)
         case _:
             assert_never(event)

@@ -33,7 +33,17 @@ from offswitch.warden.limits import Held, Limits
 from offswitch.warden.rung import Rung, this_rung
 from offswitch.warden.subreaper import SubreaperCell
 
-__all__ = ["Cell", "CgroupCell", "clear_ground", "create", "find", "ground", "start_of", "strays"]
+__all__ = [
+    "Cell",
+    "CgroupCell",
+    "clear_ground",
+    "create",
+    "find",
+    "ground",
+    "is_gone",
+    "start_of",
+    "strays",
+]
 
 
 class Cell(Protocol):
@@ -344,6 +354,18 @@ def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
         cell.close()
         return None
     return cell
+
+
+def is_gone(cell: Cell) -> bool:
+    """Whether somebody removed a cell's cgroup: nothing can ever be read of it again."""
+    if cell.path is None:
+        return False
+    try:
+        return os.stat(cell.path).st_ino != cell.cgroup_id
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def strays(place: Place, known: set[str]) -> list[Cell]:

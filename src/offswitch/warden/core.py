@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offswitch.actuators.contract import Actuator
+from offswitch.actuators.sockets import Sockets
 from offswitch.clock import Clock
 from offswitch.control.place import Place
 from offswitch.decide.authority import Authority
@@ -63,8 +64,8 @@ class Core:
     """Likewise for a kill: network denied, cell killed, sockets destroyed, user swept (SR-8)."""
     network_release: Callable[[Cell], None]
     """Undo the network's denial for a cell that may go on."""
-    sockets_left: Callable[[Cell], bool | None]
-    """Destroy a cell's sockets once more; say whether any is left (None: unknown)."""
+    sockets: Sockets
+    """To destroy the sockets of cells once more."""
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None
     sweeper: SweeperLink | None = None

@@ -39,7 +39,7 @@ from offswitch.warden.errands import Errands
 from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.latch_store import LatchStore
-from offswitch.warden.loop import Loop
+from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.news import News
 from offswitch.warden.ops import Operations
 from offswitch.warden.orders_left import forget_left, left_orders
@@ -92,6 +92,7 @@ class Warden:
         self._unsettled: set[str] = set()
         """Keepers' own orders that are not durable in the latch's own file yet."""
         self._signalled = False
+        self._end: Timer | None = None
         self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
@@ -207,7 +208,7 @@ class Warden:
                 ("sweep", sweep),
             ],
             network_release=network.release,
-            sockets_left=sockets.left,
+            sockets=sockets,
         )
         if loaded.damage:
             core.notes["latch"] = (
@@ -333,19 +334,31 @@ class Warden:
     # --- the end ------------------------------------------------------------------
 
     def _maybe_end(self) -> None:
-        """A private warden ends 10 s after its last cell is empty, if nothing is latched."""
+        """A private warden ends 10 s after its last cell is empty, if nothing is latched.
+
+        Whatever may have made it idle asks here, and the ten seconds begin anew.
+        """
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
         if self._private and self._idle():
-            self._loop.later(_PRIVATE_END_S, lambda: self._loop.stop() if self._idle() else None)
+            self._end = self._loop.later(
+                _PRIVATE_END_S, lambda: self._loop.stop() if self._idle() else None
+            )
 
     def _idle(self) -> bool:
         core = self._core
         return not len(core.latch) and all(row.cell is None for row in core.table)
 
     def _leave(self) -> None:
-        """End: with cells left this is a loss of the warden, and the keeper takes over."""
+        """End: with cells left this is a loss of the warden, and the keeper takes over.
+
+        What was just accepted goes to the disk first, unless that hangs: it is on tmpfs, too.
+        """
         core = self._core
         for server in self._servers:
             server.close()
+        core.store.close()
         alive = sum(1 for row in core.table if row.cell is not None)
         core.recording.note(
             "restart",

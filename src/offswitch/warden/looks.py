@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,17 +26,19 @@ from offswitch.warden import users
 from offswitch.warden.descendants import Process, Tracker
 
 __all__ = [
+    "HIDDEN",
     "LAYERS",
     "Blind",
     "DescendantsLook",
     "Look",
     "NetworkLook",
+    "Picture",
     "ProcessLook",
     "Seen",
     "SweepLook",
     "lives",
+    "living",
     "look_for",
-    "proc_is_open",
     "remain",
 ]
 
@@ -55,12 +57,68 @@ class Seen:
     detail: str
 
 
+HIDDEN = Seen(None, "/proc hides other users' processes here (hidepid), or cannot be read")
+"""Whether a user has processes left cannot be known."""
+
+
+class Picture:
+    """What one pass over many looks shares: one list of sockets, one scan of /proc.
+
+    Each is taken when it is first asked for, so it is never older than the pass.
+    """
+
+    def __init__(self, looks: Sequence[Look]) -> None:
+        """Show what these ask for."""
+        self._looks = looks
+        self._sockets: dict[int, list[sock_diag.Sock]] | OSError | None = None
+        self._living: list[dict[int, list[int]] | None] = []
+
+    def _posing(self) -> tuple[set[int], set[int]]:
+        """Name the cells whose sockets, and the users whose processes are looked for."""
+        cells: set[int] = set()
+        uids: set[int] = set()
+        for look in self._looks:
+            look.pose(cells, uids)
+        return cells, uids
+
+    def sockets(self, cgroup_id: int) -> list[sock_diag.Sock]:
+        """List the sockets that bear that number; OSError: the kernel does not list them."""
+        if self._sockets is None:
+            self._sockets = _sockets_of(self._posing()[0])
+        if isinstance(self._sockets, OSError):
+            raise self._sockets
+        return self._sockets.get(cgroup_id, [])
+
+    def living(self, uid: int) -> list[int] | None:
+        """List the living processes of that user; None where /proc hides or tells nothing."""
+        if not self._living:
+            self._living = [living(self._posing()[1])]
+        return None if self._living[0] is None else self._living[0][uid]
+
+
+def _sockets_of(cgroup_ids: Iterable[int]) -> dict[int, list[sock_diag.Sock]] | OSError:
+    found: dict[int, list[sock_diag.Sock]] = {}
+    try:
+        with sock_diag.Diag() as diag:
+            for sock in diag.sockets_of(*cgroup_ids):
+                found.setdefault(sock.cgroup_id, []).append(sock)
+    except OSError as error:
+        return error
+    return found
+
+
 class Look:
     """One layer of one cell, looked at again and again."""
 
-    def once(self) -> Seen:
-        """Look; takes milliseconds at most, and never waits for a target."""
+    def once(self, picture: Picture | None = None) -> Seen:
+        """Look, at a picture that it posed for or for itself.
+
+        Takes milliseconds at most, and never waits for a target.
+        """
         raise NotImplementedError
+
+    def pose(self, cells: set[int], uids: set[int]) -> None:
+        """Say which cell's sockets and whose processes it will look for."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -69,7 +127,7 @@ class Look:
 class Blind(Look):
     """A layer that nobody can look at."""
 
-    def once(self) -> Seen:
+    def once(self, _picture: Picture | None = None) -> Seen:
         """See nothing."""
         return Seen(None, "nobody can look at this layer")
 
@@ -97,7 +155,7 @@ class ProcessLook(Look):
         """Give the events file, which polls as changed (EPOLLPRI); -1: there is none."""
         return self._fd
 
-    def once(self) -> Seen:
+    def once(self, _picture: Picture | None = None) -> Seen:
         """Read populated and frozen."""
         if self._fd < 0:
             return Seen(None, "the cell's cgroup is not there: whether it is empty is unknown")
@@ -126,20 +184,23 @@ class NetworkLook(Look):
 
     def __init__(self, facts: Mapping[str, Any], level: str) -> None:
         """Look at the sockets that bear the cell's number."""
-        self._cgroup_id = facts.get("cgroup_id")
+        number = facts.get("cgroup_id")
+        self._cgroup_id = None if number is None else int(number)
         self._moved_is_enough = level == "freeze"
         self._before: dict[bytes, int] | None = None
         self._since_ns = 0
-        self._diag: sock_diag.Diag | None = None
 
-    def once(self) -> Seen:
+    def pose(self, cells: set[int], _uids: set[int]) -> None:
+        """Name the cell's number."""
+        if self._cgroup_id is not None:
+            cells.add(self._cgroup_id)
+
+    def once(self, picture: Picture | None = None) -> Seen:
         """List them."""
         if self._cgroup_id is None:
             return Seen(None, "without a cgroup its sockets cannot be told from others")
         try:
-            if self._diag is None:
-                self._diag = sock_diag.Diag()
-            found = self._diag.sockets_of(int(self._cgroup_id))
+            found = (picture or Picture([self])).sockets(self._cgroup_id)
         except OSError as error:
             return Seen(None, f"the kernel does not list sockets: {error.strerror}")
         if not found:
@@ -159,12 +220,6 @@ class NetworkLook(Look):
             return Seen(False, "being watched")
         return Seen(True, f"no byte passes on its {len(state)} sockets")
 
-    def close(self) -> None:
-        """Close the conversation with the kernel."""
-        if self._diag is not None:
-            self._diag.close()
-            self._diag = None
-
 
 def remain(found: list[sock_diag.Sock]) -> Seen:
     """Say it of the sockets that were found of a cell."""
@@ -181,17 +236,25 @@ class SweepLook(Look):
         self._uid = int(facts["uid"])
         self._own = bool(facts["own_uid"])
 
-    def once(self) -> Seen:
+    def pose(self, _cells: set[int], uids: set[int]) -> None:
+        """Name the user."""
+        uids.add(self._uid)
+
+    def once(self, picture: Picture | None = None) -> Seen:
         """Scan /proc."""
         if not self._own:
             return Seen(None, "it shares a user: its processes cannot be told from others")
-        if not proc_is_open():
-            return Seen(None, "/proc hides other users' processes here (hidepid)")
-        try:
-            left = users.living_ids(self._uid)
-        except OSError as error:
-            return Seen(None, f"/proc cannot be read: {error.strerror}")
-        return lives(self._uid, left)
+        left = (picture or Picture([self])).living(self._uid)
+        return HIDDEN if left is None else lives(self._uid, left)
+
+
+def living(uids: Iterable[int]) -> dict[int, list[int]] | None:
+    """List the processes of users, in one pass; None where /proc hides or tells nothing."""
+    try:
+        found = users.living_among(uids)
+    except OSError:
+        return None
+    return found if proc_is_open() else None
 
 
 def lives(uid: int, pids: list[int]) -> Seen:
@@ -210,7 +273,7 @@ class DescendantsLook(Look):
         self._stopped_is_enough = level == "freeze"
         self._tracker = Tracker(self._leader, int(facts["leader_start"]), str(facts["marker"]))
 
-    def once(self) -> Seen:
+    def once(self, _picture: Picture | None = None) -> Seen:
         """Walk once."""
         return self.judge(None)
 
@@ -238,11 +301,11 @@ def proc_is_open() -> bool:
 
 
 def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
-    """Begin to look at one layer; None for a layer that is not looked at here."""
+    """Begin to look at one layer; None for one that is not looked at here, or not there."""
     if layer == "process":
-        if facts.get("path") is None:
-            return DescendantsLook(facts, level)
-        return ProcessLook(facts, level)
+        if facts.get("path") is not None:
+            return ProcessLook(facts, level)
+        return DescendantsLook(facts, level) if "leader" in facts else None
     if layer == "network":
         return NetworkLook(facts, level)
     if layer == "sweep":

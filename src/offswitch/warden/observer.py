@@ -27,7 +27,7 @@ from typing import Any
 from offswitch.control import frames
 from offswitch.errors import Usage
 from offswitch.warden import kernel, users
-from offswitch.warden.looks import LAYERS, Blind, Look, Seen, look_for
+from offswitch.warden.looks import LAYERS, Blind, Look, Picture, Seen, look_for
 from offswitch.warden.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
@@ -122,10 +122,11 @@ class Observer:
     def _look(self) -> None:
         """Look once at what is open: at the processes first, and at them alone while they fall."""
         falling = False
+        picture = Picture([each.look for each in self._open])
         for each in list(self._open):
             if falling and each.layer != "process" and time.monotonic_ns() < self._fast_until:
                 continue
-            each.last = each.look.once()
+            each.last = each.look.once(picture)
             now = time.monotonic_ns()
             if each.last.stands:
                 self._close(each, seen=True, at_ns=now)

@@ -324,9 +324,10 @@ class Operations:
         for target, item in checked:
             row = self._core.table.get(target.name)
             if row is None:
-                row = Tracked(target)
-                row.state = State.STOPPED if self._core.latch.covering(target) else State.IDLE
+                row = Tracked(target, State.IDLE)
+                row.declared = item
                 self._core.table.put(row)
+                self._stopper.resume(row)
             row.declared = item
             self._relabel(row, target)
         self._core.recording.note(

@@ -1,9 +1,10 @@
 """Which layers a stop of a level commands, for one target.
 
-The declared plan of a target may name layers; without one, a level commands all that this
-warden has for it. The guard is cooperative: it is told by the page, listed, and never
-counted. A layer that a plan names and this machine has not is listed as absent, and keeps
-the stop from being confirmed.
+A level commands all that this warden has for it. The declared plan of a target may add
+layers and take none away: a plan that forgets the sweep must not let a job of its user live.
+The guard is cooperative: it is told by the page, listed, and never counted. A layer that a
+plan names and this machine has not is listed as absent, and keeps the stop from being
+confirmed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 from offswitch.model.level import Level
 
-__all__ = ["COOPERATIVE", "layers_of", "limit_s", "remaining"]
+__all__ = ["COOPERATIVE", "LOCAL", "layers_of", "limit_s"]
 
 COOPERATIVE = "guard"
+LOCAL = frozenset({"network", "process", "sweep"})
+"""The layers that the warden's own actuators do, and its observer looks at."""
 _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
 """How long work in flight may take to end by itself, and how long a freeze lasts (ACT-1)."""
 _LONGEST_S = 86_400.0
@@ -31,21 +34,17 @@ _DEFAULT = {
 def layers_of(
     level: Level, declared: Mapping[str, Any] | None, available: Collection[str]
 ) -> list[str]:
-    """Name the layers for `level`: the declared ones, else all of the level that are available.
+    """Name the layers for `level`: all of it that are available, and those that are declared.
 
-    `power` stays in the list even where nothing can do it: a person asked for it.
+    `power` is in the list even where nothing can do it: a person asked for it. A poweroff is
+    a kill first, so whatever the plan adds to a kill is in it, too.
     """
     plan = (declared or {}).get("stop")
-    named = plan.get(level.label) if isinstance(plan, Mapping) else None
-    if isinstance(named, list) and named:
-        return ["guard", *(str(layer) for layer in named if layer != "guard")]
-    usual = _DEFAULT[level]
-    return [layer for layer in usual if layer in available or layer in {"guard", "power"}]
-
-
-def remaining(done: Collection[str], available: Collection[str]) -> list[str]:
-    """Name the layers up to `kill` that were not commanded yet: what an escalation adds (VER-4)."""
-    return [x for x in _DEFAULT[Level.KILL] if x in available and x not in done and x != "guard"]
+    levels = [Level.KILL, level] if level is Level.POWEROFF else [level]
+    named = [plan.get(each.label) for each in levels] if isinstance(plan, Mapping) else []
+    added = [str(layer) for layers in named if isinstance(layers, list) for layer in layers]
+    usual = [x for x in _DEFAULT[level] if x in available or x in {COOPERATIVE, "power"}]
+    return list(dict.fromkeys([*usual, *added]))
 
 
 def limit_s(level: Level, declared: Mapping[str, Any] | None) -> float | None:

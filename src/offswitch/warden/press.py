@@ -18,7 +18,7 @@ from offswitch.model.receipt import Receipt
 from offswitch.model.scope import nearest
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
-from offswitch.warden.plan import COOPERATIVE
+from offswitch.warden.plan import COOPERATIVE, LOCAL
 from offswitch.warden.table import Tracked
 
 __all__ = ["Press", "Reply", "accepted", "result"]
@@ -80,32 +80,37 @@ class Press:
 
     def receipts(self, row: Tracked, level: Level, layers: list[str]) -> list[Receipt]:
         """Say layer by layer what was commanded and what was seen; `layers` are the plan's."""
-        name = row.target.name
-        commanded = self.commanded[name]
+        commanded = self.commanded[row.target.name]
         guard_ns = commanded[COOPERATIVE]
         word = "cooperative: refuses from here on; listed, never counted"
         receipts = [
             Receipt(COOPERATIVE, guard_ns, None, confirmed=False, detail=word, counted=False)
         ]
-        if row.cell is None and level >= Level.FREEZE:
-            gone = "nothing of it runs: its cell was seen empty and removed"
-            receipts.append(Receipt("process", guard_ns, guard_ns, confirmed=True, detail=gone))
-            return receipts
         wanted = dict.fromkeys([*layers, *commanded])
-        receipts += [self._receipt(name, layer) for layer in wanted if layer != COOPERATIVE]
+        if row.cell is None and level >= Level.FREEZE:
+            wanted = dict.fromkeys(["process", *wanted])
+        receipts += [self._receipt(row, layer) for layer in wanted if layer != COOPERATIVE]
         return receipts
 
-    def _receipt(self, name: str, layer: str) -> Receipt:
+    def _receipt(self, row: Tracked, layer: str) -> Receipt:
+        name = row.target.name
         at = self.commanded[name].get(layer)
         if at is None:
-            text = (
-                f"the plan names {layer}, which this machine does not have: it may still act there"
-            )
-            return Receipt(layer, self.since_ns(), None, confirmed=False, detail=text)
+            return self._uncommanded(row, layer)
         seen, effect, detail = self.seen.get((name, layer), (False, 0, "nobody looked in time"))
         trouble = self.troubles.get((name, layer))
         text = f"{detail} ({trouble})" if trouble else detail
         return Receipt(layer, at, effect if seen else None, confirmed=seen, detail=text)
+
+    def _uncommanded(self, row: Tracked, layer: str) -> Receipt:
+        """Say why there was nothing to command: nothing is there, or nobody can do it."""
+        at = self.commanded[row.target.name][COOPERATIVE]
+        if row.cell is None and (layer == "process" or (layer in LOCAL and row.remains is None)):
+            gone = "it has no cell, so nothing of it runs here"
+            text = gone if row.remains is None else "its cell was empty, and is gone"
+            return Receipt(layer, at, at, confirmed=True, detail=text)
+        text = f"the plan names {layer}, which nothing here can do to it: it may still act there"
+        return Receipt(layer, at, None, confirmed=False, detail=text)
 
 
 def accepted(press: Press) -> dict[str, Any]:

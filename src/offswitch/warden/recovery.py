@@ -25,6 +25,7 @@ from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_label, check_name
 from offswitch.warden import cell
 from offswitch.warden.core import Core
+from offswitch.warden.remains import Remains
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -104,15 +105,14 @@ class Recovery:
                 self._order(EVERYTHING, level, "whom a stop by label covers is unknown")
             return
         for target, item in pairs:
-            row = Tracked(target)
+            row = Tracked(target, State.IDLE)
             row.declared = item
-            row.state = State.STOPPED if core.level(row) is not None else State.IDLE
             core.table.put(row)
 
     def _find_cells(self) -> None:
         core = self._core
         try:
-            kept = core.table.kept()
+            kept, remains = core.table.kept()
         except Corrupt as error:
             self._note("cells", error)
             return
@@ -121,6 +121,20 @@ class Recovery:
                 self._find_cell(facts)
             except (OffswitchError, KeyError, TypeError, ValueError) as error:
                 self._note("cells", Corrupt(f"a cell's record is garbled: {error}"))
+        for name, left in remains.items():
+            try:
+                row = self._row(check_name(name))
+                row.remains = Remains.again(left) if row.body is None else row.remains
+            except (OffswitchError, KeyError, TypeError, ValueError) as error:
+                self._note("cells", Corrupt(f"what is left of a cell is garbled: {error}"))
+
+    def _row(self, name: str) -> Tracked:
+        """Give the row of a target, and one that ended if it was not known."""
+        row = self._core.table.get(name)
+        if row is None:
+            row = Tracked(Target(name))
+            self._core.table.put(row)
+        return row
 
     def _find_cell(self, facts: dict[str, Any]) -> None:
         core = self._core
@@ -138,8 +152,10 @@ class Recovery:
         row.log = str(facts["log"]) if facts.get("log") else None
         core.table.put(row)
         level = core.level(row)
-        row.state = step(State.UNKNOWN, Event.FOUND, level, alive=row.alive)
+        alive = row.alive if level is None else row.cell is not None
+        row.state = step(State.UNKNOWN, Event.FOUND, level, alive=alive)
         if row.cell is None:
+            row.remains = Remains.again(facts["facts"])
             return
         row.readiness = self._starter.arm(row)
         self._heed_word(row, level)
@@ -158,11 +174,7 @@ class Recovery:
 
     def _find_known(self) -> None:
         for name in self._core.table.known():
-            if self._core.table.get(name) is None:
-                row = Tracked(Target(name))
-                latched = self._core.level(row) is not None
-                row.state = State.STOPPED if latched else State.EXITED
-                self._core.table.put(row)
+            self._row(name)
 
     def _find_strays(self) -> None:
         core = self._core

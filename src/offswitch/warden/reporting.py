@@ -75,7 +75,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "kind": row.target.kind,
         "labels": dict(row.target.labels),
         "rung": core.rung.value,
-        "state": _state(row, level, pids).value,
+        "state": _state(row, pids).value,
         "latched": level is not None,
         "blind": _blind(core, row),
         "level": level.label if level is not None else None,
@@ -99,11 +99,9 @@ def _pids(row: Tracked) -> list[int] | None:
         return None
 
 
-def _state(row: Tracked, level: Level | None, pids: list[int] | None) -> State:
+def _state(row: Tracked, pids: list[int] | None) -> State:
     if row.cell is not None and (pids is None or row.cell.populated() is None):
         return State.UNKNOWN
-    if row.cell is None and level is not None:
-        return State.STOPPED
     return row.state
 
 

@@ -2,9 +2,10 @@
 
 It needs a typed scope and a cause; somebody who may (SR-2, and two people's proofs where
 the authority is `people`, SR-5); what the cleared stops covered standing still, seen by
-the observer just now; and the evidence in the ledger. It names the stops that it clears
-when it is opened; a press that comes later is not among them, and holds. Only when the
-reset is durable does the latch let go; a crash before that leaves it set.
+the observer just now, in every layer that this machine has; and the evidence in the ledger.
+It names the stops that it clears when it is opened; a press that comes later is not among
+them, and holds. Only when the reset is durable does the latch let go; a crash before that
+leaves it set.
 
 Who may is looked up in `home`, and a code is burnt there: errands, since that disk may hang.
 Until they are back the reset is under way, and no press joins a stop that it names.
@@ -34,20 +35,23 @@ from offswitch.model.latch import Live
 from offswitch.model.level import Level
 from offswitch.model.order import Reset
 from offswitch.model.scope import Scope, parse_scope
-from offswitch.model.state import Event, State, step
+from offswitch.model.state import Event, step
 from offswitch.warden import reset_entries as entries
+from offswitch.warden.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.guesses import Guesses
 from offswitch.warden.judged import Known, look, taken_up
 from offswitch.warden.reporting import reset_forgeable
 from offswitch.warden.starting import Starter
-from offswitch.warden.stopping import Stopper
+from offswitch.warden.stopping import CONFIRM_S, Stopper
 from offswitch.warden.table import Tracked
 
 __all__ = ["Resetter"]
 
 _LOOKED_UP_S = 3.0
 _SEAL_S = 3.0
+_LOOK_S = CONFIRM_S + 0.5
+"""How long the observer may take: as long as after a stop, and until that is known."""
 _DURABLE_S = 10.0
 _POLL_S = 0.005
 _MOST_PENDING = 32
@@ -353,9 +357,24 @@ class Resetter:
         else:
             core.loop.later(_POLL_S, lambda: self._sealed(opened, seq))
 
+    def _held(self, opened: _Open) -> list[Tracked]:
+        """List what a stop of kill or more covers: it must stand still."""
+        return [row for row in opened.rows if (self._core.level(row) or 0) >= Level.KILL]
+
     def _still(self, opened: _Open) -> None:
-        """Ask whether all that a stop of kill or more covers stands still as commanded."""
+        """Have the observer look anew at all that must stand still."""
+        for row in self._held(opened):
+            self._stopper.look_again(row)
+        opened.waits_until_us = self._core.clock.mono_us() + int(_LOOK_S * 1e6)
+        self._looked(opened)
+
+    def _looked(self, opened: _Open) -> None:
+        """Wait until the observer has spoken, and judge by it."""
         core = self._core
+        patient = core.clock.mono_us() < opened.waits_until_us
+        if patient and self._stopper.looking(opened.rows):
+            core.loop.later(_POLL_S, lambda: self._looked(opened))
+            return
         trouble = self._moving(opened)
         if trouble is not None:
             self._give_up(opened, trouble)
@@ -366,30 +385,29 @@ class Resetter:
         self._durable(opened)
 
     def _moving(self, opened: _Open) -> Unconfirmed | None:
-        moving = []
-        for row in opened.rows:
-            level = self._core.level(row)
-            if level is None or level < Level.KILL:
-                continue
-            if row.state is not State.STOPPED or row.alive:
-                moving.append(row.target.name)
+        """Say what was not seen to stand still since it was last commanded or last moved."""
+        moving = [row for row in self._held(opened) if not row.stands or _lives(row)]
         if not moving:
             return None
-        names = ", ".join(moving[:5])
-        return Unconfirmed(
-            f"standstill is not confirmed for {names}, so nothing is reset",
-            f"see what may still act: offswitch target show {moving[0]}",
-        )
+        core, first = self._core, moving[0]
+        names = ", ".join(row.target.name for row in moving[:5])
+        hint = f"see what still acts: offswitch target show {first.target.name}"
+        if core.observer is None or not core.observer.alive():
+            hint = "no observer runs, and it is started again by itself: offswitch doctor"
+        return Unconfirmed(f"standstill is not confirmed for {names}, so nothing is reset", hint)
 
     def _durable(self, opened: _Open) -> None:
         core = self._core
+        patient = core.clock.mono_us() < opened.waits_until_us
         if core.store.durable(opened.order.digest):
             trouble = self._moving(opened)
             if trouble is None:
                 self._clear(opened)
+            elif patient and self._stopper.looking(opened.rows):  # pressed anew meanwhile
+                core.loop.later(_POLL_S, lambda: self._durable(opened))
             else:
                 self._too_late(opened, trouble)
-        elif core.clock.mono_us() > opened.waits_until_us:
+        elif not patient:
             problem = core.store.problem or "the disk does not answer"
             hint = "free space for OFFSWITCH_HOME, then reset again"
             why = f"the latch's file cannot be written ({problem}); nothing is reset"
@@ -436,7 +454,7 @@ class Resetter:
     def _let_go(self, row: Tracked) -> None:
         core = self._core
         level = core.level(row)
-        alive = row.alive
+        alive = _lives(row)
         frozen = row.cell is not None and row.cell.frozen() is True
         row.state = step(row.state, Event.RESET, level, alive=alive)
         self._stopper.let_go(row)
@@ -446,13 +464,14 @@ class Resetter:
             if frozen:
                 self._stopper.release(row)
             self._stopper.set_word(row, level)
-            if core.observer is not None and row.watched:
-                core.observer.unwatch(row.cell.name)
-                row.watched = False
-        elif row.cell is not None and level is None:
+        if row.body is not None and core.observer is not None and row.watched:
+            core.observer.unwatch(row.body.name)
+            row.watched = False
+        if row.cell is not None and not alive and level is None:
             self._starter.bury(row)
         if level is None:
-            row.receipts, row.confirmed, row.order = [], False, None
+            row.receipts, row.order = [], None
+            row.unseen()
 
     def _answer(
         self, opened: _Open, state: str, cleared: list[str], needs: list[str]
@@ -467,6 +486,11 @@ class Resetter:
             "order": opened.order.digest,
             "exit": 0,
         }
+
+
+def _lives(row: Tracked) -> bool:
+    """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
+    return row.cell is not None and row.alive and not is_gone(row.cell)
 
 
 def _clean(value: object, longest: int) -> str:

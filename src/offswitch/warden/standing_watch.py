@@ -16,16 +16,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from offswitch.actuators.sock_diag import Diag, Sock
-from offswitch.warden import users
 from offswitch.warden.descendants import walk
 from offswitch.warden.looks import (
+    HIDDEN,
     DescendantsLook,
     Look,
     ProcessLook,
     Seen,
     lives,
+    living,
     look_for,
-    proc_is_open,
     remain,
 )
 
@@ -33,7 +33,6 @@ __all__ = ["StandingWatch"]
 
 _EVERY_S = 0.1
 _SCAN_EVERY_S = 0.5
-_HIDDEN = Seen(None, "/proc cannot be read: whether its user is swept is unknown")
 _UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is unknown")
 
 
@@ -71,8 +70,13 @@ class StandingWatch:
         self._newest = b""
 
     def add(self, facts: Mapping[str, Any], level: str) -> None:
-        """Watch a cell at a level, from now on; replaces what was watched under its name."""
+        """Watch a cell at a level, from now on; replaces what was watched under its name.
+
+        What was told of it once, since it cannot be known, is not told again.
+        """
         watched = _Watched(facts, level)
+        if watched.name in self._cells:
+            watched.told = self._cells[watched.name].told
         self.remove(watched.name)
         self._cells[watched.name] = watched
         fd = watched.events_fd()
@@ -141,14 +145,10 @@ class StandingWatch:
             self._judge(each, "network", remain(by_cell.get(each.cgroup_id or 0, [])))
 
     def _look_at_users(self, cells: list[_Watched]) -> None:
-        try:
-            left = users.living_among([each.uid for each in cells if each.uid is not None])
-        except OSError:
-            left = {}
-        is_open = proc_is_open()
+        left = living([each.uid for each in cells if each.uid is not None])
         for each in cells:
             uid = each.uid or 0
-            self._judge(each, "sweep", lives(uid, left[uid]) if is_open and left else _HIDDEN)
+            self._judge(each, "sweep", HIDDEN if left is None else lives(uid, left[uid]))
 
     def _users_may_have_changed(self, now: float) -> bool:
         """Whether a process was born since the last scan, or half a second has passed."""

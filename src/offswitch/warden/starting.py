@@ -26,6 +26,7 @@ from offswitch.warden import birth, cell
 from offswitch.warden.account import NOGROUP, Account, look_up
 from offswitch.warden.cell import Cell
 from offswitch.warden.core import Core
+from offswitch.warden.remains import Remains
 from offswitch.warden.request import Request, limits_of
 from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
@@ -127,7 +128,8 @@ class Starter:
         )
         row.slot = core.page.allot()
         row.uid, row.user, row.sharing = account.uid, account.name, not account.own
-        row.receipts, row.confirmed, row.order, row.leader = [], False, None, None
+        row.receipts, row.order, row.leader = [], None, None
+        row.unseen()
         row.readiness = self.arm(row)
         row.keeper_has_it = False
         core.page.set(row.slot, RUN)
@@ -216,6 +218,7 @@ class Starter:
             return
         born = birth.spawn(row.cell, spec)
         row.leader, row.pidfd, row.ours = born.pid, born.pidfd, True
+        row.remains = None
         row.since_us = core.clock.wall_us()
         prior, row.state = row.state, step(State.IDLE, Event.START, None, alive=False)
         row.listener = request.listener
@@ -351,10 +354,8 @@ class Starter:
     def follow(self, row: Tracked) -> None:
         """Follow a target that an earlier warden started (its exit code is not ours to know)."""
         self._watch_events(row)
-        if row.leader is None:
-            return
         try:
-            row.pidfd = os.pidfd_open(row.leader)
+            row.pidfd = os.pidfd_open(row.leader or 0)
         except OSError:
             self.settle(row)
             return
@@ -414,8 +415,8 @@ class Starter:
 
     def _lives_outside(self, row: Tracked) -> bool:
         """Whether a broker runs something as the cell's own user: that is the target, too."""
-        if row.cell is None or self._core.level(row) is not None:
-            return False  # latched, the observer watches that user
+        if row.cell is None or (self._core.level(row) or 0) >= Level.FREEZE:
+            return False  # the observer watches that user
         try:
             left: list[int] | None = row.cell.outside()
         except OSError:
@@ -425,7 +426,7 @@ class Starter:
         self._core.loop.later(_OUTSIDE_S, lambda: self.settle(row))
         return True
 
-    def _bury(self, row: Tracked) -> None:
+    def _bury(self, row: Tracked, *, lived: bool = True) -> None:
         """Remove an empty cell; its word says *stop* for ever, its slot is not used again."""
         core, old = self._core, row.cell
         if old is None:
@@ -445,6 +446,7 @@ class Starter:
                 actuator.trip(old)  # a user whose cell is gone has no processes any more
         self._remove(old)
         row.cell, row.slot = None, None
+        row.remains = Remains.of(old) if lived else row.remains
         self.on_buried(row)
 
     def _remove(self, old: Cell, pause_s: float = _GRAVE_FIRST_S) -> None:
@@ -463,10 +465,10 @@ class Starter:
     def _undo(self, row: Tracked) -> None:
         if row.cell is not None and row.leader is None:
             row.cell.kill()
-            self._bury(row)
-        level = self._core.level(row)
-        row.state = State.STOPPED if level is not None else State.EXITED
+            self._bury(row, lived=False)
+        row.state = step(row.state, Event.EXIT, self._core.level(row), alive=False)
         self._core.table.keep()
+        self.on_idle()
 
     def hang_up(self, row: Tracked) -> None:
         """Whoever relayed the target is gone: its session hears SIGHUP, as from a terminal."""

@@ -5,11 +5,12 @@ and gateways refuse; then, target by target, the network is denied, the cell kil
 sockets destroyed, its user swept (SR-8). Only then is the order written to the latch's
 copy in memory, handed to the disk's thread, and told to the journal. The observer, which
 did none of it, says what it sees, layer by layer; what it has not seen within two seconds
-is *not confirmed*, the remaining layers follow, and a person is paged (VER-4). It is looked
+is *not confirmed*: a lesser stop becomes a kill, and a person is paged (VER-4). It is looked
 at again until it stands still.
 
 While a target is latched the observer goes on looking. Whatever moves is stopped again, and
-nothing that was seen before it moved counts any more.
+nothing that was seen before it moved counts any more. A target without a cell is stopped the
+same way: what may be left of its last one is tripped and looked at.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
+from offswitch.warden.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
-from offswitch.warden.plan import COOPERATIVE, layers_of, limit_s, remaining
+from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s
 from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.table import Tracked
 
@@ -75,7 +77,7 @@ class Stopper:
         for row in press.rows:
             self.set_word(row, press.levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
-        for row in press.rows:
+        for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives comes first
             self._command(press, row)
         for stop in press.stops:
             core.store.note(stop)
@@ -113,13 +115,20 @@ class Stopper:
         """Command once more what has not stood still yet; somebody is looking, or soon will."""
         press = self._press_of(row, level)
         press.commanded[row.target.name] = {}
-        self._trip(press, row, self._layers(row, level))
+        self._trip(press, row)
         self.look_again(row)
 
     def resume(self, row: Tracked) -> None:
-        """Let a drain that an earlier warden began end in time, too."""
+        """Take up what is latched for a target that was found or declared.
+
+        One without a cell is looked at anew; a drain of an earlier warden's ends in time, too.
+        """
         level = self._core.level(row)
-        if level is Level.DRAIN:
+        if level is not None and row.cell is None:
+            commanded, _turn = self._turns.get(row.target.name, (None, 0))
+            if commanded is not level or not row.stands:
+                self._command_again(row, level)
+        elif level is Level.DRAIN:
             self._limit(row, level)
 
     def _press_of(self, row: Tracked, level: Level) -> Press:
@@ -153,10 +162,21 @@ class Stopper:
             self._core.page.set(row.slot, word_of_level(level))
 
     def _available(self, row: Tracked) -> list[str]:
-        return [name for name, (state, _detail) in row.readiness.items() if state != "absent"]
+        absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}
+        if row.cell is not None:
+            return [name for name in row.readiness if name not in absent]
+        left = row.remains.layers if row.remains is not None else []
+        return [name for name in left if name not in absent]
 
     def _layers(self, row: Tracked, level: Level) -> list[str]:
         return layers_of(level, row.declared, self._available(row))
+
+    def _reach(self, row: Tracked, level: Level) -> list[str]:
+        """Name the layers of the plan that can be commanded here, and looked at."""
+        able = {layer for layer, _actuator in self._core.steps(level)}
+        if row.cell is None:
+            able.intersection_update(self._available(row))
+        return [layer for layer in self._layers(row, level) if layer in able]
 
     def _command(self, press: Press, row: Tracked) -> None:
         """Give every command of the level to one target; what one raises delays no other."""
@@ -164,12 +184,10 @@ class Stopper:
         if self._turns.get(name, (None, 0))[0] is not level:
             self._new_turn(row, level)
         press.turns[name] = self._turns[name][1]
-        alive = row.alive
-        row.state = step(row.state, Event.STOP, level, alive=alive)
-        if alive:
-            row.confirmed = False
-        if row.cell is not None and level >= Level.FREEZE:
-            self._trip(press, row, self._layers(row, level))
+        row.state = step(row.state, Event.STOP, level, alive=row.cell is not None)
+        row.unseen()
+        if level >= Level.FREEZE:
+            self._trip(press, row)
         self._limit(row, level)
 
     def _new_turn(self, row: Tracked, level: Level) -> None:
@@ -177,28 +195,29 @@ class Stopper:
         self._turn += 1
         self._turns[row.target.name] = (level, self._turn)
 
-    def _trip(self, press: Press, row: Tracked, layers: list[str]) -> None:
-        cell, level = row.cell, press.levels[row.target.name]
-        if cell is None:
+    def _trip(self, press: Press, row: Tracked) -> None:
+        body, level = row.body, press.levels[row.target.name]
+        if body is None:
             return
-        commanded = press.commanded[row.target.name]
+        layers, commanded = self._reach(row, level), press.commanded[row.target.name]
         for layer, actuator in self._core.steps(level):
             if layer not in layers:
                 continue
             try:
-                actuator.trip(cell)
+                if row.cell is not None or layer != "network":
+                    actuator.trip(body)
             except Exception as error:  # noqa: BLE001 - a layer that fails must not hold up the next
                 press.troubles[row.target.name, layer] = f"{type(error).__name__}: {error}"
             commanded.setdefault(layer, press.since_ns())
-        if level >= Level.KILL and "network" in layers:
+        if level >= Level.KILL and "network" in layers and row.cell is not None:
             self._chase(row, _FIRST_CHASE_S)
 
     def _chase(self, row: Tracked, pause_s: float) -> None:
         """Destroy sockets again until none is left: some come late, in the kill itself (SR-8)."""
 
         def again() -> None:
-            cell = row.cell
-            if cell is not None and self._core.sockets_left(cell) is not False:
+            body = row.body
+            if body is not None and self._core.sockets.left(body) is not False:
                 self._chase(row, min(pause_s * 2, _LAST_CHASE_S))
 
         if pause_s < _LAST_CHASE_S:
@@ -224,7 +243,7 @@ class Stopper:
 
     def _outlived(self, row: Tracked, level: Level) -> None:
         self._limits.pop(row.target.name, None)
-        if self._core.level(row) is level and row.alive:
+        if self._core.level(row) is level and row.state is not State.STOPPED:
             self.escalate(row, f"{level.label} outlived its limit")
 
     def drained(self, row: Tracked) -> None:
@@ -260,8 +279,21 @@ class Stopper:
 
     # --- the proof ----------------------------------------------------------------
 
+    def _destroy_what_is_left(self, press: Press) -> None:
+        """Destroy the sockets of all targets whose cells are gone, in one go: they may be many."""
+        left = [
+            row.remains
+            for row in press.rows
+            if row.cell is None and row.remains is not None
+            if press.levels[row.target.name] >= Level.KILL
+            if "network" in press.commanded[row.target.name]
+        ]
+        if left:
+            self._core.sockets.left(*left)
+
     def _follow(self, press: Press) -> None:
         """Ask the observer about every layer that was commanded."""
+        self._destroy_what_is_left(press)
         for row in press.rows:
             press.turns.setdefault(row.target.name, self._turns.get(row.target.name, (0, 0))[1])
             layers = set(press.commanded[row.target.name]) - {COOPERATIVE}
@@ -276,26 +308,26 @@ class Stopper:
     def look_again(self, row: Tracked) -> None:
         """Have the observer look at a latched target anew, unless somebody is looking."""
         level = self._core.level(row)
-        if level is None or level < Level.FREEZE or row.cell is None or self._busy([row]):
+        if level is None or level < Level.FREEZE or self.looking([row]):
             return
         press = self._press_of(row, level)
         press.again = True
+        known = {receipt.layer: receipt.commanded_ns for receipt in row.receipts}
         press.commanded[row.target.name] = {
-            receipt.layer: receipt.commanded_ns for receipt in row.receipts
-        } or dict.fromkeys(self._layers(row, level), 0)
-        press.commanded[row.target.name].setdefault(COOPERATIVE, 0)
+            layer: known.get(layer, 0) for layer in [COOPERATIVE, *self._reach(row, level)]
+        }
         self._follow(press)
 
-    def _busy(self, rows: list[Tracked]) -> bool:
-        """Whether the observer is still looking at one of `rows`."""
+    def looking(self, rows: list[Tracked]) -> bool:
+        """Tell whether the observer is still looking at one of `rows`."""
         names = {row.target.name for row in rows}
         return any(
             name in names for press in self._presses.values() for name, _ in press.looks.values()
         )
 
     def _look(self, press: Press, row: Tracked, layers: set[str]) -> None:
-        observer, cell = self._core.observer, row.cell
-        if cell is None:
+        observer, body = self._core.observer, row.body
+        if body is None:
             return
         self._look_id += 1
         press.looks[self._look_id] = (row.target.name, layers)
@@ -303,7 +335,7 @@ class Stopper:
         if observer is not None:
             level = press.levels[row.target.name]
             deadline = max(0, int(CONFIRM_S * 1000) - press.since_ns() // 1_000_000)
-            observer.look(self._look_id, cell.facts(), sorted(layers), level.label, deadline)
+            observer.look(self._look_id, body.facts(), sorted(layers), level.label, deadline)
 
     def seen(self, message: dict[str, Any]) -> None:
         """Take in what the observer says about one layer."""
@@ -323,12 +355,19 @@ class Stopper:
             self._finish(press)
 
     def buried(self, row: Tracked) -> None:
-        """A target's empty cell is gone: there is nothing left that anybody could look at."""
+        """A target's cell is gone: what was seen of it, or was to be, gives way to a new look."""
+        lost = []
         for look, press in list(self._presses.items()):
             if press.looks[look][0] == row.target.name:
                 del press.looks[look], self._presses[look]
-                if not press.looks:
-                    self._core.loop.later(0, partial(self._finish, press))
+                lost.append(press)
+        level = self._core.level(row)
+        if level is not None and level >= Level.FREEZE:
+            self._new_turn(row, level)
+            self._command_again(row, level)
+        for press in lost:
+            if not press.looks:
+                self._core.loop.later(0, partial(self._finish, press))
 
     def moved(self, message: dict[str, Any]) -> None:
         """Something latched lives again: stop it again, a freeze as a kill (VER-3, ACT-1)."""
@@ -338,7 +377,8 @@ class Stopper:
         level = self._core.level(row)
         if level is None or level < Level.FREEZE:
             return
-        stood, row.confirmed = row.confirmed, False
+        stood = row.stands
+        row.unseen()
         row.state = step(row.state, Event.MOVED, level, alive=True)
         detail = str(message.get("detail", ""))
         # What was never seen to stand still did not begin to move: it is told now and then.
@@ -367,7 +407,8 @@ class Stopper:
                 self._finish(press)
         for row in self._core.table:
             row.watched = False
-            self.look_again(row)
+            if row.body is not None:
+                self.look_again(row)
 
     def _finish(self, press: Press) -> None:
         """All seen, or time is up: receipts, states, answer; then what is left to do."""
@@ -381,18 +422,16 @@ class Stopper:
         unproven = [row for row in press.rows if not self._settle(press, row)]
         self._answer(press)
         for row in unproven:
-            self._next_layers(press, row)
+            self._next(press, row)
 
     def _answer(self, press: Press) -> None:
         """Answer, unless another press is still being proven, or a drain is waited for."""
         if press.reply is None:
             return
-        drains = press.wait and press.level is Level.DRAIN
-        alive = any(row.alive or row.state is State.STOPPING for row in press.rows)
-        latched = any(self._core.level(row) for row in press.rows)
-        if drains and alive and latched:
+        waited = press.rows if press.wait and press.level is Level.DRAIN else []
+        if any(row.state is State.DRAINING or self.looking([row]) for row in waited):
             self._core.loop.later(_POLL_S * 10, lambda: self._answer(press))
-        elif self._busy(press.rows) and press.since_ns() < _LONGEST_WAIT_NS:
+        elif self.looking(press.rows) and press.since_ns() < _LONGEST_WAIT_NS:
             self._core.loop.later(_POLL_S, lambda: self._answer(press))
         else:
             press.reply(result(self._core, press))
@@ -406,22 +445,33 @@ class Stopper:
             return True  # reset meanwhile, or what was seen is no longer what counts
         row.receipts = press.receipts(row, level, self._layers(row, level))
         counted = [receipt for receipt in row.receipts if receipt.counted]
+        known = row.confirmed
         row.confirmed = bool(counted) and all(receipt.confirmed for receipt in counted)
+        visible = self._visible(row)
+        seen = [receipt.confirmed for receipt in counted if receipt.layer in visible]
+        row.stands = bool(seen) and all(seen)
         prior = row.state
         if row.confirmed:
             row.state = step(prior, Event.STANDSTILL, level, alive=row.alive)
-        if level >= Level.FREEZE and row.cell is not None and core.observer is not None:
-            core.observer.watch(row.cell.facts(), level.label)
+        if level >= Level.FREEZE and row.body is not None and core.observer is not None:
+            core.observer.watch(row.body.facts(), level.label)
             row.watched = True
-        if row.confirmed or not press.again:
+        if not press.again or (row.confirmed and not known):
             self._record_receipts(row, level, prior)
         return row.confirmed or level < Level.FREEZE
 
-    def _next_layers(self, press: Press, row: Tracked) -> None:
-        """Not confirmed in time: the remaining layers up to `kill`, and a page to a person."""
+    def _visible(self, row: Tracked) -> frozenset[str]:
+        """Name the layers of which it can ever be seen whether they stand still."""
+        if row.cell is None:
+            return LOCAL
+        gone = {"process"} if is_gone(row.cell) else set()
+        return LOCAL.intersection(self._available(row)) - gone
+
+    def _next(self, press: Press, row: Tracked) -> None:
+        """Not confirmed in time: a kill where it was less, and a page to a person."""
         core = self._core
         level = core.level(row)
-        if level is None or row.cell is None:
+        if level is None:
             return
         if not press.again:
             missing = [receipt.layer for receipt in row.receipts if not receipt.confirmed]
@@ -434,14 +484,7 @@ class Stopper:
             )
         if level < Level.KILL:
             self.escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
-            return
-        more = remaining(press.commanded[row.target.name], self._available(row))
-        if more:
-            again = self._press_of(row, level)
-            again.commanded[row.target.name] = dict(press.commanded[row.target.name])
-            self._trip(again, row, more)
-            self._follow(again)
-        else:
+        elif row.body is not None:
             core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
 
     # --- what is written of it ----------------------------------------------------

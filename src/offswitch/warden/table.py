@@ -22,6 +22,7 @@ from offswitch.model.scope import Scope
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.cell import Cell
+from offswitch.warden.remains import Remains
 
 __all__ = ["Listener", "Table", "Tracked"]
 
@@ -55,9 +56,11 @@ class Tracked:
         "pidfd",
         "readiness",
         "receipts",
+        "remains",
         "sharing",
         "since_us",
         "slot",
+        "stands",
         "state",
         "target",
         "uid",
@@ -70,6 +73,8 @@ class Tracked:
         self.target = target
         self.state = state
         self.cell: Cell | None = None
+        self.remains: Remains | None = None
+        """What may be left of its last cell, which is gone."""
         self.slot: int | None = None
         self.leader: int | None = None
         self.ours = False
@@ -83,6 +88,9 @@ class Tracked:
         self.readiness: dict[str, tuple[str, str]] = {}
         self.receipts: list[Receipt] = []
         self.confirmed = False
+        """Whether every layer of its plan was seen, since the last command and movement."""
+        self.stands = False
+        """Likewise every layer that this machine has: what a reset asks for."""
         self.order: str | None = None
         self.since_us = 0
         self.keeper_has_it = False
@@ -93,6 +101,15 @@ class Tracked:
     def alive(self) -> bool:
         """Whether something of it lives, or may live: what cannot be told counts as alive."""
         return self.cell is not None and self.cell.populated() is not False
+
+    @property
+    def body(self) -> Cell | Remains | None:
+        """What a stop can trip and look at: its cell, else what may be left of it."""
+        return self.remains if self.cell is None else self.cell
+
+    def unseen(self) -> None:
+        """What was seen of it up to now says nothing any more."""
+        self.confirmed = self.stands = False
 
     def facts(self) -> dict[str, Any]:
         """What the next warden needs to find it."""
@@ -146,9 +163,9 @@ class Table:
         return [row for row in self if any(scope.covers(row.target) for scope in wanted)]
 
     def by_cell(self, name: str) -> Tracked | None:
-        """Give the row whose cell bears that name."""
+        """Give the row whose cell bears that name, or bore it last."""
         for row in self._rows.values():
-            if row.cell is not None and row.cell.name == name:
+            if row.body is not None and row.body.name == name:
                 return row
         return None
 
@@ -161,7 +178,8 @@ class Table:
     def keep(self) -> bool:
         """Write `cells.json` anew (tmpfs: waits for no disk); false if it could not be."""
         cells = [row.facts() for row in self if row.cell is not None]
-        body = json.dumps({"cells": cells}).encode()
+        remains = {row.target.name: row.remains.facts() for row in self if row.remains is not None}
+        body = json.dumps({"cells": cells, "remains": remains}).encode()
         try:
             _write_anew(self._path, body, 0o640, self._gid)
         except OSError as error:
@@ -170,18 +188,22 @@ class Table:
         self.trouble = None
         return True
 
-    def kept(self) -> list[dict[str, Any]]:
-        """Read what an earlier warden of this boot kept; garbage raises `Corrupt`."""
+    def kept(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Read what an earlier warden of this boot kept; garbage raises `Corrupt`.
+
+        Its cells, and by target what may be left of those that are gone.
+        """
         try:
             with open(self._path, "rb") as file:
-                cells = json.load(file)["cells"]
+                whole = json.load(file)
+            cells, remains = whole["cells"], whole.get("remains", {})
         except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return [], {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Corrupt(f"{self._path}: {error}") from None
-        if not isinstance(cells, list):
+        if not isinstance(cells, list) or not isinstance(remains, dict):
             raise Corrupt(f"{self._path} is garbled")
-        return [cell for cell in cells if isinstance(cell, dict)]
+        return [cell for cell in cells if isinstance(cell, dict)], remains
 
     # --- what `start` needs -------------------------------------------------------
 

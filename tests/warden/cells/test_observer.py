@@ -132,7 +132,7 @@ def test_a_proc_that_hides_others_is_unknown_never_swept(
     monkeypatch.setattr(looks, "proc_is_open", lambda: False)
     assert see("sweep", actor).stands is None
     monkeypatch.undo()
-    monkeypatch.setattr(users, "living_ids", fail)
+    monkeypatch.setattr(users, "living_among", fail)
     assert see("sweep", actor).stands is None
     shared = actor.cell.facts() | {"own_uid": False}
     assert SweepLook(shared, "kill").once().stands is None
