@@ -206,6 +206,23 @@ def test_a_log_that_is_capped_or_replaced_is_followed(log: Log) -> None:
     assert log.look()["lines"] == 2.0
 
 
+def test_lines_between_two_lives_of_its_eye_are_counted(log: Log) -> None:
+    log.add(b"seen\nhalf a li")
+    memory = log.sensor.look().memory
+    log.sensor.close()
+    context = SensorContext(SystemClock(), log.sensor._context.cells, memory=memory)
+    log.sensor = Logs(log.sensor._settings, context)
+    assert log.add(b"ne\nTraceback while nobody looked\n")["matches.errors"] == 1.0
+    assert log.add(b"and on\n")["lines"] == 1.0
+    memory = log.sensor.look().memory
+    log.sensor.close()
+    log.path.unlink()
+    log.path.write_bytes(b"another\nfile\n")
+    context = SensorContext(SystemClock(), log.sensor._context.cells, memory=memory)
+    log.sensor = Logs(log.sensor._settings, context)
+    assert log.look()["lines"] == 2.0
+
+
 def test_what_is_no_log_is_never_opened(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     for make in (os.mkfifo, lambda path: os.symlink("/etc/passwd", path)):

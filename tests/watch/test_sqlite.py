@@ -70,10 +70,10 @@ class Data:
         yield
         self.db.execute("COMMIT")
 
-    def sense(self, **keys: object) -> Sqlite:
+    def sense(self, memory: Mapping[str, str] | None = None, **keys: object) -> Sqlite:
         raw = {"name": "db", "target": "a", "kind": "sqlite", "every": "100ms"}
         raw |= {"path": str(self.path), "tables": ["prices"], **keys}
-        context = SensorContext(self.clock, {}, Evidence(self.evidence))
+        context = SensorContext(self.clock, {}, Evidence(self.evidence), memory or {})
         return Sqlite(SqliteSection.model_validate(raw), context)
 
     def look(self, times: int = 6) -> dict[str, float]:
@@ -511,6 +511,60 @@ def test_odd_names_texts_and_types_are_read_as_they_are(make: Make, tmp_path: Pa
     assert shown.isascii()
     kept = read_changes(os.pread(data.evidence, 1 << 24, 0))
     assert {change.key for _when, change in kept} == {"\udcff\udcfeA", "\x1b[2J"}
+
+
+@pytest.mark.parametrize("max_rows", [1000, 10])
+def test_a_change_between_two_lives_of_its_eye_is_not_quiet(make: Make, max_rows: int) -> None:
+    data = make(max_rows=max_rows)
+    keyed = max_rows > 100
+
+    def another_life(meanwhile: str) -> tuple[float, ...]:
+        memory = data.sensor.look().memory
+        assert memory
+        data.sensor.close()
+        data.db.execute(meanwhile)
+        data.clock.advance(2_000_000)
+        data.sensor = data.sense(memory, max_rows=max_rows)
+        return data.changes(data.look())
+
+    inserted, changed, deleted = another_life("SELECT 1")
+    assert (inserted, deleted) == (0, 0), "the same as before is known to be the same"
+    assert changed == 0 or (math.isnan(changed) and not keyed)
+    assert data.sensor.look().note == ""
+    unknown = another_life("UPDATE prices SET price = 99 WHERE id = 5")
+    assert all(map(math.isnan, unknown)), "as many rows as before, and nobody knows which"
+    note = data.sensor.look().note
+    assert "prices was changed while nobody looked, between 00:16:4" in note
+    assert "100 rows before, 100 after" in note
+    data.db.execute("UPDATE prices SET price = 98 WHERE id = 5")
+    assert data.changes(data.look())[1] == 1 or not keyed, "from then on it is compared again"
+    inserted, changed, deleted = another_life("DELETE FROM prices WHERE id >= 60")
+    assert deleted == 40, "so many at least"
+    assert math.isnan(inserted)
+    assert math.isnan(changed)
+    assert another_life("DROP TABLE prices")[2] == 60
+    data.clock.advance(3_600_000_001)
+    assert data.sensor.look().note == "", "after an hour it is the ledger's"
+
+
+def test_a_file_that_went_between_two_lives_of_its_eye_is_all_its_rows_deleted(make: Make) -> None:
+    data = make("delete")
+    memory = data.sensor.look().memory
+    data.sensor.close()
+    data.path.unlink()
+    data.sensor = data.sense(memory)
+    assert data.changes(data.look())[2] == 100
+    assert "is gone" in data.problem
+
+
+def test_the_first_life_of_all_takes_what_it_finds_and_garbage_is_no_memory(make: Make) -> None:
+    data = make()
+    assert data.changes(data.look()) == (0, 0, 0)
+    for memory in ({"0": "x", "looked_us": "y"}, {"0": ""}, {"9": "7 a"}):
+        data.sensor.close()
+        data.sensor = data.sense(memory)
+        read = data.look()
+        assert math.isnan(read["rows_changed"]) == ("0" in memory)
 
 
 def test_a_locked_database_is_waited_out(make: Make) -> None:

@@ -43,10 +43,11 @@ def encode(message: Message, limit: int = MAX_FRAME) -> bytes:
 class Decoder:
     """Turns bytes, as they come, into messages. Raises `Usage` once and for good on garbage."""
 
-    __slots__ = ("_buffer", "_garbage")
+    __slots__ = ("_buffer", "_garbage", "_limit")
 
-    def __init__(self) -> None:
-        """Start with nothing received."""
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        """Start with nothing received; `MAX_ANSWER` is the limit of who reads answers."""
+        self._limit = limit
         self._buffer = bytearray()
         self._garbage: Usage | None = None
 
@@ -75,8 +76,8 @@ class Decoder:
         if len(self._buffer) < _HEAD.size:
             return None
         (length,) = _HEAD.unpack_from(self._buffer)
-        if length > MAX_FRAME:
-            raise Usage(f"a frame of {length} bytes", f"the limit is {MAX_FRAME}")
+        if length > self._limit:
+            raise Usage(f"a frame of {length} bytes", f"the limit is {self._limit}")
         if len(self._buffer) < _HEAD.size + length:
             return None
         body = bytes(self._buffer[_HEAD.size : _HEAD.size + length])

@@ -45,7 +45,7 @@ class Line:
         """Hold a connected socket."""
         sock.setblocking(False)
         self.sock: socket.socket | None = sock
-        self._decoder = frames.Decoder()
+        self._decoder = frames.Decoder(frames.MAX_ANSWER)
         self._out = bytearray()
 
     @classmethod
@@ -71,10 +71,13 @@ class Line:
         return bool(self._out)
 
     def send(self, message: Message) -> bool:
-        """Send, or keep what the socket does not take now; false if the line is dead."""
+        """Send, or keep what the socket does not take now; false if nothing of it will arrive."""
         if self.sock is None:
             return False
-        self._out += frames.encode(message)
+        try:
+            self._out += frames.encode(message)
+        except OffswitchError:
+            return False
         return self.flush()
 
     def flush(self) -> bool:
@@ -234,8 +237,10 @@ class WardenLink:
         """Ask something; `then` hears the answer. False if there is no line just now."""
         if self._line is None or not self._line.alive or len(self._asked) > _MOST_PENDING:
             return False
+        if not self._line.send(message):
+            return False
         self._asked.append(then)
-        return self._line.send(message)
+        return True
 
     @property
     def connected(self) -> bool:
