@@ -104,6 +104,40 @@ def test_up_declares_what_is_configured_and_start_brings_it_up(alone: Installati
         assert alone.stop("tenant=acme")["confirmed"] is True, "labels came from the configuration"
 
 
+LIMITED = """
+[[target]]
+name = "slow"
+drain_for = "700ms"
+freeze_for = "1h"
+
+[[rule]]
+name = "busy"
+target = "slow"
+harm = "too \x1bmuch"
+time_to_harm = "1h"
+false_stop_cost = "an hour"
+act = "advise"
+detectors = [{ kind = "threshold", series = "processes.count", above = 0.5 }]
+"""
+
+
+def test_ACT_1_an_alarm_that_asks_is_told_and_a_drain_ends_when_the_configuration_says(
+    alone: Installation,
+) -> None:
+    Path(alone.place.config).write_text(LIMITED.replace("\x1b", "\\u001b"))
+    with up(alone) as running:
+        running.tells("To stop everything")
+        alone.run("sleep", "600", target="slow")
+        running.tells("ALARM, it asks you: slow: too .x1bmuch .rule busy.. .* offswitch stop slow")
+        declared = alone.ask({"op": "target", "name": "slow"})["declared"]
+        assert declared["limits_s"] == {"drain": 0.7, "freeze": 3600}
+        begin = time.monotonic()
+        assert alone.stop("slow", level="drain", wait=True)["confirmed"] is True
+        assert 0.7 <= time.monotonic() - begin < 10
+        assert alone.reset("slow")["state"] == "done"
+        running.tells("over: ALARM, it asks you: slow")
+
+
 def test_what_dies_is_started_again_and_recorded(alone: Installation) -> None:
     Path(alone.place.config).write_text('[[target]]\nname = "a"\n')
     with up(alone) as running:

@@ -16,7 +16,7 @@ from offswitch.control.client import call
 from offswitch.control.place import Place, within_reach
 from offswitch.errors import NotFound, OffswitchError
 
-__all__ = ["Answer", "ask_all", "rows_of"]
+__all__ = ["Answer", "alarms_of", "ask_all", "rows_of"]
 
 Row = dict[str, Any]
 
@@ -50,6 +50,12 @@ def ask_all(message: dict[str, Any], timeout_s: float = 2.0) -> list[Answer]:
 
     with ThreadPoolExecutor(max_workers=min(len(places), 16)) as pool:
         return list(pool.map(ask, places))
+
+
+def alarms_of(answers: list[Answer]) -> list[Row]:
+    """List the alarms that stand, those that ask a person first."""
+    found = [one for answer in answers if answer.said for one in answer.said.get("alarms", [])]
+    return sorted(found, key=lambda alarm: alarm.get("act") != "advise")
 
 
 def rows_of(answers: list[Answer]) -> list[Row]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.doctor import examine, verdict
-from offswitch.cli.gather import Answer, ask_all, rows_of
+from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.paint import abnormal
 from offswitch.control.place import chosen
 from offswitch.printable import printable
@@ -21,7 +22,9 @@ def show() -> int:
     answers = ask_all({"op": "status", "scope": None})
     rows = rows_of(answers)
     silent = [answer for answer in answers if answer.said is None and not answer.absent]
-    print_lines([_sentence(rows, silent), _stoppable(answers), "", *_next(rows)])
+    alarms = alarms_of(answers)[:_MOST]
+    told = [alarm_words(alarm) for alarm in alarms]
+    print_lines([_sentence(rows, silent), *told, _stoppable(answers), "", *_next(rows, alarms)])
     if silent:
         return 4
     return 3 if any(row["latched"] for row in rows) else 0
@@ -62,8 +65,8 @@ def _stoppable(answers: list[Answer]) -> str:
     return verdict(checks) + "."
 
 
-def _next(rows: list[dict[str, Any]]) -> list[str]:
-    if not any(row["pids"] or row["latched"] for row in rows):
+def _next(rows: list[dict[str, Any]], alarms: list[dict[str, Any]]) -> list[str]:
+    if not alarms and not any(row["pids"] or row["latched"] for row in rows):
         return [
             "Next:",
             "  offswitch demo            see it stop a real little fleet, in a minute",
@@ -72,8 +75,9 @@ def _next(rows: list[dict[str, Any]]) -> list[str]:
         ]
     lines = ["Next:"]
     ranked = sorted((row for row in rows if row["pids"]), key=lambda row: not abnormal(row))
-    lines += [f"  offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
-    lines.append("  offswitch stop --all")
+    stops = [what_to_type(alarm) for alarm in alarms]
+    stops += [f"offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
+    lines += [f"  {stop}" for stop in dict.fromkeys([*filter(None, stops), "offswitch stop --all"])]
     latched = [row for row in rows if row["latched"]]
     for row in latched[:_MOST]:
         name = printable(row["target"])
