@@ -481,6 +481,54 @@ def test_what_only_looks_like_the_table_is_not_read(make: Make, statement: str) 
     assert "not a table" in data.sensor.look().problem
 
 
+@pytest.mark.parametrize(
+    "spoilt", ["log", "short log", "index", "half an index", "locked index", "no index"]
+)
+def test_a_log_and_an_index_that_do_not_fit_hold_no_look_up(make: Make, spoilt: str) -> None:
+    """SQLite alone tries again for ten seconds."""
+    data = make()
+    for end in ("", "-wal", "-shm"):  # as its writer leaves them when it is killed
+        Path(f"{data.path}{end}.kept").write_bytes(Path(f"{data.path}{end}").read_bytes())
+    data.db.close()
+    for end in ("", "-wal", "-shm"):
+        os.replace(f"{data.path}{end}.kept", f"{data.path}{end}")
+    data.db = Writer(data.path.with_name("other.db"))
+    data.clock.advance(6_000_000)
+    assert data.changes(data.look()) == (0, 0, 0), "as it was left it can be read"
+    if "log" in spoilt:
+        Path(f"{data.path}-wal").write_bytes(b"x" * (10 if spoilt == "short log" else 5000))
+    else:
+        index = bytearray(Path(f"{data.path}-shm").read_bytes())
+        index[16] ^= 1
+        if spoilt != "half an index":
+            index[64] ^= 1
+        if spoilt == "no index":
+            index.clear()
+        Path(f"{data.path}-shm").write_bytes(index)
+    holding = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, 2, 1, 120);"
+    holding += "print(flush=True); sys.stdin.readline()"
+    argv = [sys.executable, "-I", "-S", "-c", holding if spoilt == "locked index" else "input()"]
+    with subprocess.Popen(
+        [*argv, f"{data.path}-shm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        if spoilt == "locked index":
+            other.stdout.readline()
+        data.sensor._database.forget()
+        begin = time.monotonic()
+        glances = _quick(data)
+        assert time.monotonic() - begin < 2
+        assert glances[-1].problem
+        assert not any(glance.samples for glance in glances)
+        other.communicate(b"\n")
+    data.db.close()
+    data.db = Writer(data.path)
+    data.db.execute("CREATE TABLE IF NOT EXISTS prices (id INTEGER PRIMARY KEY, price REAL)")
+    data.clock.advance(6_000_000)
+    data.look(12)
+    assert not data.problem, "its program has recovered it"
+
+
 def test_generated_columns_are_left_out_and_their_code_never_runs(make: Make) -> None:
     data = make()
     with data.transaction():
@@ -631,9 +679,13 @@ def test_where_inotify_has_nothing_left_it_polls(
     assert data.changes(data.look()) == (0, 1, 0)
 
 
-def test_a_connection_that_could_not_be_set_up_is_not_left_open(make: Make) -> None:
+def test_a_connection_that_could_not_be_set_up_is_not_left_open(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite would hand its files, deleted by then, to every later connection of the process."""
     data = make()
+    # A recovery may begin between the look at the index and SQLite's own.
+    monkeypatch.setattr(type(data.sensor._database), "_sound", lambda _self, _stamp: None)
     script = (
         "import fcntl, sys\n"
         "index = open(sys.argv[1] + '-shm', 'r+b')\n"
