@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from installation import Installation, until
-from offswitch.clock import SimulatedClock, SystemClock
+from offswitch.clock import Clock, SimulatedClock, SystemClock
 from offswitch.control import frames
 from offswitch.control.place import Place
 from offswitch.model.decision import Choice, Decision
@@ -146,24 +146,30 @@ def test_SR_11_what_the_warden_does_not_accept_goes_to_the_keeper_then_to_the_sp
 ) -> None:
     listen(place.warden_socket)  # it listens, and never answers
     keeper = listen(place.keeper_socket)
-    link = WardenLink(place, SystemClock())
+    clock = SimulatedClock(1_000_000)
+    link = WardenLink(place, clock)
     link.pump()
     link.stop(_decision())
-    begin = time.monotonic()
-    while not os.path.exists(f"{place.spool}/shop%2Fagent"):
-        assert time.monotonic() - begin < 5
-        link.pump()
-        time.sleep(0.002)
-    spooled = time.monotonic() - begin
+    keeper.sock.setblocking(False)
+    clock.advance(20_000)
+    link.pump()
+    with pytest.raises(BlockingIOError):
+        keeper.sock.accept()
+    clock.advance(1)
+    link.pump()
     first = _receive(keeper.accept())
-    assert spooled >= 0.2
     assert first["nonce"]
+    clock.advance(179_999)
+    link.pump()
+    assert not os.path.exists(f"{place.spool}/shop%2Fagent")
+    clock.advance(1)
+    link.pump()
+    assert os.path.exists(f"{place.spool}/shop%2Fagent")
     # Again each second, by the same nonce, so that it stays one press.
-    keeper.sock.settimeout(5)
-    begin = time.monotonic()
-    while time.monotonic() - begin < 1.3:
-        link.pump()
-        time.sleep(0.01)
+    clock.advance(800_000)
+    link.pump()
+    clock.advance(20_001)
+    link.pump()
     second = _receive(keeper.accept())
     assert (second["nonce"], second["time_us"]) == (first["nonce"], first["time_us"])
     link.close()
@@ -177,12 +183,11 @@ def test_SR_11_without_any_listener_a_kill_is_in_the_spool_and_a_lesser_stop_is_
         (Level.KILL, "/", "all"),
         (Level.KILL, "tenant=acme/x", "tenant=acme%2Fx"),
     ):
-        link = WardenLink(place, SystemClock())
+        clock = SimulatedClock(1_000_000)
+        link = WardenLink(place, clock)
         link.stop(_decision(level, scope))
-        begin = time.monotonic()
-        while time.monotonic() - begin < 0.3:
-            link.pump()
-            time.sleep(0.005)
+        clock.advance(200_001)
+        link.pump()
         assert os.path.exists(f"{place.spool}/{name}") == (level is Level.KILL)
         link.close()
 
@@ -206,23 +211,25 @@ def test_garbage_from_the_warden_closes_the_line_and_another_takes_its_place(
     place: Place, listen: Callable[[str], Listener]
 ) -> None:
     warden = listen(place.warden_socket)
-    link = WardenLink(place, SystemClock())
+    clock = SimulatedClock(1_000_000)
+    link = WardenLink(place, clock)
     link.pump()
+    lines = [link._line, link._spare]
     for peer in (warden.accept(), warden.accept()):
         peer.sendall(b"\xff" * 64)
-    time.sleep(0.15)
-    link.pump()
-    time.sleep(0.15)
+    clock.advance(100_000)
     link.pump()
     assert link.connected
+    assert link._line not in lines
+    assert link._spare not in lines
     link.close()
 
 
 # --- the scribe -------------------------------------------------------------------
 
 
-def _scribe(place: Place) -> Scribe:
-    scribe = Scribe(place, SystemClock())
+def _scribe(place: Place, clock: Clock | None = None) -> Scribe:
+    scribe = Scribe(place, clock or SystemClock())
     scribe.of("ab" * 16)
     return scribe
 
@@ -254,14 +261,14 @@ def test_REC_3_what_a_dead_recorder_did_not_confirm_is_handed_in_again(
     place: Place, listen: Callable[[str], Listener]
 ) -> None:
     recorder = listen(place.recorder_socket)
-    scribe = _scribe(place)
+    clock = SimulatedClock(1_000_000)
+    scribe = _scribe(place, clock)
     scribe.add(EntryKind.NOTE, {"what": "one"})
     scribe.pump()
     recorder.accept().close()
     scribe.add(EntryKind.NOTE, {"what": "two"})
-    time.sleep(0.05)
-    until(lambda: scribe.pump() or scribe.waiting == 2, "both wait again")
-    time.sleep(0.5)
+    until(lambda: scribe.pump() or len(scribe._waiting) == 2, "both wait again")
+    clock.advance(500_000)
     scribe.pump()
     peer = recorder.accept()
     message = _receive(peer)

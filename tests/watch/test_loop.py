@@ -22,6 +22,7 @@ from offswitch.watch.eyes import EyeLink
 from offswitch.watch.loop import Watch
 from offswitch.watch.report import report
 from offswitch.watch.warden_link import Line
+from scale import LONG
 
 TABLES = """
 [[sensor]]
@@ -156,7 +157,7 @@ def _now(watch: Watch) -> tuple[int, int]:
     return watch._clock.mono_us(), watch._clock.wall_us()
 
 
-def test_ten_thousand_targets_fit_into_a_report_and_into_an_answer(
+def test_a_fleet_of_any_size_fits_into_a_report_and_into_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offswitch.watch.report._SCOPES_CHARS", 9_000)
@@ -164,8 +165,8 @@ def test_ten_thousand_targets_fit_into_a_report_and_into_an_answer(
     watch = made(tmp_path, TABLES + "".join(rules))
     rows = [
         {"target": f"fleet/{n:05}-{'x' * 150}", "labels": {"host": "h" * 60}, "kind": "process",
-         "path": "/sys/fs/cgroup/" + "p" * 90, "pids": list(range(9)), "state": "running"}
-        for n in range(10_000)
+         "path": "/sys/fs/cgroup/" + "p" * 90, "pids": list(range(99)), "state": "running"}
+        for n in range(10_000 if LONG else 2_000)
     ]  # fmt: skip
     ours, theirs = socket.socketpair()
     line = Line(ours)
@@ -180,7 +181,7 @@ def test_ten_thousand_targets_fit_into_a_report_and_into_an_answer(
     watch._take_cells(heard[0])
     watch._tick_all(watch._clock.mono_us())
     assert time.process_time() - begin < 10, "a second or two; by every rule it would be minutes"
-    assert len(watch._targets) == 10_000
+    assert len(watch._targets) == len(rows)
     Eye(watch).rows(99)
     for source in watch._sources.values():
         source.hear(*_now(watch), problem="", absent=False, note="n" * 1000)

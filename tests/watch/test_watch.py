@@ -280,14 +280,21 @@ def test_after_a_reset_a_rule_judges_anew_and_stops_what_is_still_wrong(shop: Sh
     until(lambda: shop.level() == "kill", "the standing alarm stops it again", 5)
     with contextlib.closing(sqlite3.connect(shop.path)) as db, db:
         db.execute("UPDATE prices SET price = 10 WHERE id = 1")
-    time.sleep(0.5)
+    until(lambda: _last_seen(shop) == (1, "item 1", 10.0), "the repair was seen")
     assert shop.installation.reset("shop/agent")["state"] == "done"
-    time.sleep(1.5)
-    assert shop.level() is None, "it was repaired, so the reset holds"
+    until(lambda: not shop.installation.status()["alarms"], "it judges anew")
     agent = shop.run()
     assert shop.tell(agent, "sql UPDATE prices SET price = 12 WHERE id = 1").startswith("done")
+    until(lambda: _last_seen(shop) == (1, "item 1", 12.0), "and has seen the next write")
+    assert shop.level() is None, "it was repaired, so the reset holds"
     shop.order("sql UPDATE prices SET price = 8888 WHERE id = 2")
     shop.wait_stopped(agent)
+
+
+def _last_seen(shop: Shop) -> object:
+    """Give the row that the sensor has last seen changed, as it is now."""
+    data = Path(shop.installation.home, "evidence", "orders-db.jsonl").read_bytes()
+    return read_changes(data)[-1][1].after
 
 
 def test_SEC_8_nothing_between_a_finding_and_the_cut_can_ask_a_model_or_the_network() -> None:
