@@ -586,6 +586,12 @@ def test_a_change_between_two_lives_of_its_eye_is_not_quiet(make: Make, max_rows
     assert "100 rows before, 100 after" in note
     data.db.execute("UPDATE prices SET price = 98 WHERE id = 5")
     assert data.changes(data.look())[1] == 1 or not keyed, "from then on it is compared again"
+    data.db.execute("UPDATE prices SET price = price + 500")
+    shift = data.look()["shift.price"]
+    assert shift > 50
+    another_life("SELECT 1")
+    data.sensor._told_us = 0
+    assert data.look()["shift.price"] == shift, "the baseline is that of the first life"
     inserted, changed, deleted = another_life("DELETE FROM prices WHERE id >= 60")
     assert deleted == 40, "so many at least"
     assert math.isnan(inserted)

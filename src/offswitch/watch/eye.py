@@ -38,11 +38,12 @@ from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Se
 __all__ = ["main"]
 
 _BATCH_CHARS = 100_000
-"""In a message; JSON takes six bytes at the most to spell one, and a frame has a megabyte."""
+"""In a message, beside at most 61,440 that are to be remembered: JSON takes six bytes at the most
+to spell one, and a frame has a megabyte."""
 _LONGEST_TEXT = 1000
 _MOST_PAIRS = 16
-_MOST_REMEMBERED = 32
-_LONGEST_REMEMBERED = 150
+_MOST_REMEMBERED = 512
+_LONGEST_REMEMBERED = 60
 _LINK_TIMEOUT_S = 5.0
 
 

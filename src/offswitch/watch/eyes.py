@@ -34,8 +34,8 @@ _PATIENCE_US = 5_000_000
 _STARTING_US = 5_000_000
 """How much longer a fresh one may take: it imports first."""
 _LAST_WAIT_S = 1.0
-_MOST_REMEMBERED = 32
-_LONGEST_REMEMBERED = 150
+_MOST_REMEMBERED = 512
+_LONGEST_REMEMBERED = 60
 
 Message = dict[str, Any]
 

@@ -93,7 +93,7 @@ class Watch:
         self._named = {section.name: section for section in loaded.config.sensor}
         for declared in loaded.config.rule:
             self._add_rule(declared)
-        self._cover()
+        self._cover({}, {})
         every = [source.section.every for source in self._sources.values()]
         self._tick = max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
 
@@ -256,9 +256,8 @@ class Watch:
                     order=press.order,
                     scope=press.decision.scope.text,
                 )
-        for decision, nonce in self._pending:
-            self._record(decision, nonce)
-        self._pending.clear()
+        while self._pending:
+            self._record(*self._pending.pop(0))
         self._scribe.pump()
 
     # --- readings -----------------------------------------------------------------
@@ -432,11 +431,12 @@ class Watch:
         rows = answer.get("cells")
         if not isinstance(rows, list):
             return
-        self._cells = {str(row["target"]): row for row in rows}
-        self._targets = {
+        cells = {str(row["target"]): row for row in rows}
+        targets = {
             name: Target(name, row.get("labels") or {}, row.get("kind") or "process")
-            for name, row in self._cells.items()
+            for name, row in cells.items()
         }
+        self._cover(targets, cells)
         for name, row in self._cells.items():
             if row["state"] in RUNNING:
                 for sensor, make in self._implicit.items():
@@ -445,7 +445,6 @@ class Watch:
         self._forget_gone()
         for eye in self._eyes.values():
             eye.tell_cells(self._cells)
-        self._cover()
         self._rearm()
         if self._warden_pid == 0:
             self._warden_pid = -1
@@ -465,10 +464,11 @@ class Watch:
             covered = self._coverage[bench.rule.scope.text]
             bench.hear_of_latches(covered.names, covered.latched)
 
-    def _cover(self) -> None:
-        """Find anew what lies in each rule's scope."""
+    def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
+        """Take in what there is, and find what of it lies in each rule's scope."""
         scopes = {bench.rule.scope.text for bench in self._benches}
-        self._coverage = coverage(scopes, self._targets, self._cells)
+        self._coverage = coverage(scopes, targets, cells)
+        self._targets, self._cells = targets, cells
 
     def _take_ping(self, answer: Message) -> None:
         if not answer.get("pong"):

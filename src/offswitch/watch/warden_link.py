@@ -262,9 +262,18 @@ class WardenLink:
             self._line.flush()
             for message in self._line.receive():
                 if self._asked:
-                    self._asked.pop(0)(message)
+                    self._answer(self._asked.pop(0), message)
         self._connect(now_us)
         return over
+
+    def _answer(self, then: Callable[[Message], None], message: Message) -> None:
+        try:
+            then(message)
+        except Exception:
+            # Answers that are left would be taken for those to other questions.
+            if self._line is not None:
+                self._line.close()
+            raise
 
     def _connect(self, now_us: int) -> None:
         """Keep both lines open; what was asked on a dead one is not answered any more."""

@@ -12,7 +12,8 @@ the rows as they were. Beyond `max_rows`, or without a primary key, only counts 
 statistics are known; `keyed` then says 0 and why, and `rows_changed` is no number, so
 that a rule on it fails loudly instead of seeing nothing.
 
-Should its eye die, the next life is told when it last looked and a digest of each table. Where
+Should its eye die, the next life is told when it last looked, the baseline, and a digest of each
+table. Where
 a table is another one by then, nobody knows what was done to which row: `rows_changed` is no
 number once, at least as many rows as are more or fewer are told, and a note says so for an hour.
 
@@ -22,6 +23,7 @@ found by a whole reading every five seconds. What the file is, `database` does n
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import sqlite3
@@ -100,12 +102,16 @@ class Sqlite:
         self._database = Database(settings.path, settings.tables, context.clock)
         self._before = dict(context.memory)
         """What the life before knew of each table, by its place in the settings."""
+        self._inherited = context.memory
+        self._begun: dict[str, str] = {}
+        """The baseline as the next life is told of it."""
         self._digests: dict[str, str] = {}
         self._unseen: dict[str, str] = {}
         """Table → why it is not known what was done to it just now."""
         self._note, self._noted_us = "", 0
         self._known: dict[str, Rows | Totals | None] = {}
-        self._baseline: dict[str, Statistics] = {}
+        self._baseline: dict[str, dict[str, tuple[float, float]]] = {}
+        """Table → column → mean and spread as the first life found them."""
         self._statistics: dict[str, Statistics] = {}
         self._pending: list[Change] = []
         self._unmeasured = False
@@ -250,6 +256,20 @@ class Sqlite:
         self._note, self._noted_us = "; ".join(self._unseen.values()), self._clock.mono_us()
         return Diff(max(more, 0), None, max(-more, 0))
 
+    def _first_found(self, table: str, now: Statistics) -> dict[str, tuple[float, float]]:
+        """Give the baseline of a table: what an earlier life began with, else what is there now."""
+        place = self._settings.tables.index(table)
+        found = {}
+        for name, column in now.items():
+            key = _place_of(place, name)
+            words = self._inherited.get(key, "").split(" ")
+            try:
+                found[name] = (float(words[0]), float(words[1]))
+            except (ValueError, IndexError):
+                found[name] = (column.mean, column.spread)
+            self._begun[key] = "{!r} {!r}".format(*found[name])
+        return found
+
     def _between(self) -> str:
         looked = self._before.get(_LOOKED, "")
         since = _time_of_day(int(looked)) if looked.isdecimal() else "its last look"
@@ -261,7 +281,7 @@ class Sqlite:
         if self._before or not self._digests.keys() >= set(tables):
             return {}
         digests = {str(place): self._digests[table] for place, table in enumerate(tables)}
-        return {_LOOKED: str(self._clock.wall_us()), **digests}
+        return {_LOOKED: str(self._clock.wall_us()), **digests, **self._begun}
 
     # --- telling ------------------------------------------------------------------
 
@@ -292,7 +312,8 @@ class Sqlite:
         self._pending = []
         for table, now in self._known.items():
             self._statistics[table] = now.statistics() if now is not None else {}
-            self._baseline.setdefault(table, self._statistics[table])
+            if table not in self._baseline:
+                self._baseline[table] = self._first_found(table, self._statistics[table])
             if table not in self._digests:
                 self._digests[table] = digest(now)
         wait_us, again_us = max(self._not_before_us - now_us, 0), self._again(now_us)
@@ -312,10 +333,10 @@ class Sqlite:
                 yield Sample("max", column.high, labels)
                 yield Sample("mean", column.mean, labels)
                 yield Sample("spread", column.spread, labels)
-                base = self._baseline.get(table, {}).get(name)
-                if base is not None and not math.isnan(base.mean):
-                    unit = max(base.spread, 0.01 * abs(base.mean), 1e-12)
-                    yield Sample("shift", abs(column.mean - base.mean) / unit, labels)
+                mean, spread = self._baseline.get(table, {}).get(name, (math.nan, math.nan))
+                if not math.isnan(mean):
+                    unit = max(spread, 0.01 * abs(mean), 1e-12)
+                    yield Sample("shift", abs(column.mean - mean) / unit, labels)
 
     def _nothing_new(self, now_us: int) -> Glance:
         """No commit since the last look: look again soon after a write, else tell of the quiet."""
@@ -393,3 +414,9 @@ def _examples(changes: Sequence[Change]) -> dict[str, str]:
 
 def _time_of_day(wall_us: int) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(wall_us // 1_000_000)) + " UTC"
+
+
+def _place_of(place: int, column: str) -> str:
+    """Name a column in a few plain letters, whatever its target calls it."""
+    name = column.encode("utf-8", "backslashreplace")
+    return f"{place}.{hashlib.blake2b(name, digest_size=8).hexdigest()}"
