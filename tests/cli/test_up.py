@@ -18,6 +18,7 @@ import pytest
 
 from installation import Installation, until
 from needs import needs_root
+from offswitch.cli.household import Household
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
 
@@ -102,6 +103,29 @@ def test_up_declares_what_is_configured_and_start_brings_it_up(alone: Installati
         log = Path(alone.home, "logs", "shop%2Feu%2Fcheckout.log")
         until(lambda: log.read_text() == "from the file\n", "its environment is the file's")
         assert alone.stop("tenant=acme")["confirmed"] is True, "labels came from the configuration"
+
+
+def test_SR_13_what_watch_reports_is_told_once_and_its_end_too(alone: Installation) -> None:
+    alone.start()
+    said: list[str] = []
+    household = Household(alone.place, None, said.append)
+    alarm = {"rule": "r", "scope": "/", "act": "advise", "harm": "h", "since_us": 1}
+    report = {"op": "report", "auto": ["shop"], "blind": ["shop"], "alarms": [alarm]}
+    with subprocess.Popen(["sleep", "60"]) as watch:
+        household._watch.process = watch
+        alone.ask(report)
+        household._alarm(4.0)
+        asks = "ALARM, it asks you: /: h (rule r)"
+        assert said == [f"{asks}. To stop it: offswitch stop --all"], "watch has just begun"
+        household._alarm(6.0)
+        household._alarm(7.0)
+        assert said[1:] == ["BLIND: the automatic rule for shop sees nothing"]
+        alone.ask({**report, "blind": [], "alarms": [{**alarm, "act": "auto"}]})
+        household._alarm(8.0)
+        assert sorted(said[2:]) == [
+            "ALARM, it stops by itself: /: h (rule r)", f"over: {asks}", "seen: shop"
+        ]  # fmt: skip
+        watch.kill()
 
 
 LIMITED = """
