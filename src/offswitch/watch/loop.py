@@ -44,6 +44,8 @@ _CELLS_US = 250_000
 _REPORT_US = 500_000
 _A_TARGET_US = 100
 """How much longer both take for each target: a large fleet must not keep the warden busy."""
+_MOST_LONGER_US = 1_000_000
+"""After three seconds without a report the warden calls everything blind."""
 _LONGEST_TICK_US = 100_000
 _SHORTEST_TICK_US = 5_000
 _CHASE_US = 2_000
@@ -358,7 +360,7 @@ class Watch:
             self._decide(bench, now_us, wall_us)
         if not self._warden.connected:
             return
-        longer_us = len(self._cells) * _A_TARGET_US
+        longer_us = min(len(self._cells) * _A_TARGET_US, _MOST_LONGER_US)
         if now_us - self._cells_us >= _CELLS_US + longer_us:
             self._cells_us = now_us
             self._warden.ask({"op": "cells"}, self._take_cells)
