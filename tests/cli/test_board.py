@@ -64,6 +64,23 @@ def test_the_abnormal_come_first_and_say_so_without_colour() -> None:
     assert any("degraded: no root" in line for line in lines)
 
 
+def test_an_alarm_that_asks_says_what_to_type_and_never_hides_the_stop_keys() -> None:
+    board = filled(*[row(f"shop/{number}") for number in range(40)])
+    alarm = {"rule": "r\x1b[2J", "scope": "shop/7", "act": "auto", "harm": "h" * 200}
+    asks = {**alarm, "act": "advise"}
+    said = {"targets": board.rows(), "alarms": [alarm, asks], "notes": []}
+    board.take([Answer(PLACE, said)], 100.0)
+    lines = drawn(board, 100.1)
+    assert len(lines) == 24
+    assert max(map(len, lines)) <= 80
+    [shown] = [line for line in lines if "ALARM" in line]
+    assert shown.startswith("ALARM, it asks you: shop/7: hhh")
+    assert shown.endswith(": offswitch stop shop/7 (+1)")
+    assert "STOP EVERYTHING" in lines[-1]
+    assert "\x1b" not in shown
+    assert not any("ALARM" in line for line in drawn(board, 104.0)), "no last known state"
+
+
 def test_a_lost_feed_covers_the_face_and_shows_no_last_known_state() -> None:
     board = filled(row("shop/eu/checkout"))
     assert any("running" in line and "checkout" in line for line in drawn(board, 100.5))

@@ -148,8 +148,10 @@ def test_hostile_text_of_a_lying_warden_is_shown_as_text(tmp_path: Path) -> None
         "signals": {evil: {"age_ms": 1, "stale": True}}, "readiness": {evil: "absent"},
     }  # fmt: skip
     stop = {"scope": evil, "level": evil, "by": evil, "reason": evil, "digest": evil, "count": 2}
+    alarm = {"rule": evil, "scope": evil, "act": evil, "harm": evil, "since_us": evil}
     said = {
         "installation": evil, "rung": evil, "targets": [row], "notes": [evil],
+        "alarms": [alarm, {"act": "advise"}, evil],
         "untracked": [{"pid": evil, "name": evil, "since": 0}], "latched": [stop],
     }  # fmt: skip
     liar = Liar(tmp_path / "run", said)

@@ -20,6 +20,7 @@ from cli.emergency import hanging
 from disk import mounted
 from installation import Installation, until
 from needs import needs_root
+from offswitch.cli.household import Household
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
 
@@ -126,6 +127,63 @@ def test_up_declares_what_is_configured_and_start_brings_it_up(alone: Installati
         log = Path(alone.home, "logs", "shop%2Feu%2Fcheckout.log")
         until(lambda: log.read_text() == "from the file\n", "its environment is the file's")
         assert alone.stop("tenant=acme")["confirmed"] is True, "labels came from the configuration"
+
+
+def test_SR_13_what_watch_reports_is_told_once_and_its_end_too(alone: Installation) -> None:
+    alone.start()
+    said: list[str] = []
+    household = Household(alone.place, None, said.append)
+    alarm = {"rule": "r", "scope": "/", "act": "advise", "harm": "h", "since_us": 1}
+    report = {"op": "report", "auto": ["shop"], "blind": ["shop"], "alarms": [alarm]}
+    with subprocess.Popen(["sleep", "60"]) as watch:
+        household._watch.process = watch
+        alone.ask(report)
+        household._alarm(4.0)
+        asks = "ALARM, it asks you: /: h (rule r)"
+        assert said == [f"{asks}. To stop it: offswitch stop --all"], "watch has just begun"
+        household._alarm(6.0)
+        household._alarm(7.0)
+        assert said[1:] == ["BLIND: the automatic rule for shop sees nothing"]
+        alone.ask({**report, "blind": [], "alarms": [{**alarm, "act": "auto"}]})
+        household._alarm(8.0)
+        assert sorted(said[2:]) == [
+            "ALARM, it stops by itself: /: h (rule r)", f"over: {asks}", "seen: shop"
+        ]  # fmt: skip
+        watch.kill()
+
+
+LIMITED = """
+[[target]]
+name = "slow"
+drain_for = "700ms"
+freeze_for = "1h"
+
+[[rule]]
+name = "busy"
+target = "slow"
+harm = "too \x1bmuch"
+time_to_harm = "1h"
+false_stop_cost = "an hour"
+act = "advise"
+detectors = [{ kind = "threshold", series = "processes.count", above = 0.5 }]
+"""
+
+
+def test_ACT_1_an_alarm_that_asks_is_told_and_a_drain_ends_when_the_configuration_says(
+    alone: Installation,
+) -> None:
+    Path(alone.place.config).write_text(LIMITED.replace("\x1b", "\\u001b"))
+    with up(alone) as running:
+        running.tells("To stop everything")
+        alone.run("sleep", "600", target="slow")
+        running.tells("ALARM, it asks you: slow: too .x1bmuch .rule busy.. .* offswitch stop slow")
+        declared = alone.ask({"op": "target", "name": "slow"})["declared"]
+        assert declared["limits_s"] == {"drain": 0.7, "freeze": 3600}
+        begin = time.monotonic()
+        assert alone.stop("slow", level="drain", wait=True)["confirmed"] is True
+        assert 0.7 <= time.monotonic() - begin < 10
+        assert alone.reset("slow")["state"] == "done"
+        running.tells("over: ALARM, it asks you: slow")
 
 
 def test_what_dies_is_started_again_and_recorded(alone: Installation) -> None:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offswitch.errors import Usage
-from offswitch.model.scope import EVERYTHING, Scope, common_parent, nearest, parse_scope
+from offswitch.model.scope import (
+    EVERYTHING,
+    Scope,
+    common_parent,
+    nearest,
+    parse_scope,
+    scopes_over,
+)
 from offswitch.model.target import Target
 from values import label_scopes, names, near_names, path_scopes, scopes, targets
 
@@ -156,3 +163,8 @@ def test_the_nearest_of_ten_thousand_names_is_found_among_the_likeliest() -> Non
         "shop/checkout"
     )
     assert "fleet/host777/agent" in nearest(parse_scope("fleet/host777/agnt"), many)
+
+
+@given(scopes, targets)
+def test_the_scopes_over_a_target_are_those_that_cover_it(scope: Scope, target: Target) -> None:
+    assert (scope.text in set(scopes_over(target))) == scope.covers(target)

@@ -14,9 +14,11 @@ from offswitch.config.section import DetectorSection
 from offswitch.decide.arbiter import Known
 from offswitch.decide.votes import Channel
 from offswitch.model.decision import Choice, Decision
+from offswitch.model.level import Level
 from offswitch.model.target import Target
 from offswitch.watch.bench import Bench, rule_of
 from offswitch.watch.channels import Judge, Source, shown_signals
+from offswitch.watch.coverage import coverage
 from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.sensors.contract import Signal
 
@@ -227,18 +229,26 @@ def test_a_reset_of_one_target_makes_the_rule_judge_anew(kinds: Kinds) -> None:
     assert again.choice is Choice.STOP, "what is still wrong is stopped again"
 
 
-def test_what_runs_in_a_rules_scope_is_known_by_its_level(kinds: Kinds) -> None:
-    desk = Desk(kinds)
-    cells = {
+def test_what_runs_in_a_rules_scope_is_known_by_its_level() -> None:
+    cells: dict[str, dict[str, str | None]] = {
         "shop/agent": {"state": "running", "level": None},
         "shop/agent/a": {"state": "frozen", "level": "freeze"},
         "shop/agent/b": {"state": "stopped", "level": "kill"},
         "shop/agents": {"state": "running", "level": None},
     }
-    targets = [Target(name) for name in cells]
-    assert desk.bench.known(cells, targets) == Known(running=2, unlatched=2)
+    targets = {name: Target(name, {"tenant": "acme"}) for name in cells}
+    scopes = ["shop/agent", "/", "tenant=acme", "nobody"]
+    found = coverage(scopes, targets, cells)
+    assert found["shop/agent"].names == {"shop/agent", "shop/agent/a", "shop/agent/b"}
+    assert found["shop/agent"].latched == {"shop/agent/a", "shop/agent/b"}
+    assert found["shop/agent"].known(Level.KILL) == Known(running=2, unlatched=2)
+    assert found["shop/agent"].known(Level.FREEZE) == Known(running=2, unlatched=1)
+    assert found["/"].known(Level.KILL) == found["tenant=acme"].known(Level.KILL) == Known(3, 3)
+    assert found["nobody"].known(Level.KILL) == Known(0, 0)
     cells["shop/agent/a"]["level"] = "kill"
-    assert desk.bench.known(cells, targets) == Known(running=2, unlatched=1)
+    cells["shop/agent"]["level"] = "nobody knows"
+    again = coverage(scopes, targets, cells)["shop/agent"]
+    assert again.known(Level.KILL) == Known(running=2, unlatched=1)
 
 
 def test_status_shows_the_worst_of_several_sources_of_one_kind(kinds: Kinds) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import tempfile
 import threading
 import time
@@ -14,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from installation import until
-from offswitch.clock import SystemClock
+from installation import Installation, until
+from offswitch.clock import Clock, SimulatedClock, SystemClock
 from offswitch.control import frames
 from offswitch.control.place import Place
 from offswitch.model.decision import Choice, Decision
@@ -50,6 +52,15 @@ class Listener:
     def close(self) -> None:
         for sock in (*self.peers, self.sock):
             sock.close()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, as_root: None) -> Iterator[Installation]:
+    installation = Installation(tmp_path)
+    try:
+        yield installation.start()
+    finally:
+        installation.close()
 
 
 @pytest.fixture
@@ -136,24 +147,30 @@ def test_SR_11_what_the_warden_does_not_accept_goes_to_the_keeper_then_to_the_sp
 ) -> None:
     listen(place.warden_socket)  # it listens, and never answers
     keeper = listen(place.keeper_socket)
-    link = WardenLink(place, SystemClock())
+    clock = SimulatedClock(1_000_000)
+    link = WardenLink(place, clock)
     link.pump()
     link.stop(_decision())
-    begin = time.monotonic()
-    while not os.path.exists(f"{place.spool}/shop%2Fagent"):
-        assert time.monotonic() - begin < 5
-        link.pump()
-        time.sleep(0.002)
-    spooled = time.monotonic() - begin
+    keeper.sock.setblocking(False)
+    clock.advance(20_000)
+    link.pump()
+    with pytest.raises(BlockingIOError):
+        keeper.sock.accept()
+    clock.advance(1)
+    link.pump()
     first = _receive(keeper.accept())
-    assert spooled >= 0.2
     assert first["nonce"]
+    clock.advance(179_999)
+    link.pump()
+    assert not os.path.exists(f"{place.spool}/shop%2Fagent")
+    clock.advance(1)
+    link.pump()
+    assert os.path.exists(f"{place.spool}/shop%2Fagent")
     # Again each second, by the same nonce, so that it stays one press.
-    keeper.sock.settimeout(5)
-    begin = time.monotonic()
-    while time.monotonic() - begin < 1.3:
-        link.pump()
-        time.sleep(0.01)
+    clock.advance(800_000)
+    link.pump()
+    clock.advance(20_001)
+    link.pump()
     second = _receive(keeper.accept())
     assert (second["nonce"], second["time_us"]) == (first["nonce"], first["time_us"])
     link.close()
@@ -167,12 +184,11 @@ def test_SR_11_without_any_listener_a_kill_is_in_the_spool_and_a_lesser_stop_is_
         (Level.KILL, "/", "all"),
         (Level.KILL, "tenant=acme/x", "tenant=acme%2Fx"),
     ):
-        link = WardenLink(place, SystemClock())
+        clock = SimulatedClock(1_000_000)
+        link = WardenLink(place, clock)
         link.stop(_decision(level, scope))
-        begin = time.monotonic()
-        while time.monotonic() - begin < 0.3:
-            link.pump()
-            time.sleep(0.005)
+        clock.advance(200_001)
+        link.pump()
         assert os.path.exists(f"{place.spool}/{name}") == (level is Level.KILL)
         link.close()
 
@@ -196,23 +212,25 @@ def test_garbage_from_the_warden_closes_the_line_and_another_takes_its_place(
     place: Place, listen: Callable[[str], Listener]
 ) -> None:
     warden = listen(place.warden_socket)
-    link = WardenLink(place, SystemClock())
+    clock = SimulatedClock(1_000_000)
+    link = WardenLink(place, clock)
     link.pump()
+    lines = [link._line, link._spare]
     for peer in (warden.accept(), warden.accept()):
         peer.sendall(b"\xff" * 64)
-    time.sleep(0.15)
-    link.pump()
-    time.sleep(0.15)
+    clock.advance(100_000)
     link.pump()
     assert link.connected
+    assert link._line not in lines
+    assert link._spare not in lines
     link.close()
 
 
 # --- the scribe -------------------------------------------------------------------
 
 
-def _scribe(place: Place) -> Scribe:
-    scribe = Scribe(place, SystemClock())
+def _scribe(place: Place, clock: Clock | None = None) -> Scribe:
+    scribe = Scribe(place, clock or SystemClock())
     scribe.of("ab" * 16)
     return scribe
 
@@ -246,14 +264,14 @@ def test_REC_3_what_a_dead_recorder_did_not_confirm_is_handed_in_again(
     place: Place, listen: Callable[[str], Listener]
 ) -> None:
     recorder = listen(place.recorder_socket)
-    scribe = _scribe(place)
+    clock = SimulatedClock(1_000_000)
+    scribe = _scribe(place, clock)
     scribe.add(EntryKind.NOTE, {"what": "one"})
     scribe.pump()
     recorder.accept().close()
     scribe.add(EntryKind.NOTE, {"what": "two"})
-    time.sleep(0.05)
-    until(lambda: scribe.pump() or scribe.waiting == 2, "both wait again")
-    time.sleep(0.5)
+    until(lambda: scribe.pump() or len(scribe._waiting) == 2, "both wait again")
+    clock.advance(500_000)
     scribe.pump()
     peer = recorder.accept()
     message = _receive(peer)
@@ -279,6 +297,24 @@ def test_REC_3_beyond_its_room_the_oldest_are_dropped_and_the_gap_is_told_first(
     scribe.close()
 
 
+def test_REC_3_what_a_target_writes_makes_no_batch_too_large(recorded: Installation) -> None:
+    """To a real recorder: one batch by their number, three times a frame by their text."""
+    scribe = Scribe(recorded.place, SystemClock())
+    scribe.of(recorded.ask({"op": "ping"})["installation"])
+    evidence = {f"row_{n}": "\x1b" * 1900 for n in range(12)}
+    for number in range(20):
+        scribe.finding(Finding("rate()", "a", "db.x", str(number), 5, 1.0, evidence))
+    scribe.add(EntryKind.NOTE, {"what": "far too much", "rows": [{"x": "y" * 1999}] * 3000})
+    scribe.add(EntryKind.NOTE, {"what": "after it"})
+    until(lambda: scribe.pump() or not (scribe.waiting or scribe._lost), "all is handed in")
+    scribe.close()
+    entries = recorded.entries()
+    found = [one["what"] for one in entries if one["kind"] == "finding"]
+    assert found == [str(number) for number in range(20)]
+    assert [one["what"] for one in entries if one["kind"] == "gap"] == ["1 entries of watch"]
+    assert any(one.get("what") == "after it" for one in entries)
+
+
 # --- the eyes ---------------------------------------------------------------------
 
 
@@ -299,19 +335,43 @@ def test_an_eye_that_is_told_nonsense_dies_and_is_started_again(eye: EyeLink) ->
     assert eye.pid != first
 
 
-def test_an_eye_that_takes_nothing_in_is_given_up_at_once(eye: EyeLink) -> None:
+def test_an_eye_that_takes_nothing_in_is_given_up_and_holds_nobody_up(eye: EyeLink) -> None:
+    clock = eye._clock = SimulatedClock(1)
     eye.start()
     pid = eye.pid
     assert pid
     os.kill(pid, 19)
-    begin = time.monotonic()
-    for number in range(400):
-        eye.tell_cells({f"t{number}-{n}": {"path": "x" * 100} for n in range(100)})
-        if eye.fileno() is None:
-            break
+    for number in range(3000):
+        eye.open({"name": f"s{number}", "target": "t", "kind": "x", "text": "x" * 1000}, None)
+    assert eye.writing
+    clock.advance(9_000_000)
+    eye.flush()
+    assert eye.fileno() is not None, "it may be long at its first look"
+    clock.advance(2_000_000)
+    eye.flush()
     assert eye.fileno() is None
-    assert time.monotonic() - begin < 3
+    assert not eye.writing
     until(lambda: not os.path.exists(f"/proc/{pid}") or eye.revive(), "it is dead")
+
+
+def test_no_name_that_a_target_gives_its_columns_ends_an_eye(eye: EyeLink, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    columns = ", ".join(f'"{n:02}{chr(1) * 900}" INT' for n in range(64))
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})")
+        db.execute(f"INSERT INTO t VALUES (1{', 7' * 64})")
+    section = {"name": "db", "target": "a", "kind": "sqlite", "path": str(path), "tables": ["t"]}
+    eye.open({**section, "every": "100ms"}, None)
+    eye.start()
+    read: set[str] = set()
+
+    def all_told() -> bool:
+        for message in eye.messages():
+            read.update(sample[2].get("column", "") for sample in message["samples"])
+        return len(read) > 64
+
+    until(all_told, "each column is told of")
+    assert (eye.lives, eye.lost) == (1, "")
 
 
 def test_an_eye_ends_with_its_link(eye: EyeLink) -> None:

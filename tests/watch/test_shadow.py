@@ -128,6 +128,25 @@ def test_the_last_ten_thousand_changes_are_kept_and_the_file_stays_small(file: i
     assert _read(file)[-1] == (99, batch[0])
 
 
+def test_rows_however_large_fill_neither_the_disk_nor_the_eye(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offswitch.watch.evidence.KEPT_BYTES", 100_000)
+    evidence = Evidence(file)
+    large = [Change("t", "changed", ("id", "x"), n, (n, "x" * 9000), None) for n in range(5)]
+    for when in range(30):
+        evidence.keep(when, large)
+        assert os.fstat(file).st_size < 300_000
+        assert sum(map(len, evidence._lines)) <= 100_000
+    assert not evidence.problem
+    assert _read(file)[-1] == (29, large[-1])
+    evidence.keep(31, large * 20)
+    assert "too large" in evidence.problem
+    os.pwrite(file, b"x" * 500_000 + b"\n", os.fstat(file).st_size)
+    Evidence(file).keep(32, large[:1])
+    assert os.fstat(file).st_size < 300_000, "a file that has grown too long is cut at the start"
+
+
 def test_a_file_that_a_full_disk_has_cut_is_read_up_to_there_and_gone_on_with(file: int) -> None:
     Evidence(file).keep(1, [Change("t", "deleted", ("id",), n, (n,), None) for n in range(10)])
     os.ftruncate(file, os.fstat(file).st_size - 7)
@@ -140,8 +159,8 @@ def test_a_full_disk_is_a_problem_and_no_exception() -> None:
     fd = os.open("/dev/full", os.O_RDWR)
     try:
         evidence = Evidence.__new__(Evidence)
-        evidence._fd, evidence._written, evidence.problem = fd, 0, ""
-        evidence._lines = deque(maxlen=KEPT)
+        evidence._fd, evidence.problem, evidence._lines = fd, "", deque()
+        evidence._bytes = evidence._written = evidence._written_bytes = 0
         evidence.keep(1, [Change("t", "deleted", ("id",), 1, (1,), None)])
         assert "lost" in evidence.problem
     finally:

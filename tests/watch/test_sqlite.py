@@ -70,10 +70,10 @@ class Data:
         yield
         self.db.execute("COMMIT")
 
-    def sense(self, **keys: object) -> Sqlite:
+    def sense(self, memory: Mapping[str, str] | None = None, **keys: object) -> Sqlite:
         raw = {"name": "db", "target": "a", "kind": "sqlite", "every": "100ms"}
         raw |= {"path": str(self.path), "tables": ["prices"], **keys}
-        context = SensorContext(self.clock, {}, Evidence(self.evidence))
+        context = SensorContext(self.clock, {}, Evidence(self.evidence), memory or {})
         return Sqlite(SqliteSection.model_validate(raw), context)
 
     def look(self, times: int = 6) -> dict[str, float]:
@@ -481,6 +481,54 @@ def test_what_only_looks_like_the_table_is_not_read(make: Make, statement: str) 
     assert "not a table" in data.sensor.look().problem
 
 
+@pytest.mark.parametrize(
+    "spoilt", ["log", "short log", "index", "half an index", "locked index", "no index"]
+)
+def test_a_log_and_an_index_that_do_not_fit_hold_no_look_up(make: Make, spoilt: str) -> None:
+    """SQLite alone tries again for ten seconds."""
+    data = make()
+    for end in ("", "-wal", "-shm"):  # as its writer leaves them when it is killed
+        Path(f"{data.path}{end}.kept").write_bytes(Path(f"{data.path}{end}").read_bytes())
+    data.db.close()
+    for end in ("", "-wal", "-shm"):
+        os.replace(f"{data.path}{end}.kept", f"{data.path}{end}")
+    data.db = Writer(data.path.with_name("other.db"))
+    data.clock.advance(6_000_000)
+    assert data.changes(data.look()) == (0, 0, 0), "as it was left it can be read"
+    if "log" in spoilt:
+        Path(f"{data.path}-wal").write_bytes(b"x" * (10 if spoilt == "short log" else 5000))
+    else:
+        index = bytearray(Path(f"{data.path}-shm").read_bytes())
+        index[16] ^= 1
+        if spoilt != "half an index":
+            index[64] ^= 1
+        if spoilt == "no index":
+            index.clear()
+        Path(f"{data.path}-shm").write_bytes(index)
+    holding = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, 2, 1, 120);"
+    holding += "print(flush=True); sys.stdin.readline()"
+    argv = [sys.executable, "-I", "-S", "-c", holding if spoilt == "locked index" else "input()"]
+    with subprocess.Popen(
+        [*argv, f"{data.path}-shm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        if spoilt == "locked index":
+            other.stdout.readline()
+        data.sensor._database.forget()
+        begin = time.monotonic()
+        glances = _quick(data)
+        assert time.monotonic() - begin < 2
+        assert glances[-1].problem
+        assert not any(glance.samples for glance in glances)
+        other.communicate(b"\n")
+    data.db.close()
+    data.db = Writer(data.path)
+    data.db.execute("CREATE TABLE IF NOT EXISTS prices (id INTEGER PRIMARY KEY, price REAL)")
+    data.clock.advance(6_000_000)
+    data.look(12)
+    assert not data.problem, "its program has recovered it"
+
+
 def test_generated_columns_are_left_out_and_their_code_never_runs(make: Make) -> None:
     data = make()
     with data.transaction():
@@ -511,6 +559,66 @@ def test_odd_names_texts_and_types_are_read_as_they_are(make: Make, tmp_path: Pa
     assert shown.isascii()
     kept = read_changes(os.pread(data.evidence, 1 << 24, 0))
     assert {change.key for _when, change in kept} == {"\udcff\udcfeA", "\x1b[2J"}
+
+
+@pytest.mark.parametrize("max_rows", [1000, 10])
+def test_a_change_between_two_lives_of_its_eye_is_not_quiet(make: Make, max_rows: int) -> None:
+    data = make(max_rows=max_rows)
+    keyed = max_rows > 100
+
+    def another_life(meanwhile: str) -> tuple[float, ...]:
+        memory = data.sensor.look().memory
+        assert memory
+        data.sensor.close()
+        data.db.execute(meanwhile)
+        data.clock.advance(2_000_000)
+        data.sensor = data.sense(memory, max_rows=max_rows)
+        return data.changes(data.look())
+
+    inserted, changed, deleted = another_life("SELECT 1")
+    assert (inserted, deleted) == (0, 0), "the same as before is known to be the same"
+    assert changed == 0 or (math.isnan(changed) and not keyed)
+    assert data.sensor.look().note == ""
+    unknown = another_life("UPDATE prices SET price = 99 WHERE id = 5")
+    assert all(map(math.isnan, unknown)), "as many rows as before, and nobody knows which"
+    note = data.sensor.look().note
+    assert "prices was changed while nobody looked, between 00:16:4" in note
+    assert "100 rows before, 100 after" in note
+    data.db.execute("UPDATE prices SET price = 98 WHERE id = 5")
+    assert data.changes(data.look())[1] == 1 or not keyed, "from then on it is compared again"
+    data.db.execute("UPDATE prices SET price = price + 500")
+    shift = data.look()["shift.price"]
+    assert shift > 50
+    another_life("SELECT 1")
+    data.sensor._told_us = 0
+    assert data.look()["shift.price"] == shift, "the baseline is that of the first life"
+    inserted, changed, deleted = another_life("DELETE FROM prices WHERE id >= 60")
+    assert deleted == 40, "so many at least"
+    assert math.isnan(inserted)
+    assert math.isnan(changed)
+    assert another_life("DROP TABLE prices")[2] == 60
+    data.clock.advance(3_600_000_001)
+    assert data.sensor.look().note == "", "after an hour it is the ledger's"
+
+
+def test_a_file_that_went_between_two_lives_of_its_eye_is_all_its_rows_deleted(make: Make) -> None:
+    data = make("delete")
+    memory = data.sensor.look().memory
+    data.sensor.close()
+    data.path.unlink()
+    data.sensor = data.sense(memory)
+    assert data.changes(data.look())[2] == 100
+    assert "is gone" in data.problem
+
+
+def test_the_first_life_of_all_takes_what_it_finds_and_garbage_is_no_memory(make: Make) -> None:
+    data = make()
+    assert data.changes(data.look()) == (0, 0, 0)
+    for memory in ({"0": "x", "looked_us": "y"}, {"0": ""}, {"9": "7 a"}):
+        data.sensor.close()
+        data.sensor = data.sense(memory)
+        read = data.look()
+        assert math.isnan(read["rows_changed"]) == ("0" in memory)
 
 
 def test_a_locked_database_is_waited_out(make: Make) -> None:
@@ -577,9 +685,13 @@ def test_where_inotify_has_nothing_left_it_polls(
     assert data.changes(data.look()) == (0, 1, 0)
 
 
-def test_a_connection_that_could_not_be_set_up_is_not_left_open(make: Make) -> None:
+def test_a_connection_that_could_not_be_set_up_is_not_left_open(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite would hand its files, deleted by then, to every later connection of the process."""
     data = make()
+    # A recovery may begin between the look at the index and SQLite's own.
+    monkeypatch.setattr(type(data.sensor._database), "_sound", lambda _self, _stamp: None)
     script = (
         "import fcntl, sys\n"
         "index = open(sys.argv[1] + '-shm', 'r+b')\n"

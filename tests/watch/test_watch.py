@@ -77,6 +77,17 @@ def test_a_rule_in_shadow_or_one_that_advises_stops_nothing_and_is_recorded(shop
     assert choices == {"rule:in-shadow": "would-stop", "rule:asks": "ask"}
     assert shop.tell(agent, "sql SELECT 1").startswith("done"), "the agent lives"
     assert shop.level() is None
+    until(lambda: len(shop.installation.status()["alarms"]) == 2, "both alarms stand")
+    status = json.loads(shop.installation.cli("status", "--json").stdout)
+    first, second = status["alarms"]
+    assert (first["rule"], first["act"], second["act"]) == ("asks", "advise", "shadow")
+    assert (first["scope"], first["harm"]) == ("shop/agent", "wrong prices")
+    assert first["since_us"] > 0
+    for words in (["status"], []):
+        said = shop.installation.cli(*words).stdout
+        assert "ALARM, it asks you: shop/agent: wrong prices (rule asks)" in said
+        assert "alarm in shadow, it stops nothing" in said
+        assert "  offswitch stop shop/agent" in said
 
 
 def test_MON_2_a_source_that_is_stopped_is_stale_within_three_intervals(shop: Shop) -> None:
@@ -104,19 +115,32 @@ def test_MON_2_a_source_that_is_stopped_is_stale_within_three_intervals(shop: Sh
     until(lambda: not (shop.seen() or {"stale": True})["stale"], "it sees again", 5)
 
 
-def test_an_eye_that_dies_is_replaced_and_sees_again(shop: Shop) -> None:
+def test_what_is_written_while_its_eye_is_dead_is_told_and_the_next_one_sees(shop: Shop) -> None:
+    """Between a commit and the look that would have seen it."""
     shop.make()
     shop.start_watch(shop.sensor(), shop.rule(shop.RATE))
     agent = shop.run()
     until(shop.seen, "the data set is watched")
     eye = shop.eye_of("data")
     assert eye
+    os.kill(eye, signal.SIGSTOP)
+    assert shop.tell(agent, "sql UPDATE prices SET price = 1 WHERE id < 20").startswith("done")
+    committed_us = time.time_ns() // 1000
     os.kill(eye, signal.SIGKILL)
-    until(lambda: eye not in shop.eyes(), "the dead eye is reaped", 5)
-    until(lambda: (shop.seen() or {}).get("age_ms", 999) < 100 and shop.eye_of("data"), "again", 10)
-    time.sleep(0.5)
+
+    def told() -> list[dict[str, object]]:
+        return [one for one in shop.entries("watch") if "unseen_from_us" in one]
+
+    [again] = until(told, "the gap is an entry", 10)
+    assert again["unseen_from_us"] < committed_us < again["unseen_to_us"]
+    assert "prices was changed while nobody looked" in again["why"]
+    assert eye not in shop.eyes()
+    decisions = [one for one in shop.entries("decision") if one["why"].startswith("blind")]
+    assert any("prices was changed while nobody looked" in one["why"] for one in decisions)
+    notes = until(lambda: [n for n in shop.installation.status()["notes"] if "orders-db" in n], "")
+    assert "prices was changed while nobody looked" in notes[0]
     shop.order(SPOIL)
-    assert shop.wait_stopped(agent)
+    assert shop.wait_stopped(agent)["level"] == "kill"
 
 
 def test_SR_4_an_eye_has_no_rights_but_to_look(shop: Shop) -> None:
@@ -256,14 +280,21 @@ def test_after_a_reset_a_rule_judges_anew_and_stops_what_is_still_wrong(shop: Sh
     until(lambda: shop.level() == "kill", "the standing alarm stops it again", 5)
     with contextlib.closing(sqlite3.connect(shop.path)) as db, db:
         db.execute("UPDATE prices SET price = 10 WHERE id = 1")
-    time.sleep(0.5)
+    until(lambda: _last_seen(shop) == (1, "item 1", 10.0), "the repair was seen")
     assert shop.installation.reset("shop/agent")["state"] == "done"
-    time.sleep(1.5)
-    assert shop.level() is None, "it was repaired, so the reset holds"
+    until(lambda: not shop.installation.status()["alarms"], "it judges anew")
     agent = shop.run()
     assert shop.tell(agent, "sql UPDATE prices SET price = 12 WHERE id = 1").startswith("done")
+    until(lambda: _last_seen(shop) == (1, "item 1", 12.0), "and has seen the next write")
+    assert shop.level() is None, "it was repaired, so the reset holds"
     shop.order("sql UPDATE prices SET price = 8888 WHERE id = 2")
     shop.wait_stopped(agent)
+
+
+def _last_seen(shop: Shop) -> object:
+    """Give the row that the sensor has last seen changed, as it is now."""
+    data = Path(shop.installation.home, "evidence", "orders-db.jsonl").read_bytes()
+    return read_changes(data)[-1][1].after
 
 
 def test_SEC_8_nothing_between_a_finding_and_the_cut_can_ask_a_model_or_the_network() -> None:

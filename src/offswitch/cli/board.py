@@ -23,7 +23,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from offswitch.cli.gather import Answer, ask_all, rows_of
+from offswitch.cli.alarm_words import alarm_words, what_to_type
+from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.keys import Keys
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
 from offswitch.errors import Usage
@@ -35,7 +36,7 @@ _EVERY_S = 0.4
 _STALE_S = 2.0
 _KEY_S = 0.2
 _STOP_S = 60.0
-_FRAME_LINES = 8
+_FRAME_LINES = 9
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1, "page-up": -10, "page-down": 10}
 
 
@@ -131,12 +132,15 @@ class Board:
                 self.selected = rows[0]["target"] if rows else ""
             selected = self.selected
             notes = [n for a in self.answers if a.said for n in a.said.get("notes", [])]
+            alarms = alarms_of(self.answers)
         room = max(height - _FRAME_LINES, 1)
         body = _unknown(silent, room, width) if silent else _table(rows, selected, room)
         note = Text(printable("; ".join(notes), width * 2), style="bold" if notes else "")
         note.truncate(width)
         filler = [Text("")] * (3 - len(said))
-        return Group(_head(rows, silent, width), body, note, *said, *filler, _bar(selected, width))
+        head = _head(rows, silent, width)
+        alarm = _alarm([] if silent else alarms, width)
+        return Group(head, alarm, body, note, *said, *filler, _bar(selected, width))
 
 
 def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType:
@@ -146,6 +150,21 @@ def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType
     left, right = f" OFFSWITCH   {counts}", time.strftime("%H:%M:%S ")
     gap = max(width - len(left) - len(right), 1)
     return Text(left + " " * gap + right, style="reverse", no_wrap=True)
+
+
+def _alarm(alarms: list[dict[str, Any]], width: int) -> RenderableType:
+    """Draw the alarm that most wants a person, and what to type; a line without one is empty."""
+    if not alarms:
+        return Text("")
+    more = f" (+{len(alarms) - 1})" if len(alarms) > 1 else ""
+    typed = what_to_type(alarms[0])
+    tail = (f": {typed}" if typed else "") + more
+    text = Text(
+        alarm_words(alarms[0])[: max(width - len(tail) - 2, 8)] + tail, style="bold reverse"
+    )
+    text.truncate(width)
+    text.no_wrap = True
+    return text
 
 
 def _unknown(why: str, room: int, width: int) -> RenderableType:

@@ -16,6 +16,7 @@ from offswitch.errors import BadConfig
 
 __all__ = ["declaration", "read_env_file"]
 
+_LIMITS = {"drain_for": "drain", "freeze_for": "freeze"}
 _FROM_CALLER = ("PATH", "LANG", "LC_ALL", "TZ")
 _LARGEST = 1 << 20
 
@@ -24,7 +25,9 @@ def declaration(loaded: Loaded) -> list[dict[str, Any]]:
     """Give one object for each declared target, its environment read in."""
     targets = []
     for target in loaded.config.target:
-        told = target.model_dump(mode="json", exclude_none=True)
+        told = target.model_dump(mode="json", exclude_none=True, exclude=set(_LIMITS))
+        given = {level: getattr(target, key) for key, level in _LIMITS.items()}
+        told["limits_s"] = {level: us / 1e6 for level, us in given.items() if us is not None}
         if target.command is not None:
             env = {key: os.environ[key] for key in _FROM_CALLER if key in os.environ}
             if target.env_file is not None:

@@ -18,7 +18,7 @@ from offswitch.control.client import call
 from offswitch.control.place import Place, within_reach
 from offswitch.errors import NotFound, OffswitchError, Refused
 
-__all__ = ["Answer", "Row", "ask_all", "rows_of"]
+__all__ = ["Answer", "Row", "alarms_of", "ask_all", "rows_of"]
 
 Row = dict[str, Any]
 
@@ -65,6 +65,12 @@ def _silence(place: Place, error: OffswitchError) -> Answer:
         return Answer(place, None, error.message)
     left = left_behind(place)
     return Answer(place, None, left, absent=not left)
+
+
+def alarms_of(answers: list[Answer]) -> list[Row]:
+    """List the alarms that stand, those that ask a person first."""
+    found = [one for answer in answers if answer.said for one in answer.said.get("alarms", [])]
+    return sorted(found, key=lambda alarm: alarm.get("act") != "advise")
 
 
 def rows_of(answers: list[Answer]) -> list[Row]:

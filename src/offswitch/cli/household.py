@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.begin import daemon_environment, open_log, verifying_key, warden_answers
 from offswitch.cli.declare import declaration
 from offswitch.cli.own_hands import cells_of
@@ -36,6 +37,9 @@ _FORGIVEN_S = 60.0
 _LOOK_S = 1.0
 _RECORD_S = 2.0
 _END_S = 8.0
+_FIRST_REPORT_S = 5.0
+"""After so long watch has looked and said so."""
+_SHOWN = 8
 _MOST = 100
 
 Tell = Callable[[str], None]
@@ -72,8 +76,10 @@ class Household:
     _unrecorded: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MOST))
     """Entries that no recorder has taken yet, the latest."""
     _looked: float = 0.0
-    _told: list[str] = field(default_factory=list)
+    _noted: list[str] = field(default_factory=list)
     """The warden's notes that were passed on."""
+    _told: dict[str, str] = field(default_factory=dict)
+    """What people were told of and that lasts, with what to say at its end."""
     _keyless: bool = False
 
     def __post_init__(self) -> None:
@@ -100,6 +106,7 @@ class Household:
             if not foreign and now >= self._warden.again_at:
                 self._start(self._warden, now)
         answers = self._declare()
+        self._alarm(now)
         self._hand_in()
         ready = self._declared_to[0] and self.loaded is not None
         if ready and self._watch.process is None and now >= self._watch.again_at:
@@ -205,9 +212,30 @@ class Household:
             self.tell(f"a new ledger; keep its verifying key elsewhere: {key}")
         notes = call(self.place, {"op": "health"}, _RECORD_S)["notes"]
         for note in notes:
-            if note not in self._told:
+            if note not in self._noted:
                 self.tell(note)
-        self._told = notes
+        self._noted = notes
+
+    def _alarm(self, now: float) -> None:
+        """Tell once of each alarm that rises or falls, and of a rule that is blind (SR-13)."""
+        try:
+            said = call(self.place, {"op": "alarms"}, _RECORD_S)
+        except OffswitchError:
+            return
+        standing = {}
+        for alarm in said.get("alarms", []):
+            typed = what_to_type(alarm)
+            words = alarm_words(alarm) + (f". To stop it: {typed}" if typed else "")
+            standing[words] = f"over: {alarm_words(alarm)}"
+        if self._watch.process is not None and now - self._watch.since > _FIRST_REPORT_S:
+            for scope in said.get("blind", [])[:_SHOWN]:
+                standing[f"BLIND: the automatic rule for {scope} sees nothing"] = f"seen: {scope}"
+        for words in (words for words in standing if words not in self._told):
+            self.tell(words)
+        for words, over in self._told.items():
+            if words not in standing:
+                self.tell(over)
+        self._told = standing
 
     @property
     def ready(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.doctor import examine, verdict
-from offswitch.cli.gather import Answer, Row, ask_all, rows_of
+from offswitch.cli.gather import Answer, Row, alarms_of, ask_all, rows_of
 from offswitch.cli.paint import abnormal
 from offswitch.cli.status_report import unconfirmed
 from offswitch.cli.stop_report import wrapped
@@ -23,8 +24,10 @@ def show() -> int:
     rows = rows_of(answers)
     silent = [answer for answer in answers if answer.said is None and not answer.absent]
     stops = [stop for answer in answers if answer.said for stop in answer.said.get("latched", [])]
-    lines = [_sentence(rows, stops, silent), _stoppable(answers), *_notes(answers), ""]
-    print_lines([*lines, *_next(rows, stops, silent)])
+    alarms = alarms_of(answers)[:_MOST]
+    lines = [_sentence(rows, stops, silent), *(alarm_words(alarm) for alarm in alarms)]
+    lines += [_stoppable(answers), *_notes(answers), ""]
+    print_lines([*lines, *_next(rows, stops, silent, alarms)])
     if silent:
         return 4
     return 3 if stops or any(row["latched"] for row in rows) else 0
@@ -78,7 +81,7 @@ def _notes(answers: list[Answer]) -> list[str]:
     return lines
 
 
-def _next(rows: list[Row], stops: list[Row], silent: list[Answer]) -> list[str]:
+def _next(rows: list[Row], stops: list[Row], silent: list[Answer], alarms: list[Row]) -> list[str]:
     if silent:
         return [
             "Next:",
@@ -86,7 +89,7 @@ def _next(rows: list[Row], stops: list[Row], silent: list[Answer]) -> list[str]:
             "  offswitch doctor          why nobody answers, and what to do",
             "  offswitch status          what can be seen all the same",
         ]
-    if not stops and not any(row["pids"] for row in rows):
+    if not alarms and not stops and not any(row["pids"] for row in rows):
         return [
             "Next:",
             "  offswitch demo            see it stop a real little fleet, in a minute",
@@ -97,8 +100,9 @@ def _next(rows: list[Row], stops: list[Row], silent: list[Answer]) -> list[str]:
     unseen = [printable(row["target"]) for row in rows if row["latched"] and unconfirmed(row)]
     lines += [f"  offswitch target show {it}     what may still act" for it in unseen[:_MOST]]
     ranked = sorted((row for row in rows if row["pids"]), key=lambda row: not abnormal(row))
-    lines += [f"  offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
-    lines.append("  offswitch stop --all")
+    typed = [what_to_type(alarm) for alarm in alarms]
+    typed += [f"offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
+    lines += [f"  {each}" for each in dict.fromkeys([*filter(None, typed), "offswitch stop --all"])]
     scopes = list(dict.fromkeys(printable(stop["scope"]) for stop in stops))
     lines += [f"  offswitch reset {it} --reason TEXT     (starts nothing)" for it in scopes[:_MOST]]
     return [*lines, "  offswitch board           watch, with the stop key", "  offswitch --help"]

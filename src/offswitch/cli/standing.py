@@ -27,8 +27,8 @@ _LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
 class Said:
     """What one installation says of itself, or why it says nothing."""
 
-    __slots__ = ("answers", "error", "latched", "notes", "place", "rung", "targets", "untracked",
-                 "why")  # fmt: skip
+    __slots__ = ("alarms", "answers", "error", "latched", "notes", "place", "rung", "targets",
+                 "untracked", "why")  # fmt: skip
 
     def __init__(self, place: Place, answer: dict[str, Any] | None, why: str) -> None:
         """Take an answer apart; without one, `why` says what came of the question."""
@@ -42,6 +42,7 @@ class Said:
         self.rung = str(said.get("rung"))
         self.targets = [_target(row, place.run) for row in _dicts(said.get("targets"))]
         self.latched = [_stop(stop, place.run) for stop in _dicts(said.get("latched"))]
+        self.alarms = [_alarm(alarm, place.run) for alarm in _dicts(said.get("alarms"))]
         self.untracked = _dicts(said.get("untracked"))
         self.notes = [str(note) for note in _list(said.get("notes"))]
 
@@ -96,6 +97,18 @@ def _stop(stop: dict[str, Any], run: str) -> dict[str, Any]:
         "reason": str(stop.get("reason") or ""),
         "digest": str(stop.get("digest", "")),
         "count": count if isinstance(count, int) else 1,
+    }
+
+
+def _alarm(alarm: dict[str, Any], run: str) -> dict[str, Any]:
+    since = alarm.get("since_us")
+    return {
+        "rule": str(alarm.get("rule", "")),
+        "scope": str(alarm.get("scope", "")),
+        "act": str(alarm.get("act", "")),
+        "harm": str(alarm.get("harm", "")),
+        "since_us": since if isinstance(since, int) else 0,
+        "installation": run,
     }
 
 

@@ -64,6 +64,7 @@ def _merged(everyone: list[Said], scope: str | None) -> dict[str, Any]:
         "targets": [],
         "untracked": [],
         "latched": [],
+        "alarms": [],
         "notes": [],
         "installations": [],
     }
@@ -86,6 +87,7 @@ def _add(answer: dict[str, Any], said: Said, scope: str | None) -> bool:
         answer["targets"] += said.targets
         answer["untracked"] += said.untracked
         answer["latched"] += said.latched
+        answer["alarms"] += said.alarms
         answer["notes"] += said.notes
         answer["installations"].append({"installation": run, "rung": said.rung, "state": "answers"})
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.stop_report import state_words, wrapped
 from offswitch.printable import printable
 
@@ -44,6 +45,7 @@ def report(answer: dict[str, Any], scope: str | None) -> str:
     """Give the lines."""
     rows = answer["targets"]
     lines = [_sentence(answer, scope)]
+    lines += _alarms(answer["alarms"], several=len(answer["installations"]) > 1)
     loud = [row for row in rows if _abnormal(row)]
     calm = [row for row in rows if not _abnormal(row)]
     shown = loud + (calm if len(calm) <= _SHOWN else [])
@@ -117,6 +119,18 @@ def _folded(calm: list[dict[str, Any]]) -> str:
     for row in calm:
         counts[row["state"]] = counts.get(row["state"], 0) + 1
     return ", ".join(f"{number} {printable(state)}" for state, number in sorted(counts.items()))
+
+
+def _alarms(alarms: list[dict[str, Any]], *, several: bool) -> list[str]:
+    lines = []
+    for alarm in alarms[:_SHOWN]:
+        where = f"  [{printable(alarm['installation'])}]" if several else ""
+        lines += wrapped(alarm_words(alarm) + where, "! ", "    ")
+        if typed := what_to_type(alarm):
+            lines.append(f"    {typed}")
+    if len(alarms) > _SHOWN:
+        lines.append(f"! and {len(alarms) - _SHOWN} more alarms   (each: offswitch status --json)")
+    return lines
 
 
 def _stops(latched: list[dict[str, Any]], *, several: bool) -> list[str]:

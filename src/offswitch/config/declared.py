@@ -46,6 +46,8 @@ ONE_PERSON_US = 10_000_000
 TWO_PEOPLE_US = 120_000_000
 """The same for two people."""
 
+_DAY_US = 86_400_000_000
+
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
 
@@ -82,6 +84,12 @@ def _scope(value: str) -> str:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
 
+def _at_most_a_day(value: int) -> int:
+    if value > _DAY_US:
+        raise ValueError('at most "1d": until then what is stopped is not dead')
+    return value
+
+
 def _size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -90,6 +98,9 @@ def _size(value: object) -> int:
         raise ValueError('a size is a text such as "512MiB" or "2GiB", or a number of bytes')
     return int(match[1]) * _SIZES[match[2]]
 
+
+Limit = Annotated[Duration, AfterValidator(_at_most_a_day)]
+"""How long a lesser stop may last before it becomes a kill."""
 
 Size = Annotated[
     int,
@@ -144,6 +155,10 @@ class Target(Section):
         default_factory=dict
     )
     """The stop plan: which layers a level has beside those of this machine; it takes none away."""
+    drain_for: Limit | None = None
+    """How long work in flight may take to end in a drain, before the kill; 30 s unless given."""
+    freeze_for: Limit | None = None
+    """How long a freeze lasts before it becomes a kill; 10 s unless given."""
 
 
 class StopSection(Section):

@@ -46,7 +46,7 @@ class Decoder:
     __slots__ = ("_buffer", "_garbage", "_limit")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
-        """Start with nothing received; a frame has at most `limit` bytes."""
+        """Start with nothing received; `MAX_ANSWER` is the limit of who reads answers."""
         self._limit = limit
         self._buffer = bytearray()
         self._garbage: Usage | None = None

@@ -7,13 +7,13 @@ what is born later. Its spelling is canonical, so equal scopes are equal texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 
 from offswitch.model.target import Target, check_label, check_name
 
-__all__ = ["EVERYTHING", "Scope", "common_parent", "nearest", "parse_scope"]
+__all__ = ["EVERYTHING", "Scope", "common_parent", "nearest", "parse_scope", "scopes_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,16 @@ def parse_scope(text: str) -> Scope:
         check_label(key, value)
         return Scope(f"{key}={value}")
     return Scope(check_name(text.strip("/")))
+
+
+def scopes_over(target: Target) -> Iterator[str]:
+    """Spell every scope that covers `target`: to look one up among many costs no search."""
+    yield EVERYTHING.text
+    parts = target.name.split("/")
+    for end in range(1, len(parts) + 1):
+        yield "/".join(parts[:end])
+    for key, value in target.labels.items():
+        yield f"{key}={value}"
 
 
 def common_parent(scopes: Iterable[Scope]) -> Scope:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from offswitch.actuators.contract import Actuator
 from offswitch.actuators.sockets import Sockets
@@ -29,6 +28,7 @@ from offswitch.warden.rights import Rights
 from offswitch.warden.rung import Rung
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
+from offswitch.warden.watch_report import WatchReport
 
 __all__ = ["Core"]
 
@@ -73,8 +73,8 @@ class Core:
     """Banners for `status`, by a key of their own."""
     barred: set[str] = field(default_factory=set)
     """Digests that an open reset names: no press may join them."""
-    reports: dict[str, Any] = field(default_factory=dict)
-    """What watch said last: signals, untracked, and when (`mono_us`)."""
+    watch: WatchReport = field(default_factory=WatchReport)
+    """What watch said last, and when."""
 
     def level(self, row: Tracked) -> Level | None:
         """Give the level at which a target is latched."""

@@ -306,15 +306,27 @@ class Operations:
             raise NotFound(f"no target {message.get('name')!r}", "see: offswitch target list")
         connection.reply(reporting.everything(self._core, row))
 
+    def _op_alarms(self, connection: Connection, _message: dict[str, Any]) -> None:
+        connection.reply(reporting.alarms(self._core))
+
     def _op_health(self, connection: Connection, _message: dict[str, Any]) -> None:
         connection.reply(reporting.health(self._core))
 
     # --- from our own processes ---------------------------------------------------
 
     def _op_report(self, connection: Connection, message: dict[str, Any]) -> None:
-        self._core.reports.update(reporting.checked(message))
-        self._core.reports["mono_us"] = self._core.clock.mono_us()
+        core = self._core
+        if core.watch.take(message, core.clock.mono_us()):
+            scopes = sorted(core.watch.auto)
+            core.errands.send(lambda: core.table.save_watched(scopes), self._watched_kept)
         connection.reply({"ok": True})
+
+    def _watched_kept(self, outcome: OSError | None) -> None:
+        """Say so where the next warden would not know for what automatic rules are meant."""
+        self._core.notes.pop("watched", None)
+        if isinstance(outcome, OSError):
+            why = f"not kept for the next warden, what rules are about: {outcome.strerror}"
+            self._core.notes["watched"] = why
 
     def _op_declare(self, connection: Connection, message: dict[str, Any]) -> None:
         declared = message.get("targets")

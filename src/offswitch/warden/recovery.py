@@ -1,6 +1,7 @@
 """What an earlier warden left: declarations, cells, words in the page. Found before anything else.
 
     declared.json   names, labels and plans, so that a stop by label covers after a reboot, too
+    watched.json    what automatic rules are about, so that it is blind until watch reports
     cells.json      on tmpfs: every target's cell of this boot
     targets/        what was ever run here
     cgroup tree     cells that nobody remembers
@@ -56,6 +57,7 @@ class Recovery:
     def find(self) -> None:
         """Fill the table; nothing is commanded yet."""
         self._find_declared()
+        self._find_watched()
         self._find_cells()
         self._find_known()
         self._find_strays()
@@ -108,6 +110,13 @@ class Recovery:
             row = Tracked(target, State.IDLE)
             row.declared = item
             core.table.put(row)
+
+    def _find_watched(self) -> None:
+        try:
+            self._core.watch.meant(map(str, self._core.table.load_watched()))
+        except OffswitchError as error:
+            self._note("watched", error)
+            self._core.watch.meant([EVERYTHING.text])
 
     def _find_cells(self) -> None:
         core = self._core

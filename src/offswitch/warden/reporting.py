@@ -7,9 +7,9 @@ asked looks at its cells now, and what cannot be told is `unknown`, never the la
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
+from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import State
@@ -18,9 +18,8 @@ from offswitch.warden.plan import layers_of
 from offswitch.warden.rung import Rung
 from offswitch.warden.table import Tracked
 
-__all__ = ["cells", "checked", "everything", "health", "reset_forgeable", "status", "target"]
+__all__ = ["alarms", "cells", "everything", "health", "reset_forgeable", "status", "target"]
 
-_BLIND_US = 3_000_000
 _SHOWN = 200
 """Characters of a reason in a list of stops: all of it is in the ledger."""
 
@@ -32,7 +31,8 @@ def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
         "installation": core.place.run,
         "rung": core.rung.value,
         "targets": [target(core, row) for row in core.table.covered([scope])],
-        "untracked": list(core.reports.get("untracked", [])),
+        "untracked": list(core.watch.untracked),
+        "alarms": [one for one in core.watch.alarms if _about(core, one["scope"], scope)],
         "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core),
         "latched": [
             _live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)
@@ -44,6 +44,19 @@ def _concerns(core: Core, stop: Scope, asked: Scope) -> bool:
     if asked.contains(stop) or stop.contains(asked):
         return True
     return any(stop.covers(row.target) for row in core.table.covered([asked]))
+
+
+def _about(core: Core, text: str, asked: Scope) -> bool:
+    try:
+        return _concerns(core, parse_scope(text), asked)
+    except OffswitchError:
+        return True  # an alarm is shown rather than not
+
+
+def alarms(core: Core) -> dict[str, Any]:
+    """Give what `up` must tell people: alarms that stand, and for what nobody sees."""
+    blind = core.watch.blind_scopes(core.clock.mono_us())
+    return {"alarms": list(core.watch.alarms), "blind": blind}
 
 
 def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latch.Live
@@ -67,7 +80,7 @@ def _cut(text: str) -> str:
 
 def target(core: Core, row: Tracked) -> dict[str, Any]:
     """Give the object of one target."""
-    level = core.level(row)
+    level, now = core.level(row), core.clock.mono_us()
     pids = _pids(row)
     return {
         "target": row.target.name,
@@ -77,12 +90,12 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "rung": core.rung.value,
         "state": _state(row, pids).value,
         "latched": level is not None,
-        "blind": _blind(core, row),
+        "blind": core.watch.blind(row.target, now),
         "level": level.label if level is not None else None,
         "confirmed": level is not None and row.confirmed,
         "pids": len(pids) if pids is not None else 0,
         "stops": [live.stop.digest for live in core.latch.covering(row.target)],
-        "signals": _signals(core, row),
+        "signals": core.watch.signals(row.target.name, now),
         "readiness": {layer: state for layer, (state, _detail) in row.readiness.items()},
         "sharing": row.sharing,
         "escapable": row.uid == 0,
@@ -103,47 +116,6 @@ def _state(row: Tracked, pids: list[int] | None) -> State:
     if row.cell is not None and (pids is None or row.cell.populated() is None):
         return State.UNKNOWN
     return row.state
-
-
-def _blind(core: Core, row: Tracked) -> bool:
-    """Whether a target with automatic rules has had nobody watching for three seconds."""
-    if row.target.name not in core.reports.get("auto", ()):
-        return False
-    return core.clock.mono_us() - int(core.reports.get("mono_us", 0)) > _BLIND_US
-
-
-def checked(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Take from watch's report what is one; the rest is left out, so that `status` never fails."""
-    said = message.get("signals")
-    signals: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, kinds in said.items() if isinstance(said, Mapping) else ():
-        for kind, signal in kinds.items() if isinstance(kinds, Mapping) else ():
-            age = signal.get("age_ms") if isinstance(signal, Mapping) else None
-            stale = not isinstance(signal, Mapping) or bool(signal.get("stale"))
-            known = {"age_ms": age if type(age) is int else None, "stale": stale}
-            signals.setdefault(name, {})[kind] = known
-    auto, untracked = message.get("auto"), message.get("untracked")
-    report: dict[str, Any] = {
-        "signals": signals,
-        "auto": [str(name) for name in auto] if isinstance(auto, list) else [],
-        "untracked": untracked if isinstance(untracked, list) else [],
-    }
-    return {key: value for key, value in report.items() if key in message}
-
-
-def _signals(core: Core, row: Tracked) -> dict[str, Any]:
-    """Ages as they are now: what watch said, plus the time since it said so."""
-    said = core.reports.get("signals", {}).get(row.target.name, {})
-    passed_ms = (core.clock.mono_us() - int(core.reports.get("mono_us", 0))) // 1000
-    silent = passed_ms * 1000 > _BLIND_US
-    signals = {}
-    for kind, signal in said.items():
-        age = signal.get("age_ms")
-        signals[kind] = {
-            "age_ms": None if age is None else age + passed_ms,
-            "stale": bool(signal.get("stale")) or silent,
-        }
-    return signals
 
 
 def reset_forgeable(core: Core) -> list[str]:
@@ -174,6 +146,10 @@ def _notes(core: Core) -> list[str]:
         notes.append(f"latched, not yet durable: {core.store.problem}")
     if core.table.trouble:
         notes.append(f"a restarted warden would not know every cell: {core.table.trouble}")
+    silent_us = core.watch.silent_us(core.clock.mono_us())
+    if core.watch.auto and silent_us is not None:
+        notes.append("BLIND: watch does not report, so no rule stops anything; offswitch up")
+    notes += core.watch.notes
     journal = core.recording.facts()
     if journal["lost"]:
         notes.append(f"the journal lost {journal['lost']} entries: the ledger marks the gap")

@@ -285,7 +285,18 @@ class Table:
 
     def load_declared(self) -> list[Any]:
         """Read them again; garbage raises `Corrupt`, and none were ever declared is none."""
-        path = f"{self._place.home}/declared.json"
+        return self._load_list("declared.json")
+
+    def save_watched(self, scopes: list[str]) -> None:
+        """Keep what automatic rules are about: the next warden knows who is blind without watch."""
+        _write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
+
+    def load_watched(self) -> list[Any]:
+        """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
+        return self._load_list("watched.json")
+
+    def _load_list(self, name: str) -> list[Any]:
+        path = f"{self._place.home}/{name}"
         try:
             with open(path, "rb") as file:
                 items = json.load(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from offswitch.config.declared import Rule as DeclaredRule
@@ -12,12 +12,9 @@ from offswitch.decide.votes import OnFailed, Vote
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.level import parse_level
 from offswitch.model.scope import parse_scope
-from offswitch.model.target import Target
 from offswitch.watch.channels import Judge
 
 __all__ = ["Bench", "rule_of"]
-
-_RUNNING = {"running", "restricted", "draining", "stopping", "frozen"}
 
 
 def rule_of(declared: DeclaredRule) -> Rule:
@@ -61,23 +58,6 @@ class Bench:
         """Whether none of its channels can see."""
         return self._standing.blind
 
-    def covered(self, targets: Iterable[Target]) -> set[str]:
-        """Name the targets in the rule's scope."""
-        return {target.name for target in targets if self.rule.scope.covers(target)}
-
-    def known(self, cells: Mapping[str, Mapping[str, Any]], targets: Iterable[Target]) -> Known:
-        """Say what runs in the rule's scope, and what of it no stop holds."""
-        running = unlatched = 0
-        for name in self.covered(targets):
-            cell = cells[name]
-            if cell["state"] not in _RUNNING:
-                continue
-            running += 1
-            level = cell.get("level")
-            if level is None or parse_level(level) < self.rule.level:
-                unlatched += 1
-        return Known(running, unlatched)
-
     def decide(
         self, known: Known, covered: set[str], mono_us: int, wall_us: int
     ) -> Decision | None:
@@ -95,6 +75,18 @@ class Bench:
         if decision.choice is Choice.STOP:
             self._latched |= covered
         return decision
+
+    def in_force(self) -> dict[str, Any]:
+        """Say for the ledger what the rule may do."""
+        rule = self.rule
+        return {
+            "name": rule.name,
+            "scope": rule.scope.text,
+            "level": rule.level.label,
+            "act": rule.act.value,
+            "decider": rule.decider,
+            "vote": rule.vote.value,
+        }
 
     def hear_of_latches(self, covered: set[str], latched: set[str]) -> bool:
         """Take in which targets are latched now; where a person has reset one, judge anew."""

@@ -10,7 +10,7 @@ silent while the source speaks, it is stale by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,12 @@ class Source:
         "_seen_us",
         "_since_us",
         "_unwell_us",
+        "heard_us",
         "note",
         "section",
         "signal",
         "state",
+        "unseen_us",
     )
 
     def __init__(self, section: SensorSection, signal: Signal, mono_us: int) -> None:
@@ -51,6 +53,10 @@ class Source:
         self.signal = signal
         self.state = Channel.OK
         self.note = ""
+        self.heard_us = 0
+        """When it last looked, UTC in microseconds; 0: it has not."""
+        self.unseen_us = 0
+        """Since when nobody looks, because its eye was lost; 0: somebody does."""
         self._seen_us: int | None = None
         self._since_us = mono_us + _FIRST_LOOK_US
         self._unwell_us = 0
@@ -89,6 +95,7 @@ class Source:
         self._absent = absent
         self._problem = problem
         self.note = note
+        self.heard_us = wall_us
         self._since_us = mono_us
         if not problem and not absent:
             self._seen_us = mono_us
@@ -101,6 +108,10 @@ class Source:
     def wait(self, mono_us: int) -> None:
         """Expect it anew: its eye is being replaced. What it is called does not change by that."""
         self._since_us = mono_us + _FIRST_LOOK_US
+
+    def lose(self) -> None:
+        """Its eye was lost: until another one looks, nobody compares what is written."""
+        self.unseen_us = self.unseen_us or self.heard_us
 
     def age(self, mono_us: int, wall_us: int) -> bool:
         """Let time pass; tells whether it has just fallen silent."""
@@ -207,8 +218,12 @@ class Judge:
 
     def rearm(self) -> None:
         """A person has reset what it stopped: judge anew."""
-        self._detector.rearm()
         self._raised, self._score, self._finding = False, 0.0, None
+        try:
+            self._detector.rearm()
+        except Exception as error:  # noqa: BLE001 - a plugin's edge: a failed channel, and told
+            why = f"the detector failed: {error!r}"[:300]
+            self._last = _Last(0, 0, math.nan, why, {})
 
     def state(self, mono_us: int, wall_us: int) -> ChannelState:
         """Give the channel as the vote counts it."""
@@ -242,7 +257,7 @@ class Judge:
         return Finding("silence", target, self.section.series, why, wall_us, 1.0)
 
 
-def shown_signals(sources: list[Source], mono_us: int) -> dict[str, dict[str, dict[str, Any]]]:
+def shown_signals(sources: Sequence[Source], mono_us: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Give what `status` shows: for each target and kind of signal the age and whether it is stale.
 
     The worst of several sources of one kind is shown; what is absent for now is left out.

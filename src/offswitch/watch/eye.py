@@ -2,9 +2,10 @@
 
     python -I -m offswitch.watch.eye --link FD --needs files,processes
 
-Over the link come `{"open": {settings of a sensor}}` (with the descriptor of its evidence
-file), `{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as soon as
-they are there, `{"sensor", "target", "mono_us", "wall_us", "samples", "problem", "absent"}`.
+Over the link come `{"open": {settings of a sensor}, "memory": {…}}` (with the descriptor of
+its evidence file), `{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as
+soon as they are there, `{"sensor", "target", "mono_us", "wall_us", "samples", "problem",
+"absent", "note", "memory"}`, in messages of bounded size, whatever a target has written.
 The end of the link is the end of the eye.
 
 A sensor looks when its descriptor wakes it, when it asked to look again, and at its
@@ -20,8 +21,9 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from offswitch.clock import Clock, SystemClock
@@ -35,9 +37,14 @@ from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Se
 
 __all__ = ["main"]
 
-_BATCH = 400
+_BATCH_CHARS = 100_000
+"""In a message, beside at most 61,440 that are to be remembered: JSON takes six bytes at the most
+to spell one, and a frame has a megabyte."""
+_LONGEST_TEXT = 1000
+_MOST_PAIRS = 16
+_MOST_REMEMBERED = 512
+_LONGEST_REMEMBERED = 60
 _LINK_TIMEOUT_S = 5.0
-_MOST_FILES = 32
 
 
 @dataclass(slots=True)
@@ -95,18 +102,18 @@ class Eye:
                 path, pids, log = facts["path"], tuple(facts["pids"]), facts["log"]
                 self._cells[target] = CellFacts(path, pids, log, facts["state"])
         if "open" in message:
-            self._open(message["open"], fds)
+            self._open(message["open"], message.get("memory") or {}, fds)
         if "close" in message:
             seat = self._seats.pop((message["close"][0], message["close"][1]), None)
             if seat is not None:
                 seat.sensor.close()
         return True
 
-    def _open(self, raw: dict[str, Any], fds: Sequence[int]) -> None:
+    def _open(self, raw: dict[str, Any], memory: dict[str, str], fds: Sequence[int]) -> None:
         cls = self._kinds[raw["kind"]].cls
         section: SensorSection = cls.Settings.model_validate(raw)
         evidence = Evidence(fds[0]) if fds else None
-        sensor: Sensor = cls(section, SensorContext(self._clock, self._cells, evidence))
+        sensor: Sensor = cls(section, SensorContext(self._clock, self._cells, evidence, memory))
         key = (section.name, section.target)
         self._seats[key] = _Seat(section, sensor, evidence, self._clock.mono_us())
 
@@ -124,35 +131,54 @@ class Eye:
         """Send what was seen, if it says anything."""
         if not (glance.samples or glance.problem or glance.absent):
             return
+        lost = seat.evidence.problem if seat.evidence is not None else ""
         head = {
             "sensor": seat.section.name,
             "target": seat.section.target,
             "mono_us": self._clock.mono_us(),
             "wall_us": self._clock.wall_us(),
-            "problem": glance.problem,
+            "problem": _plain(glance.problem),
             "absent": glance.absent,
-            "note": seat.evidence.problem if seat.evidence is not None else "",
+            "note": _plain("; ".join(filter(None, (glance.note, lost)))),
+            "memory": _texts(glance.memory, _MOST_REMEMBERED, _LONGEST_REMEMBERED),
         }
         for batch in _batches(glance.samples):
-            frames.send(self._link, {**head, "samples": [_sample(one) for one in batch]})
+            frames.send(self._link, {**head, "samples": batch})
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+def _batches(samples: Sequence[Sample]) -> Iterator[list[list[Any]]]:
     """Cut so that a frame never grows too long; one empty batch where there is nothing."""
-    for at in range(0, max(len(samples), 1), _BATCH):
-        yield samples[at : at + _BATCH]
+    batch: list[list[Any]] = []
+    room = _BATCH_CHARS
+    for sample in samples:
+        fresh, size = _sample(sample)
+        if size > room and batch:
+            yield batch
+            batch, room = [], _BATCH_CHARS
+        batch.append(fresh)
+        room -= size
+    yield batch
 
 
-def _sample(sample: Sample) -> list[Any]:
+def _sample(sample: Sample) -> tuple[list[Any], int]:
+    """Spell a sample; gives also about how many characters that takes."""
     # JSON knows no "not a number": None says that the value cannot be known.
     value = None if math.isnan(sample.value) else sample.value
-    labels = {key: _plain(text) for key, text in sample.labels.items()}
-    return [sample.what, value, labels, {key: _plain(text) for key, text in sample.detail.items()}]
+    labels, detail = _texts(sample.labels, _MOST_PAIRS), _texts(sample.detail, _MOST_PAIRS)
+    size = 100 + sum(
+        len(key) + len(text) for part in (labels, detail) for key, text in part.items()
+    )
+    return [_plain(sample.what), value, labels, detail], size
 
 
-def _plain(text: str) -> str:
-    """Make text that every encoder takes: what is no UTF-8 is escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()[:1000]
+def _texts(given: Mapping[str, str], most: int, longest: int = _LONGEST_TEXT) -> dict[str, str]:
+    pairs = islice(given.items(), most)
+    return {_plain(key, longest): _plain(text, longest) for key, text in pairs}
+
+
+def _plain(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Make text that every encoder takes: what is no UTF-8 is escaped; nothing long."""
+    return text.encode("utf-8", "backslashreplace").decode()[:longest]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,14 +1,22 @@
-"""The loop's side of an eye: start it, speak with it, replace it when it dies or hangs."""
+"""The loop's side of an eye: start it, speak with it, replace it when it dies or hangs.
+
+What an eye does not take in at once waits here, so that a long look of its holds nobody up;
+of the cells, of which there may be many, only the latest word waits, and only of those that
+its sensors are about. One that takes nothing at all for five seconds is as good as dead.
+
+What a sensor said last that another life of it must know is handed to that life.
+"""
 
 from __future__ import annotations
 
 import array
 import os
-import select
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 from offswitch.clock import Clock
@@ -22,8 +30,12 @@ _CHUNK = 1 << 18
 _FIRST_PAUSE_US = 100_000
 _LONGEST_PAUSE_US = 5_000_000
 _WELL_US = 10_000_000
-_PATIENCE_S = 0.02
+_PATIENCE_US = 5_000_000
+_STARTING_US = 5_000_000
+"""How much longer a fresh one may take: it imports first."""
 _LAST_WAIT_S = 1.0
+_MOST_REMEMBERED = 512
+_LONGEST_REMEMBERED = 60
 
 Message = dict[str, Any]
 
@@ -41,12 +53,21 @@ class EyeLink:
         self._sock: socket.socket | None = None
         self._decoder = frames.Decoder()
         self._open: dict[tuple[str, str], tuple[Message, str | None]] = {}
+        self._memory: dict[tuple[str, str], dict[str, str]] = {}
         self._cells: Message = {}
+        self._cells_told = True
+        self._out: deque[tuple[bytes, int | None]] = deque()
+        """What waits to be taken in, each with the descriptor that goes with its first byte."""
+        self._stuck_us = 0
         self._pause_us = _FIRST_PAUSE_US
         self._again_us = 0
         self._started_us = 0
         self.ready = False
         """Whether its present life has given its rights away and looks."""
+        self.lives = 0
+        """How often it was started."""
+        self.lost = ""
+        """Why its last life was given up."""
         self.refused: tuple[str, ...] = ()
         """What the kernel refused when the eye gave its rights away."""
 
@@ -73,17 +94,20 @@ class EyeLink:
         except OSError:
             # No process is left to us just now: later, then.
             ours.close()
-            self.lose()
+            self.lose("it could not be started")
             return
         finally:
             theirs.close()
         ours.setblocking(False)
         self._sock = ours
         self._decoder = frames.Decoder()
+        self._stuck_us = self._started_us + _STARTING_US
         self.ready = False
-        self._send({"cells": self._cells})
+        self.lives += 1
+        self._cells_told = False
         for section, evidence in self._open.values():
             self._send_open(section, evidence)
+        self.flush()
 
     def open(self, section: Message, evidence: str | None) -> None:
         """Have a sensor opened; `evidence` is the file that its before-images go to."""
@@ -92,14 +116,25 @@ class EyeLink:
 
     def close_sensor(self, name: str, target: str) -> None:
         """Have a sensor closed."""
+        self._memory.pop((name, target), None)
         if self._open.pop((name, target), None) is not None:
             self._send({"close": [name, target]})
 
     def tell_cells(self, cells: Mapping[str, Message]) -> None:
-        """Tell what the warden says of the cells."""
-        if cells != self._cells:
-            self._cells = dict(cells)
-            self._send({"cells": self._cells})
+        """Tell what the warden says of the cells of its sensors' targets."""
+        targets = {target for _name, target in self._open}
+        ours = {target: _facts(cells[target]) for target in targets & cells.keys()}
+        if ours != self._cells:
+            self._cells, self._cells_told = ours, False
+            self.flush()
+
+    def remember(self, key: tuple[str, str], memory: Mapping[str, object]) -> None:
+        """Keep what the next life of a sensor must know; bounded, and only handed back."""
+        if key in self._open and memory:
+            self._memory[key] = {
+                str(name)[:_LONGEST_REMEMBERED]: str(text)[:_LONGEST_REMEMBERED]
+                for name, text in islice(memory.items(), _MOST_REMEMBERED)
+            }
 
     def messages(self) -> list[Message]:
         """Give what the eye has said since the last call; a dead one says nothing more."""
@@ -112,7 +147,7 @@ class EyeLink:
         except OSError:
             data = b""
         if not data:
-            self.lose()
+            self.lose("it died")
             return []
         try:
             said = self._decoder.feed(data)
@@ -125,11 +160,16 @@ class EyeLink:
                 self.refused = tuple(str(one) for one in message.get("refused", ()))
         return [message for message in said if "samples" in message]
 
-    def lose(self) -> None:
+    def lose(self, why: str = "it spoke nonsense") -> None:
         """Give the present life up: it died, it hung, or it spoke nonsense."""
+        self.lost = why
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+        for _data, fd in self._out:
+            if fd is not None:
+                os.close(fd)
+        self._out.clear()
         if self._process is not None:
             self._process.kill()
             # One that hangs in the kernel dies later: waiting for it would blind the loop.
@@ -162,33 +202,61 @@ class EyeLink:
     def _send_open(self, section: Message, evidence: str | None) -> None:
         if self._sock is None:
             return
-        fds: tuple[int, ...] = ()
+        fd = None
         if evidence is not None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             try:
-                fds = (os.open(evidence, flags, 0o600),)
+                fd = os.open(evidence, flags, 0o600)
             except OSError:
-                fds = ()
-        try:
-            self._send({"open": section}, fds)
-        finally:
-            for fd in fds:
-                os.close(fd)
+                fd = None
+        memory = self._memory.get((section["name"], section["target"]), {})
+        self._send({"open": section, "memory": memory}, fd)
 
-    def _send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send; an eye that takes nothing in for 20 ms is as good as dead."""
-        sock = self._sock
-        if sock is None:
+    def _send(self, message: Message, fd: int | None = None) -> None:
+        """Send what must arrive in order; `fd` is ours to close."""
+        if self._sock is None:
             return
-        data = frames.encode(message)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        try:
-            while data:
-                try:
-                    data = data[sock.sendmsg([data], rights, socket.MSG_NOSIGNAL) :]
-                    rights = []
-                except BlockingIOError:
-                    if not select.select([], [sock], [], _PATIENCE_S)[1]:
-                        raise
-        except OSError:
-            self.lose()
+        self._out.append((frames.encode(message, frames.MAX_ANSWER), fd))
+        self.flush()
+
+    @property
+    def writing(self) -> bool:
+        """Whether something waits to be taken in."""
+        return bool(self._out)
+
+    def flush(self) -> None:
+        """Hand over what it takes; give it up once it has taken nothing for five seconds."""
+        while self._sock is not None and (self._out or not self._cells_told):
+            if not self._out:
+                self._cells_told = True
+                whole = frames.encode({"cells": self._cells}, frames.MAX_ANSWER)
+                self._out.append((whole, None))
+            data, fd = self._out[0]
+            fds = array.array("i", [] if fd is None else [fd])
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
+            try:
+                sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                if self._clock.mono_us() - self._stuck_us > _PATIENCE_US:
+                    self.lose("it took nothing in")
+                return
+            except OSError:
+                self.lose("it died")
+                return
+            self._stuck_us = max(self._stuck_us, self._clock.mono_us())
+            if fd is not None:
+                os.close(fd)
+            self._out.popleft()
+            if sent < len(data):
+                self._out.appendleft((data[sent:], None))
+
+
+def _facts(row: Mapping[str, Any]) -> Message:
+    """Cut what the warden says of a cell down to what sensors need."""
+    path = row.get("path")
+    return {
+        "path": path,
+        "pids": [] if path else list(row.get("pids") or [])[:4096],
+        "log": row.get("log"),
+        "state": str(row.get("state", "")),
+    }

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Mapping
+import sys
+import traceback
+from itertools import islice
 from typing import Any
 
 from offswitch.clock import Clock
@@ -22,15 +24,16 @@ from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.control.place import Place
-from offswitch.decide.rules import Act
 from offswitch.decide.votes import Channel
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.entry import EntryKind
 from offswitch.model.reading import series as spell
 from offswitch.model.target import Target
 from offswitch.watch.bench import Bench, rule_of
-from offswitch.watch.channels import Judge, Source, shown_signals
+from offswitch.watch.channels import Judge, Source
+from offswitch.watch.coverage import RUNNING, Coverage, coverage
 from offswitch.watch.eyes import EyeLink
+from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.warden_link import WardenLink
@@ -39,12 +42,18 @@ __all__ = ["Watch"]
 
 _CELLS_US = 250_000
 _REPORT_US = 500_000
+_A_TARGET_US = 100
+"""How much longer both take for each target: a large fleet must not keep the warden busy."""
+_MOST_LONGER_US = 1_000_000
+"""After three seconds without a report the warden calls everything blind."""
 _LONGEST_TICK_US = 100_000
 _SHORTEST_TICK_US = 5_000
 _CHASE_US = 2_000
 _HUNG_INTERVALS = 10
 _HUNG_LEAST_US = 5_000_000
-_RUNNING = {"running", "restricted", "draining", "stopping", "frozen"}
+
+_RULES_AN_ENTRY = 100
+_MOST_STATES = 20
 
 _CELLS_EYE = "cells"
 
@@ -65,22 +74,28 @@ class Watch:
         self._sources: dict[tuple[str, str], Source] = {}
         self._eye_of: dict[tuple[str, str], str] = {}
         self._by_series: dict[tuple[str, str, str], list[tuple[Bench, Judge]]] = {}
+        self._by_source: dict[tuple[str, str], list[Bench]] = {}
         self._benches: list[Bench] = []
         self._cells: dict[str, Message] = {}
         self._targets: dict[str, Target] = {}
+        self._coverage: dict[str, Coverage] = {}
         self._warden_pid = 0
         self._cells_us = self._report_us = self._tick_us = 0
         self._pending: list[tuple[Decision, str]] = []
         self._claimed: set[tuple[str, str, str, int]] = set()
+        self._defect = ""
         self.running = True
+        self._implicit = loaded.kinds.implicit
         # Up before the first cell: a target is looked at from its first second on.
         shared = [one.cls for one in loaded.kinds.sensors.values() if not one.cls.ISOLATED]
         needs = frozenset[Need]().union(*(cls.NEEDS for cls in shared))
         self._eyes[_CELLS_EYE] = EyeLink(_CELLS_EYE, needs, clock)
         for section in loaded.config.sensor:
             self._add_source(section)
+        self._named = {section.name: section for section in loaded.config.sensor}
         for declared in loaded.config.rule:
             self._add_rule(declared)
+        self._cover({}, {})
         every = [source.section.every for source in self._sources.values()]
         self._tick = max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
 
@@ -107,8 +122,13 @@ class Watch:
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         except OSError as error:
-            what = f"no before-images of {name} are kept: {folder}: {error.strerror}"
-            self._scribe.add(EntryKind.NOTE, {"what": what})
+            self._scribe.tell(
+                EntryKind.NOTE,
+                f"no before-images of {name} are kept",
+                why=f"{folder}: {error.strerror}",
+                prior="nothing is kept",
+                state="nothing is kept",
+            )
             return None
         return f"{folder}/{name}.jsonl"
 
@@ -116,15 +136,17 @@ class Watch:
         judges = []
         for section in declared.detectors:
             name = parse_series(section.series)
-            make = self._loaded.kinds.implicit.get(name.sensor)
+            make = self._implicit.get(name.sensor)
             if make is not None:
                 source = self._add_source(make(declared.target))
             else:
-                source = next(one for key, one in self._sources.items() if key[0] == name.sensor)
+                source = self._add_source(self._named[name.sensor])
             detector = self._loaded.kinds.detectors[section.kind].cls(section)
             judges.append(Judge(section, detector, source))
         bench = Bench(rule_of(declared), judges)
         self._benches.append(bench)
+        for source_key in {judge.source.key for judge in judges}:
+            self._by_source.setdefault(source_key, []).append(bench)
         for judge in judges:
             key = (*judge.source.key, judge.section.series)
             self._by_series.setdefault(key, []).append((bench, judge))
@@ -135,32 +157,66 @@ class Watch:
         """Watch until `running` is false."""
         for eye in self._eyes.values():
             eye.start()
-        self._scribe.add(EntryKind.RESTART, {"process": "watch", "pid": os.getpid()})
-        self._scribe.add(EntryKind.CONFIG, self._in_force())
+        self._scribe.tell(
+            EntryKind.RESTART,
+            "watch begins",
+            why="it was started; what was written before its first look is not compared",
+            prior="not watching",
+            state="watching",
+            process="watch",
+            pid=os.getpid(),
+        )
+        self._tell_rules()
         try:
             while self.running:
-                self._wait()
-                for eye in list(self._eyes.values()):
-                    for message in eye.messages():
-                        self._hear_from(eye, message)
-                    if eye.refused:
-                        what = f"eye {eye.name} kept rights that it should have lost"
-                        self._scribe.add(EntryKind.NOTE, {"what": what, "why": eye.refused})
-                        eye.refused = ()
-                now_us = self._clock.mono_us()
-                if now_us - self._tick_us >= self._tick:
-                    self._tick_us = now_us
-                    self._tick_all(now_us)
-                self._pump()
+                try:
+                    self._turn()
+                except Exception as error:  # noqa: BLE001 - a defect must not end what watches
+                    self._met(error)
         finally:
             self.close()
+
+    def _turn(self) -> None:
+        """Wait until something happens or is due, and see to it."""
+        self._wait()
+        for eye in list(self._eyes.values()):
+            for message in eye.messages():
+                self._hear_from(eye, message)
+            if eye.refused:
+                self._scribe.tell(
+                    EntryKind.NOTE,
+                    f"eye {eye.name} kept rights that it should have lost",
+                    why=eye.refused,
+                    prior="with all rights",
+                    state="with some of them",
+                )
+                eye.refused = ()
+        now_us = self._clock.mono_us()
+        if now_us - self._tick_us >= self._tick:
+            self._tick_us = now_us
+            self._tick_all(now_us)
+        self._pump()
+
+    def _met(self, error: Exception) -> None:
+        """Tell of a defect of ours, once as long as it is the same, and watch on."""
+        text = "".join(traceback.format_exception(error))
+        if text == self._defect:
+            return
+        self._defect = text
+        why = f"{type(error).__name__}: {error}"
+        self._scribe.tell(EntryKind.NOTE, "defect", why=why, prior="watching", state="watching")
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            pass  # nobody reads it; the entry is there
 
     def _wait(self) -> None:
         poller = select.poll()
         for eye in self._eyes.values():
             fd = eye.fileno()
             if fd is not None:
-                poller.register(fd, select.POLLIN)
+                poller.register(fd, select.POLLIN | (select.POLLOUT if eye.writing else 0))
         waits = [*self._warden.waits()]
         scribe = self._scribe.wait()
         for fd, writing in [*waits, *([scribe] if scribe else [])]:
@@ -172,6 +228,16 @@ class Watch:
 
     def close(self) -> None:
         """End the eyes and hang up."""
+        self._scribe.tell(
+            EntryKind.RESTART,
+            "watch ends",
+            why="it was told to end",
+            prior="watching",
+            state="not watching",
+            process="watch",
+            pid=os.getpid(),
+        )
+        self._scribe.pump()
         for eye in self._eyes.values():
             eye.end()
         self._warden.close()
@@ -181,13 +247,19 @@ class Watch:
         """Talk with the warden; and only after that record what was decided."""
         for press in self._warden.pump():
             if press.answer.get("confirmed") is not True:
-                why = str(press.answer.get("error", "the warden ended before it was"))
-                what = "a rule's stop is not confirmed"
-                entry = {"what": what, "rule": press.decision.by, "order": press.order, "why": why}
-                self._scribe.add(EntryKind.NOTE, entry)
-        for decision, nonce in self._pending:
-            self._record(decision, nonce)
-        self._pending.clear()
+                self._scribe.tell(
+                    EntryKind.NOTE,
+                    "a rule's stop is not confirmed",
+                    why=str(press.answer.get("error", "the warden ended before it was")),
+                    prior="stop ordered",
+                    state="not confirmed",
+                    by=press.decision.by,
+                    channel="rule",
+                    order=press.order,
+                    scope=press.decision.scope.text,
+                )
+        while self._pending:
+            self._record(*self._pending.pop(0))
         self._scribe.pump()
 
     # --- readings -----------------------------------------------------------------
@@ -196,10 +268,15 @@ class Watch:
         """Take in a message; an eye that speaks nonsense is replaced, and nothing is believed."""
         try:
             self._hear(eye, message)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever took an eye over says anything
             eye.lose()
-            what = f"eye {eye.name} spoke nonsense and is replaced: {error!r}"
-            self._scribe.add(EntryKind.NOTE, {"what": what})
+            self._scribe.tell(
+                EntryKind.WATCH,
+                f"eye {eye.name} spoke nonsense",
+                why=f"{type(error).__name__}: {error}"[:1000],
+                prior="looking",
+                state="to be replaced",
+            )
 
     def _hear(self, eye: EyeLink, message: Message) -> None:
         """Take in what an eye saw; stop at once what must be stopped."""
@@ -216,30 +293,29 @@ class Watch:
             absent=bool(message.get("absent")),
             note=str(message.get("note", ""))[:1000],
         )
+        eye.remember(key, message.get("memory") or {})
         touched: dict[int, Bench] = {}
         for sample in message["samples"]:
-            what, value, labels, detail = sample
+            what, value, labels, raw = sample
+            detail = {str(name)[:200]: str(text)[:1000] for name, text in raw.items()}
             number = float("nan") if value is None else float(value)
             series = spell(source.section.name, what, labels)
             for bench, judge in self._by_series.get((*key, series), ()):
                 judge.feed(mono_us, wall_us, number, detail)
                 touched[id(bench)] = bench
         if source.state is not before:
-            touched = {id(bench): bench for bench in self._of(source)}
+            touched = {id(bench): bench for bench in self._by_source.get(key, ())}
         for bench in touched.values():
             self._decide(bench, mono_us, wall_us)
-        if source.state is not before or source.note != note:
+        if source.unseen_us and source.state is Channel.OK:
+            self._tell_unseen(source, before, wall_us)
+        elif source.state is not before or source.note != note:
             self._tell(source, before)
 
-    def _of(self, source: Source) -> list[Bench]:
-        return [
-            bench for bench in self._benches if any(one.source is source for one in bench.judges)
-        ]
-
     def _decide(self, bench: Bench, mono_us: int, wall_us: int) -> None:
-        targets = self._targets.values()
-        covered = bench.covered(targets)
-        decision = bench.decide(bench.known(self._cells, targets), covered, mono_us, wall_us)
+        covered = self._coverage[bench.rule.scope.text]
+        known = covered.known(bench.rule.level)
+        decision = bench.decide(known, covered.names, mono_us, wall_us)
         if decision is None:
             return
         nonce = ""
@@ -260,12 +336,9 @@ class Watch:
 
     def _states(self, decision: Decision) -> tuple[str, str]:
         """Say in which state its scope is, and in which it will be."""
-        running = [
-            f"{name} {cell['state']}"
-            for name, cell in self._cells.items()
-            if decision.scope.covers(self._targets[name])
-        ]
-        prior = ", ".join(running[:20]) or "nothing runs in it"
+        names = islice(self._coverage[decision.scope.text].names, _MOST_STATES)
+        running = sorted(f"{name} {self._cells[name]['state']}" for name in names)
+        prior = ", ".join(running) or "nothing runs in it"
         return prior, "stop ordered" if decision.choice is Choice.STOP else prior
 
     # --- time ---------------------------------------------------------------------
@@ -274,24 +347,58 @@ class Watch:
         """Let time pass: silence, hung eyes, cells, reports."""
         wall_us = self._clock.wall_us()
         for eye in self._eyes.values():
-            eye.revive()
+            self._revive(eye)
+            eye.flush()
         for source in self._sources.values():
             before = source.state
             if source.age(now_us, wall_us):
                 self._tell(source, before)
-                for bench in self._of(source):
+                for bench in self._by_source.get(source.key, ()):
                     self._decide(bench, now_us, wall_us)
             self._replace_hung(source, now_us)
         for bench in self._benches:
             self._decide(bench, now_us, wall_us)
         if not self._warden.connected:
             return
-        if now_us - self._cells_us >= _CELLS_US:
+        longer_us = min(len(self._cells) * _A_TARGET_US, _MOST_LONGER_US)
+        if now_us - self._cells_us >= _CELLS_US + longer_us:
             self._cells_us = now_us
             self._warden.ask({"op": "cells"}, self._take_cells)
-        if now_us - self._report_us >= _REPORT_US:
+        if now_us - self._report_us >= _REPORT_US + longer_us:
             self._report_us = now_us
-            self._report(now_us)
+            for message in report(self._benches, list(self._sources.values()), now_us):
+                self._warden.ask(message, lambda _answer: None)
+
+    def _revive(self, eye: EyeLink) -> None:
+        """Start an eye that is dead; what it looked at is looked at by nobody meanwhile."""
+        if not eye.revive() or eye.lives == 1:
+            return
+        for key, name in self._eye_of.items():
+            if name == eye.name:
+                self._sources[key].lose()
+        self._scribe.tell(
+            EntryKind.WATCH,
+            f"eye {eye.name} is replaced",
+            why=eye.lost,
+            prior="lost",
+            state="starting",
+            pid=eye.pid or 0,
+        )
+
+    def _tell_unseen(self, source: Source, before: Channel, wall_us: int) -> None:
+        """Record since when, and until when, nobody has looked."""
+        since_us, source.unseen_us = source.unseen_us, 0
+        self._scribe.tell(
+            EntryKind.WATCH,
+            f"sensor {source.section.name} looks again",
+            why=source.note or "its eye was replaced",
+            prior=before.value,
+            state=source.state.value,
+            target=source.section.target,
+            sensor=source.section.name,
+            unseen_from_us=since_us,
+            unseen_to_us=wall_us,
+        )
 
     def _replace_hung(self, source: Source, now_us: int) -> None:
         """An eye that has long been silent though it lives is replaced."""
@@ -300,22 +407,20 @@ class Watch:
         if source.state is Channel.STALE and age_us > limit_us:
             eye = self._eyes[self._eye_of[source.key]]
             if eye.fileno() is not None:
-                eye.lose()
+                eye.lose("it was silent for too long")
             source.wait(now_us)
 
     def _tell(self, source: Source, before: Channel) -> None:
         """Record that a source fell silent, failed, or is back: a silent one is an alarm."""
         well = source.state is Channel.OK
-        self._scribe.add(
+        self._scribe.tell(
             EntryKind.WATCH,
-            {
-                "what": f"sensor {source.section.name} is {source.state}",
-                "target": source.section.target,
-                "sensor": source.section.name,
-                "prior": before.value,
-                "state": source.state.value,
-                "why": source.note if well else source.problem,
-            },
+            f"sensor {source.section.name} is {source.state}",
+            why=(source.note or "it sees again") if well else source.problem,
+            prior=before.value,
+            state=source.state.value,
+            target=source.section.target,
+            sensor=source.section.name,
         )
         if not well:
             finding = source.finding()
@@ -328,20 +433,20 @@ class Watch:
         rows = answer.get("cells")
         if not isinstance(rows, list):
             return
-        self._cells = {str(row["target"]): row for row in rows}
-        self._targets = {
+        cells = {str(row["target"]): row for row in rows}
+        targets = {
             name: Target(name, row.get("labels") or {}, row.get("kind") or "process")
-            for name, row in self._cells.items()
+            for name, row in cells.items()
         }
+        self._cover(targets, cells)
         for name, row in self._cells.items():
-            if row["state"] in _RUNNING:
-                for make in self._loaded.kinds.implicit.values():
-                    key = self._add_source(make(name)).key
-                    self._eyes[self._eye_of[key]].revive()
+            if row["state"] in RUNNING:
+                for sensor, make in self._implicit.items():
+                    if (sensor, name) not in self._sources:
+                        self._add_source(make(name))
         self._forget_gone()
-        facts = {name: _facts(row) for name, row in self._cells.items()}
         for eye in self._eyes.values():
-            eye.tell_cells(facts)
+            eye.tell_cells(self._cells)
         self._rearm()
         if self._warden_pid == 0:
             self._warden_pid = -1
@@ -349,18 +454,23 @@ class Watch:
 
     def _forget_gone(self) -> None:
         """Let go of what every target has anyway, where the warden knows the target no more."""
-        used = {judge.source.key for bench in self._benches for judge in bench.judges}
         for key in list(self._sources):
-            gone = key[1] not in self._cells and key not in used
-            if gone and key[0] in self._loaded.kinds.implicit:
+            gone = key[1] not in self._cells and key not in self._by_source
+            if gone and key[0] in self._implicit:
                 self._eyes[self._eye_of.pop(key)].close_sensor(*key)
                 del self._sources[key]
 
     def _rearm(self) -> None:
         """Where a person has reset what a rule stopped, the rule judges anew."""
-        latched = {name for name, cell in self._cells.items() if cell.get("level") is not None}
         for bench in self._benches:
-            bench.hear_of_latches(bench.covered(self._targets.values()), latched)
+            covered = self._coverage[bench.rule.scope.text]
+            bench.hear_of_latches(covered.names, covered.latched)
+
+    def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
+        """Take in what there is, and find what of it lies in each rule's scope."""
+        scopes = {bench.rule.scope.text for bench in self._benches}
+        self._coverage = coverage(scopes, targets, cells)
+        self._targets, self._cells = targets, cells
 
     def _take_ping(self, answer: Message) -> None:
         if not answer.get("pong"):
@@ -369,63 +479,19 @@ class Watch:
         self._warden_pid = int(answer.get("pid", 0))
         self._scribe.of(str(answer.get("installation", "")))
 
-    def _report(self, now_us: int) -> None:
-        auto: set[str] = set()
-        blind: set[str] = set()
-        for bench in self._benches:
-            if bench.rule.act is not Act.AUTO:
-                continue
-            covered = bench.covered(self._targets.values())
-            auto |= covered or {bench.rule.target}
-            if bench.blind:
-                blind |= covered or {bench.rule.target}
-        message = {
-            "op": "report",
-            "signals": shown_signals(list(self._sources.values()), now_us),
-            "auto": sorted(auto),
-            "blind": sorted(blind),
-            "alarms": [
-                {
-                    "rule": bench.rule.name,
-                    "scope": bench.rule.scope.text,
-                    "act": bench.rule.act.value,
-                    "harm": bench.rule.harm,
-                    "since_us": bench.since_us,
-                }
-                for bench in self._benches
-                if bench.tripped
-            ],
-            "untracked": [],
-        }
-        self._warden.ask(message, lambda _answer: None)
-
-    def _in_force(self) -> Message:
-        """Say which rules are in force, for the ledger."""
-        return {
-            "what": "rules in force",
-            "path": self._loaded.path,
-            "sha256": self._loaded.sha256,
-            "degraded": list(self._loaded.degraded),
-            "rules": [
-                {
-                    "name": bench.rule.name,
-                    "scope": bench.rule.scope.text,
-                    "level": bench.rule.level.label,
-                    "act": bench.rule.act.value,
-                    "decider": bench.rule.decider,
-                    "vote": bench.rule.vote.value,
-                }
-                for bench in self._benches
-            ],
-        }
-
-
-def _facts(row: Mapping[str, Any]) -> Message:
-    """Cut what the warden says of a cell down to what sensors need."""
-    path = row.get("path")
-    return {
-        "path": path,
-        "pids": [] if path else list(row.get("pids") or [])[:4096],
-        "log": row.get("log"),
-        "state": str(row.get("state", "")),
-    }
+    def _tell_rules(self) -> None:
+        """Record which rules are in force; many in several entries."""
+        count = len(self._benches)
+        for at in range(0, max(count, 1), _RULES_AN_ENTRY):
+            benches = self._benches[at : at + _RULES_AN_ENTRY]
+            self._scribe.tell(
+                EntryKind.CONFIG,
+                "rules in force",
+                why="read at the start of watch",
+                prior="none in force",
+                state=f"{count} in force" + (f", from number {at + 1} on" if at else ""),
+                path=self._loaded.path,
+                sha256=self._loaded.sha256,
+                degraded=list(self._loaded.degraded),
+                rules=[bench.in_force() for bench in benches],
+            )

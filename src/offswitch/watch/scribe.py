@@ -1,9 +1,11 @@
 """What watch has found and decided, on its way to the recorder. Never in the way of a stop.
 
 Entries wait in a bounded queue and go out in batches when the loop has nothing better to
-do; the next batch goes when the one before was committed. A recorder that is away, hung or
+do; the next batch goes when the one before was committed. A batch is a message of bounded
+size, however much a target writes into its evidence. A recorder that is away, hung or
 slow costs nothing but room: beyond 10,000 entries the oldest are dropped, counted, and the
-count is the first thing that is recorded afterwards, as a gap.
+count is the first thing that is recorded afterwards, as a gap; so is an entry that is too
+large by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from offswitch.clock import Clock, boot_id
+from offswitch.control import frames
 from offswitch.control.place import Place
+from offswitch.errors import OffswitchError
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.entry import VERSION, EntryKind
 from offswitch.model.finding import Finding
@@ -24,8 +28,13 @@ __all__ = ["Scribe"]
 
 _MOST = 10_000
 _BATCH = 100
+_BATCH_BYTES = 256 << 10
 _RETRY_US = 500_000
 _LONGEST_TEXT = 2000
+_LONGEST_KEY = 200
+
+_UNWELL = {"silence": "stale", "failure": "failed"}
+"""What a source is called of which it is claimed that it cannot be relied on."""
 
 Entry = dict[str, dict[str, Any]]
 
@@ -71,9 +80,30 @@ class Scribe:
         }
         return {"public": body, "sealed": _plain(sealed)}
 
+    def tell(
+        self,
+        kind: EntryKind,
+        what: str,
+        *,
+        why: object,
+        prior: str,
+        state: str,
+        by: str = "watch",
+        channel: str = "watch",
+        **more: object,
+    ) -> None:
+        """Have recorded what has become of watch itself, its eyes or its presses."""
+        public = {"channel": channel, "what": what, "why": why, "prior": prior, "state": state}
+        self.add(kind, {**public, **more}, {"by": by})
+
     def finding(self, finding: Finding) -> None:
         """Have a finding recorded."""
+        unwell = _UNWELL.get(finding.detector)
         public = {
+            "channel": f"sensor:{finding.series.partition('.')[0]}",
+            "why": unwell or f"{finding.detector} on {finding.series}",
+            "prior": "ok",
+            "state": unwell or "trip",
             "target": finding.target,
             "detector": finding.detector,
             "series": finding.series,
@@ -82,7 +112,8 @@ class Scribe:
             "score": _number(finding.score),
         }
         # What the target wrote may be anybody's data: sealed, so that it can be erased.
-        self.add(EntryKind.FINDING, public, {"evidence": dict(finding.evidence)})
+        sealed = {"by": "watch", "evidence": dict(finding.evidence)}
+        self.add(EntryKind.FINDING, public, sealed)
 
     def decision(self, decision: Decision, *, prior: str, state: str, nonce: str = "") -> None:
         """Have a decision recorded, "do nothing" included, with what was known."""
@@ -115,7 +146,7 @@ class Scribe:
             if not line.alive:
                 self._waiting.extendleft(reversed(self._sent))
                 self._sent, self._line = [], None
-        if not self._waiting or self._sent or not self._installation:
+        if not (self._waiting or self._lost) or self._sent or not self._installation:
             return
         now_us = self._clock.mono_us()
         if self._line is None:
@@ -130,13 +161,28 @@ class Scribe:
     def _send(self, line: Line) -> None:
         if self._lost:
             lost, self._lost = self._lost, 0
-            gap = {"what": f"{lost} entries of watch", "why": "the recorder did not take them"}
-            self._waiting.appendleft(self._entry(EntryKind.GAP, gap, {}))
-        count = min(_BATCH, len(self._waiting))
-        self._sent = [self._waiting.popleft() for _ in range(count)]
-        for entry in self._sent:
-            entry["public"]["installation"] = self._installation
-        line.send({"op": "record", "entries": self._sent})
+            gap = {
+                "channel": "watch",
+                "what": f"{lost} entries of watch",
+                "why": "the recorder did not take them",
+                "prior": "waiting",
+                "state": "lost",
+            }
+            self._waiting.appendleft(self._entry(EntryKind.GAP, gap, {"by": "watch"}))
+        room = _BATCH_BYTES
+        while self._waiting and len(self._sent) < _BATCH:
+            self._waiting[0]["public"]["installation"] = self._installation
+            size = _size(self._waiting[0])
+            if size > _BATCH_BYTES:
+                self._waiting.popleft()
+                self._lost += 1
+                continue
+            room -= size
+            if room < 0:
+                break
+            self._sent.append(self._waiting.popleft())
+        if self._sent:
+            line.send({"op": "record", "entries": self._sent})
 
     @property
     def waiting(self) -> int:
@@ -155,13 +201,21 @@ class Scribe:
             self._line.close()
 
 
+def _size(entry: Entry) -> int:
+    """Give how much room an entry takes in a message; too much where it cannot be written."""
+    try:
+        return len(frames.encode(entry))
+    except OffswitchError:
+        return frames.MAX_ANSWER
+
+
 def _number(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else str(value)
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Make what the ledger takes: texts, integers, lists and objects, no odd text, nothing long."""
-    return {str(key): _item(item) for key, item in value.items()}
+    return {str(_item(key))[:_LONGEST_KEY]: _item(item) for key, item in value.items()}
 
 
 def _item(item: Any) -> Any:  # noqa: ANN401 - where values become entries

@@ -71,10 +71,13 @@ class Line:
         return bool(self._out)
 
     def send(self, message: Message) -> bool:
-        """Send, or keep what the socket does not take now; false if the line is dead."""
+        """Send, or keep what the socket does not take now; false if nothing of it will arrive."""
         if self.sock is None:
             return False
-        self._out += frames.encode(message)
+        try:
+            self._out += frames.encode(message)
+        except OffswitchError:
+            return False
         return self.flush()
 
     def flush(self) -> bool:
@@ -234,8 +237,10 @@ class WardenLink:
         """Ask something; `then` hears the answer. False if there is no line just now."""
         if self._line is None or not self._line.alive or len(self._asked) > _MOST_PENDING:
             return False
+        if not self._line.send(message):
+            return False
         self._asked.append(then)
-        return self._line.send(message)
+        return True
 
     @property
     def connected(self) -> bool:
@@ -257,9 +262,18 @@ class WardenLink:
             self._line.flush()
             for message in self._line.receive():
                 if self._asked:
-                    self._asked.pop(0)(message)
+                    self._answer(self._asked.pop(0), message)
         self._connect(now_us)
         return over
+
+    def _answer(self, then: Callable[[Message], None], message: Message) -> None:
+        try:
+            then(message)
+        except Exception:
+            # Answers that are left would be taken for those to other questions.
+            if self._line is not None:
+                self._line.close()
+            raise
 
     def _connect(self, now_us: int) -> None:
         """Keep both lines open; what was asked on a dead one is not answered any more."""

@@ -80,6 +80,10 @@ class Glance:
     """Why this look gave nothing or not all; then the source counts as *failed*, not as quiet."""
     absent: bool = False
     """There is nothing to look at just now (no cell runs): neither stale nor failed."""
+    note: str = ""
+    """What people should know of the source though it is seen; shown by `status`."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """What another life of this sensor must know to go on from here; short, kept by the loop."""
 
 
 @dataclass(slots=True)
@@ -91,6 +95,8 @@ class SensorContext:
     """The cell of each target; the eye keeps it up to date."""
     evidence: Evidence | None = None
     """Where before-images are kept; None: nowhere."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """The last `memory` of the life before, whose eye died; empty: there was none."""
 
 
 class Sensor(Protocol):

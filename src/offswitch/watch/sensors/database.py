@@ -16,7 +16,9 @@ The file is the target's, so nothing in it is believed: links, FIFOs, second nam
 folders are refused before SQLite opens anything, and afterwards the descriptors that it
 holds are compared with what was looked at. Views, triggers and virtual tables are never
 touched: an authoriser lets through reads of the named tables and five aggregates, the
-schema is not trusted, values above a megabyte end the read, and so does the deadline.
+schema is not trusted, values above a megabyte end the read, and so does the deadline. Where
+the log's index is no index, or is another log's and nobody is left to set it up anew, SQLite
+would try again for ten seconds that no deadline ends: such a log is not opened.
 """
 
 from __future__ import annotations
@@ -41,6 +43,13 @@ _T = TypeVar("_T")
 _PENDING, _RESERVED, _SHARED, _SHARED_SIZE = 0x4000_0000, 0x4000_0001, 0x4000_0002, 510
 _FLOCK = struct.Struct("@hhqqi4x")
 _INDEX_HEADERS = 96
+_INDEX_HEADER = struct.Struct("=12I")
+"""Version, nothing, change, flags, frames, pages, a frame's checksum (2), salt (2), checksum (2);
+see walformat.html."""
+_INDEX_READY = 12
+_INDEX_USED = 128
+"""The lock byte that whoever uses an index holds shared."""
+_LOG_HEADER = 32
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _LARGEST_VALUE = 1 << 20
 _STEPS_BETWEEN_LOOKS = 5000
@@ -141,6 +150,7 @@ class Database:
             return True
         if self._connection is None:
             return stamp != self._stamp
+        self._sound(stamp)
         try:
             version = self._data_version(self._connection)
         except sqlite3.Error:
@@ -253,9 +263,25 @@ class Database:
 
     def _written(self, start: int, length: int) -> bool:
         """Tell whether another process holds a write lock there; takes no lock."""
-        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
-        answer = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
-        return bool(answer[0] != fcntl.F_UNLCK)
+        return _locked(self._fd, fcntl.F_RDLCK, start, length)
+
+    def _sound(self, stamp: _Stamp) -> None:
+        """Raise unless the log's index is one, and its log's or in somebody's hands."""
+        headers = stamp.committed
+        if self._index_fd < 0:
+            return
+        header = headers[: _INDEX_HEADER.size]
+        if len(headers) < _INDEX_HEADERS or header != headers[_INDEX_HEADER.size :]:
+            raise Unsteady("the log's index is being written, or was broken off")
+        words = _INDEX_HEADER.unpack(header)
+        if not header[_INDEX_READY] or _checksum(words[:10]) != words[10:]:
+            raise Unsteady("the log's index is none, and waits for recovery")
+        if not _locked(self._index_fd, fcntl.F_WRLCK, _INDEX_USED, 1):
+            with open(self._open("-wal", stamp.wal or ()), "rb", buffering=0) as file:
+                log = file.read(_LOG_HEADER)
+            fits = log[16:24] == header[32:40] if len(log) == _LOG_HEADER else not words[4]
+            if not fits:
+                raise Unsteady("the log is not its index's, and waits for recovery")
 
     def _half_done(self) -> None:
         """Raise if a commit is being written, or was broken off by a crash."""
@@ -332,6 +358,7 @@ class Database:
         return int(version)
 
     def _read_wal(self, before: _Stamp, read: Callable[[sqlite3.Connection], _T]) -> _T:
+        self._sound(before)
         connection = self._connection
         if connection is None:
             connection = self._connection = self._connect("readonly_shm=1")
@@ -381,3 +408,19 @@ class Database:
             raise Unsteady("a writer began a log while it was read")
         self._stamp = after
         return result
+
+
+def _locked(fd: int, wanted: int, start: int, length: int) -> bool:
+    """Tell whether another process holds a lock that keeps us from the one that is wanted."""
+    asked = _FLOCK.pack(wanted, os.SEEK_SET, start, length, 0)
+    answer = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    return bool(answer[0] != fcntl.F_UNLCK)
+
+
+def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
+    """Sum up as SQLite does with the header of a log's index, in the machine's own order."""
+    first = second = 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFF_FFFF
+        second = (second + odd + first) & 0xFFFF_FFFF
+    return first, second

@@ -7,7 +7,8 @@
 The file is the capped log that `run` tees into: ours, but every byte in it is the target's.
 Lines are only counted, compared and searched for fixed texts; there is no pattern that a
 hostile line could make slow. A line is cut at 8 KiB. When more than 4 MiB came between two
-looks the rest is counted as bytes and said to be skipped.
+looks the rest is counted as bytes and said to be skipped. Up to where it has read outlives
+its eye, so that what is written until another one looks is counted, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _MOST_A_LOOK = 4 << 20
 _LONGEST_LINE = 8192
 _REMEMBERED = 64
 _SHOWN = 300
+_READ_UP_TO = "read up to"
 
 
 class LogsSection(SensorSection):
@@ -62,13 +64,24 @@ class Logs:
     NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.FILES})
     IMPLICIT: ClassVar[str] = "log"
 
-    __slots__ = ("_at", "_context", "_fd", "_inotify", "_known", "_rest", "_settings", "_wanted")
+    __slots__ = (
+        "_at",
+        "_before",
+        "_context",
+        "_fd",
+        "_inotify",
+        "_known",
+        "_rest",
+        "_settings",
+        "_wanted",
+    )
 
     def __init__(self, settings: LogsSection, context: SensorContext) -> None:
         """Read the log of `settings.target`."""
         self._settings = settings
         self._context = context
         self._wanted = {name: text.encode() for name, text in settings.contains.items()}
+        self._before = context.memory.get(_READ_UP_TO, "")
         self._fd = -1
         self._at = 0
         self._rest = b""
@@ -110,13 +123,17 @@ class Logs:
                 return True
         if not stat.S_ISREG(named.st_mode):
             raise OSError(0, "it is not a regular file")
-        first = self._fd < 0
+        first = self._fd < 0 and not self._before
         fresh = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._let_go()
         self._fd = fresh
         # What stood there before we first looked is the past; a file that took the
         # place of another is new as a whole.
         self._at = os.fstat(fresh).st_size if first else 0
+        identity, _, at = self._before.rpartition(":")
+        if identity == f"{named.st_dev}:{named.st_ino}" and at.isdecimal():
+            self._at = int(at)
+        self._before = ""
         self._rest = b""
         if self._inotify:
             self._inotify.add_file(path, MODIFIED)
@@ -159,7 +176,10 @@ class Logs:
         for name, hits in found.items():
             shown = {"line": ascii(hits[-1].decode("utf-8", "replace"))[:_SHOWN]} if hits else {}
             samples.append(Sample("matches", float(len(hits)), {"name": name}, shown))
-        return Glance(samples)
+        facts = os.fstat(self._fd)
+        held = len(self._rest)
+        up_to = f"{facts.st_dev}:{facts.st_ino}:{self._at - held}"
+        return Glance(samples, memory={_READ_UP_TO: up_to})
 
     def _let_go(self) -> None:
         if self._fd >= 0:

@@ -8,10 +8,12 @@ declared type binds nobody in SQLite.
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = [
     "Change",
@@ -25,6 +27,7 @@ __all__ = [
     "Totals",
     "Value",
     "diff",
+    "digest",
 ]
 
 Value: TypeAlias = "int | float | str | bytes | None"
@@ -155,6 +158,22 @@ def diff(table: str, before: Rows | Totals | None, now: Rows | Totals | None) ->
     if before is None and isinstance(now, Rows):
         return _keyed(table, _nothing(now), now.rows)
     return Diff(max(new - old, 0), None, max(old - new, 0))
+
+
+def digest(table: Rows | Totals | None) -> str:
+    """Name what is known of a table: how many rows, and a digest of them in the order read.
+
+    Equal digests mean equal tables, as far as the table is known at all.
+    """
+    if table is None:
+        return "0 nothing"
+    # Of this form of marshal equal values have equal bytes, and it is written in C.
+    if isinstance(table, Rows):
+        known: tuple[Any, ...] = (table.layout.columns, list(table.rows.values()))
+    else:
+        known = (table.layout.columns, repr(table.columns))
+    held = hashlib.blake2b(marshal.dumps(known, 2), digest_size=16).hexdigest()
+    return f"{table.count} {held}"
 
 
 def _nothing(like: Rows) -> Rows:

@@ -12,16 +12,24 @@ the rows as they were. Beyond `max_rows`, or without a primary key, only counts 
 statistics are known; `keyed` then says 0 and why, and `rows_changed` is no number, so
 that a rule on it fails loudly instead of seeing nothing.
 
+Should its eye die, the next life is told when it last looked, the baseline, and a digest of each
+table. Where
+a table is another one by then, nobody knows what was done to which row: `rows_changed` is no
+number once, at least as many rows as are more or fewer are told, and a note says so for an hour.
+
 What hides from inotify and the counters, such as a page written into the file by hand, is
 found by a whole reading every five seconds. What the file is, `database` does not believe.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -30,7 +38,7 @@ from offswitch.config.section import SensorSection, Text
 from offswitch.watch.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
-from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff
+from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff, digest
 from offswitch.watch.sensors.tables import read_table
 
 __all__ = ["Sqlite", "SqliteSection"]
@@ -45,6 +53,8 @@ _PATIENCE_US = 2_000_000
 """How long a commit may take after its last write was heard of: a disk may be slow."""
 _REST_US = 1_000_000
 """How long a file may be in the middle of something before that is a problem."""
+_NOTED_US = 3_600_000_000
+_LOOKED = "looked_us"
 _SHOWN = 3
 _SHOWN_CHARS = 300
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
@@ -90,8 +100,18 @@ class Sqlite:
         self._clock = context.clock
         self._evidence = context.evidence
         self._database = Database(settings.path, settings.tables, context.clock)
+        self._before = dict(context.memory)
+        """What the life before knew of each table, by its place in the settings."""
+        self._inherited = context.memory
+        self._begun: dict[str, str] = {}
+        """The baseline as the next life is told of it."""
+        self._digests: dict[str, str] = {}
+        self._unseen: dict[str, str] = {}
+        """Table → why it is not known what was done to it just now."""
+        self._note, self._noted_us = "", 0
         self._known: dict[str, Rows | Totals | None] = {}
-        self._baseline: dict[str, Statistics] = {}
+        self._baseline: dict[str, dict[str, tuple[float, float]]] = {}
+        """Table → column → mean and spread as the first life found them."""
         self._statistics: dict[str, Statistics] = {}
         self._pending: list[Change] = []
         self._unmeasured = False
@@ -115,6 +135,12 @@ class Sqlite:
 
     def look(self) -> Glance:
         """Look once: what changed first, and at once; evidence and statistics right after."""
+        glance = self._look()
+        if self._noted_us and self._clock.mono_us() - self._noted_us > _NOTED_US:
+            self._note, self._noted_us = "", 0
+        return replace(glance, note=self._note, memory=self._memory())
+
+    def _look(self) -> Glance:
         now_us = self._clock.mono_us()
         self._hear()
         if self._unmeasured:
@@ -189,10 +215,16 @@ class Sqlite:
 
         fresh = self._database.snapshot(read, _BUDGET_US)
         diffs = {
-            table: Diff() if first else diff(table, self._known.get(table), now)
+            table: self._since_before(table, now)
+            if first
+            else diff(table, self._known.get(table), now)
             for table, now in fresh.items()
         }
         self._known = fresh
+        self._before = {}
+        for table, one in diffs.items():
+            if one.changed is None or one.inserted or one.changed or one.deleted:
+                self._digests.pop(table, None)
         for one in diffs.values():
             self._pending.extend(one.changes)
         self._unsteady_us = None
@@ -204,19 +236,71 @@ class Sqlite:
             self._whole_us = now_us
         self._read_us = now_us
         self._told_us = now_us
-        return Glance(list(self._told(diffs)), again_us=0)
+        told = list(self._told(diffs))
+        self._unseen = {}
+        return Glance(told, again_us=0)
+
+    # --- another life -------------------------------------------------------------
+
+    def _since_before(self, table: str, now: Rows | Totals | None) -> Diff:
+        """Compare with what the life before knew; the first look of all is the baseline."""
+        known = self._before.get(str(self._settings.tables.index(table)))
+        fresh = self._digests[table] = digest(now)
+        if known is None or known == fresh:
+            return Diff()
+        words = known.split(" ")
+        count = int(words[0]) if words[0].isdecimal() else 0
+        more = (now.count if now is not None else 0) - count
+        self._unseen[table] = f"{table} was changed {self._between()}: {count} rows before,"
+        self._unseen[table] += f" {count + more} after; which of them is unknown"
+        self._note, self._noted_us = "; ".join(self._unseen.values()), self._clock.mono_us()
+        return Diff(max(more, 0), None, max(-more, 0))
+
+    def _first_found(self, table: str, now: Statistics) -> dict[str, tuple[float, float]]:
+        """Give the baseline of a table: what an earlier life began with, else what is there now."""
+        place = self._settings.tables.index(table)
+        found = {}
+        for name, column in now.items():
+            key = _place_of(place, name)
+            words = self._inherited.get(key, "").split(" ")
+            try:
+                found[name] = (float(words[0]), float(words[1]))
+            except (ValueError, IndexError):
+                found[name] = (column.mean, column.spread)
+            self._begun[key] = "{!r} {!r}".format(*found[name])
+        return found
+
+    def _between(self) -> str:
+        looked = self._before.get(_LOOKED, "")
+        since = _time_of_day(int(looked)) if looked.isdecimal() else "its last look"
+        return f"while nobody looked, between {since} and {_time_of_day(self._clock.wall_us())}"
+
+    def _memory(self) -> dict[str, str]:
+        """Give what the next life must know; empty until every table is known."""
+        tables = self._settings.tables
+        if self._before or not self._digests.keys() >= set(tables):
+            return {}
+        digests = {str(place): self._digests[table] for place, table in enumerate(tables)}
+        return {_LOOKED: str(self._clock.wall_us()), **digests, **self._begun}
+
+    # --- telling ------------------------------------------------------------------
 
     def _told(self, diffs: Mapping[str, Diff]) -> Iterator[Sample]:
         for table, one in diffs.items():
             labels = {"table": table}
             now = self._known.get(table)
             shown = _examples(one.changes)
-            yield Sample("rows_inserted", float(one.inserted), labels, shown)
-            yield Sample("rows_deleted", float(one.deleted), labels, shown)
             whole = isinstance(now, Rows) or now is None
             why = {} if now is None or isinstance(now, Rows) else {"why": now.why}
+            unknown = why
+            if table in self._unseen:
+                whole, shown = False, {"why": self._unseen[table]}
+                unknown = shown
+            for what, count in (("rows_inserted", one.inserted), ("rows_deleted", one.deleted)):
+                seen = math.nan if table in self._unseen and not count else float(count)
+                yield Sample(what, seen, labels, shown)
             changed = float(one.changed or 0) if whole else math.nan
-            yield Sample("rows_changed", changed, labels, shown if whole else why)
+            yield Sample("rows_changed", changed, labels, shown if whole else unknown)
             yield Sample("rows", float(now.count if now else 0), labels)
             yield Sample("keyed", float(isinstance(now, Rows)), labels, why)
 
@@ -228,7 +312,10 @@ class Sqlite:
         self._pending = []
         for table, now in self._known.items():
             self._statistics[table] = now.statistics() if now is not None else {}
-            self._baseline.setdefault(table, self._statistics[table])
+            if table not in self._baseline:
+                self._baseline[table] = self._first_found(table, self._statistics[table])
+            if table not in self._digests:
+                self._digests[table] = digest(now)
         wait_us, again_us = max(self._not_before_us - now_us, 0), self._again(now_us)
         if again_us is not None or wait_us:
             again_us = max(wait_us, again_us or 0)
@@ -246,10 +333,10 @@ class Sqlite:
                 yield Sample("max", column.high, labels)
                 yield Sample("mean", column.mean, labels)
                 yield Sample("spread", column.spread, labels)
-                base = self._baseline.get(table, {}).get(name)
-                if base is not None and not math.isnan(base.mean):
-                    unit = max(base.spread, 0.01 * abs(base.mean), 1e-12)
-                    yield Sample("shift", abs(column.mean - base.mean) / unit, labels)
+                mean, spread = self._baseline.get(table, {}).get(name, (math.nan, math.nan))
+                if not math.isnan(mean):
+                    unit = max(spread, 0.01 * abs(mean), 1e-12)
+                    yield Sample("shift", abs(column.mean - mean) / unit, labels)
 
     def _nothing_new(self, now_us: int) -> Glance:
         """No commit since the last look: look again soon after a write, else tell of the quiet."""
@@ -281,16 +368,24 @@ class Sqlite:
 
     def _gone(self, now_us: int) -> Glance:
         """The file is not there: all known rows are deleted; before the first look, wait."""
-        if not self._known:
+        if self._before:
+            diffs = {table: self._since_before(table, None) for table in self._settings.tables}
+            self._known = dict.fromkeys(diffs)
+            self._before = {}
+        elif self._known:
+            diffs = {table: diff(table, before, None) for table, before in self._known.items()}
+        else:
             return Glance(absent=True)
-        diffs = {table: diff(table, before, None) for table, before in self._known.items()}
         if any(one.deleted for one in diffs.values()):
             for one in diffs.values():
                 self._pending.extend(one.changes)
-            self._known = dict.fromkeys(self._known)
+            self._known = dict.fromkeys(diffs)
+            self._digests = {}
             self._unmeasured = True
             self._told_us = now_us
-            return Glance(list(self._told(diffs)), again_us=0)
+            told = list(self._told(diffs))
+            self._unseen = {}
+            return Glance(told, again_us=0)
         return Glance(problem=f"{self._settings.path} is gone")
 
     def close(self) -> None:
@@ -315,3 +410,13 @@ def _examples(changes: Sequence[Change]) -> dict[str, str]:
             )
         shown[f"row_{number}"] = f"{key}: {said}"[:_SHOWN_CHARS]
     return shown
+
+
+def _time_of_day(wall_us: int) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(wall_us // 1_000_000)) + " UTC"
+
+
+def _place_of(place: int, column: str) -> str:
+    """Name a column in a few plain letters, whatever its target calls it."""
+    name = column.encode("utf-8", "backslashreplace")
+    return f"{place}.{hashlib.blake2b(name, digest_size=8).hexdigest()}"

@@ -1,0 +1,36 @@
+"""A rule's standing alarm, in words for people, and what to type where it only asks.
+
+The same words in `status`, on the board, in a bare `offswitch` and in `up`. `status` takes
+them on its fast path, so nothing is imported here but what makes text safe to show.
+"""
+
+from __future__ import annotations
+
+from offswitch.printable import printable
+
+__all__ = ["alarm_words", "what_to_type"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LONGEST = 200
+_SAID = {
+    "auto": "ALARM, it stops by itself",
+    "shadow": "alarm in shadow, it stops nothing",
+}
+
+
+def alarm_words(alarm: dict[str, Any]) -> str:
+    """Say in one line which alarm stands and what harm it is about."""
+    said = _SAID.get(str(alarm.get("act")), "ALARM, it asks you")
+    rule, scope = printable(alarm.get("rule"), 80), printable(alarm.get("scope"), 200)
+    return f"{said}: {scope}: {printable(alarm.get('harm'), _LONGEST)} (rule {rule})"
+
+
+def what_to_type(alarm: dict[str, Any]) -> str:
+    """Give the command that an advising alarm asks for; empty for one that asks nobody."""
+    if alarm.get("act") in _SAID:
+        return ""
+    scope = str(alarm.get("scope"))
+    return "offswitch stop --all" if scope == "/" else f"offswitch stop {printable(scope, 300)}"

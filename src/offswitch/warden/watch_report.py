@@ -1,0 +1,133 @@
+"""What watch said last, and what follows when it says nothing any more.
+
+Watch names its automatic rules by what they are about, as scopes; the last such list is kept
+beside the declarations, so that after a restart of the warden, too, a target whose rules
+nobody works for is *blind* until watch reports, and one that is born in such a scope while
+watch is dead is so from its first moment. A list that cannot be read means everything.
+
+A report of a large fleet comes in parts; signals are shown when the last of them is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from offswitch.model.scope import scopes_over
+from offswitch.model.target import Target
+
+__all__ = ["WatchReport"]
+
+_SILENT_US = 3_000_000
+_MOST = 100_000
+_MOST_SHOWN = 100
+_LONGEST = 400
+_ACTS = ("advise", "auto", "shadow")
+
+Signals = dict[str, dict[str, dict[str, Any]]]
+
+
+class WatchReport:
+    """Takes in what watch reports. Nothing in a report makes it raise."""
+
+    __slots__ = ("_blind", "_coming", "_mono_us", "_signals", "alarms", "auto", "notes",
+                 "untracked")  # fmt: skip
+
+    def __init__(self) -> None:
+        """Begin with nothing heard."""
+        self.auto: frozenset[str] = frozenset()
+        """Scopes that automatic rules are about."""
+        self.alarms: list[dict[str, Any]] = []
+        """Rules whose alarm stands: `rule`, `scope`, `act`, `harm`, `since_us`."""
+        self.notes: list[str] = []
+        self.untracked: list[Any] = []
+        self._blind: frozenset[str] = frozenset()
+        self._signals: Signals = {}
+        self._coming: Signals = {}
+        self._mono_us: int | None = None
+
+    def meant(self, scopes: Iterable[str]) -> None:
+        """Take over what rules were about when watch last reported, to an earlier warden."""
+        self.auto = frozenset(scopes)
+
+    def take(self, message: Mapping[str, Any], mono_us: int) -> bool:
+        """Take in a part of a report; tells whether other scopes are meant than before."""
+        before = self.auto
+        self._mono_us = mono_us
+        if "auto" in message:
+            self.auto = _texts(message["auto"])
+        if "blind" in message:
+            self._blind = _texts(message["blind"])
+        if "alarms" in message:
+            self.alarms = _alarms(message["alarms"])
+        if "notes" in message:
+            self.notes = sorted(_texts(message["notes"]))[:_MOST_SHOWN]
+        if "untracked" in message:
+            said = message["untracked"]
+            self.untracked = said if isinstance(said, list) else []
+        self._take_signals(message)
+        return self.auto != before
+
+    def _take_signals(self, message: Mapping[str, Any]) -> None:
+        if not message.get("part"):
+            self._coming = {}
+        said = message.get("signals")
+        for name, kinds in said.items() if isinstance(said, Mapping) else ():
+            for kind, signal in kinds.items() if isinstance(kinds, Mapping) else ():
+                age = signal.get("age_ms") if isinstance(signal, Mapping) else None
+                stale = not isinstance(signal, Mapping) or bool(signal.get("stale"))
+                known = {"age_ms": age if type(age) is int else None, "stale": stale}
+                self._coming.setdefault(name, {})[kind] = known
+        part, parts = message.get("part") or 0, message.get("of") or 1
+        if "signals" in message and type(part) is type(parts) is int and part == parts - 1:
+            self._signals, self._coming = self._coming, {}
+
+    def silent_us(self, mono_us: int) -> int | None:
+        """How long it has said nothing, where that is too long; None: it speaks."""
+        if self._mono_us is None:
+            return mono_us
+        passed = mono_us - self._mono_us
+        return passed if passed > _SILENT_US else None
+
+    def blind(self, target: Target, mono_us: int) -> bool:
+        """Tell whether an automatic rule is about `target`, and nobody sees for it."""
+        silent = self.silent_us(mono_us) is not None
+        scopes = self.auto | self._blind if silent else self._blind
+        return bool(scopes) and any(scope in scopes for scope in scopes_over(target))
+
+    def signals(self, name: str, mono_us: int) -> dict[str, dict[str, Any]]:
+        """Give ages as they are now: what was said, plus the time since it was said."""
+        silent = self.silent_us(mono_us) is not None
+        passed_ms = (mono_us - (self._mono_us or 0)) // 1000
+        return {
+            kind: {
+                "age_ms": None if signal["age_ms"] is None else signal["age_ms"] + passed_ms,
+                "stale": signal["stale"] or silent,
+            }
+            for kind, signal in self._signals.get(name, {}).items()
+        }
+
+    def blind_scopes(self, mono_us: int) -> list[str]:
+        """Name what automatic rules are about that nobody sees for, the first hundred."""
+        silent = self.silent_us(mono_us) is not None
+        return sorted(self.auto | self._blind if silent else self._blind)[:_MOST_SHOWN]
+
+
+def _texts(said: object) -> frozenset[str]:
+    given = said if isinstance(said, list) else []
+    return frozenset(str(text)[:_LONGEST] for text in given[:_MOST])
+
+
+def _alarms(said: object) -> list[dict[str, Any]]:
+    alarms = []
+    for one in said[:_MOST_SHOWN] if isinstance(said, list) else ():
+        if not isinstance(one, Mapping):
+            continue
+        act, since = one.get("act"), one.get("since_us")
+        alarm: dict[str, Any] = {
+            key: str(one.get(key) or "")[:_LONGEST] for key in ("rule", "scope", "harm")
+        }
+        alarm["act"] = act if act in _ACTS else "advise"
+        alarm["since_us"] = since if type(since) is int else 0
+        alarms.append(alarm)
+    return alarms

@@ -1,0 +1,64 @@
+"""What lies in each rule's scope just now, found in one pass over a fleet, however large.
+
+The loop asks it for every rule at every tick; going through all targets for every rule would
+make watch slow where there are many of both, and a slow watch is a late stop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from offswitch.decide.arbiter import Known
+from offswitch.model.level import Level
+from offswitch.model.scope import scopes_over
+from offswitch.model.target import Target
+
+__all__ = ["RUNNING", "Coverage", "coverage"]
+
+RUNNING = frozenset({"running", "restricted", "draining", "stopping", "frozen"})
+_LEVELS = {level.label: level for level in Level}
+
+
+class Coverage:
+    """The targets that one scope covers, as the warden last told of them."""
+
+    __slots__ = ("_free", "_held", "latched", "names")
+
+    def __init__(self) -> None:
+        """Cover nothing."""
+        self.names: set[str] = set()
+        self.latched: set[str] = set()
+        self._free = 0
+        self._held: Counter[Level] = Counter()
+
+    def add(self, name: str, cell: Mapping[str, Any]) -> None:
+        """Take a target in; a level that nobody knows holds nothing."""
+        level = _LEVELS.get(str(cell.get("level")))
+        self.names.add(name)
+        if cell.get("level") is not None:
+            self.latched.add(name)
+        if cell["state"] not in RUNNING:
+            return
+        if level is None:
+            self._free += 1
+        else:
+            self._held[level] += 1
+
+    def known(self, level: Level) -> Known:
+        """Say what runs in the scope, and what of it no stop of `level` holds."""
+        lesser = sum(count for held, count in self._held.items() if held < level)
+        return Known(self._free + self._held.total(), self._free + lesser)
+
+
+def coverage(
+    scopes: Collection[str], targets: Mapping[str, Target], cells: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Coverage]:
+    """Find what each of `scopes` covers."""
+    found = {scope: Coverage() for scope in scopes}
+    for name, target in targets.items():
+        for scope in scopes_over(target):
+            if scope in found:
+                found[scope].add(name, cells[name])
+    return found
