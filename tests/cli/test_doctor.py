@@ -171,12 +171,12 @@ def test_a_poweroff_that_was_not_confirmed_is_named(fresh: Installation) -> None
 
 
 def test_a_declared_safe_state_is_shown(installation: Installation) -> None:
-    plan = {"kill": ["process", "network"]}
+    plan = {"kill": ["process", "data"]}
     target = {"name": "safe/a", "safe_state": "prices stay as they are", "stop": plan}
     installation.ask({"op": "declare", "targets": [target]})
     text = installation.cli("target", "show", "safe/a").stdout
     assert "prices stay as they are" in text
-    assert "kill: guard, process, network" in text
+    assert "kill: guard, network, process, sweep, data" in text, "a plan only adds"
 
 
 def test_help_lists_every_verb_that_there_is(installation: Installation) -> None:

@@ -189,6 +189,7 @@ def test_without_a_scope_nothing_changes_and_commands_are_ready(fresh: Installat
     fresh.run(*SLEEP, target="a/fine")
     fresh.run(*SLEEP, target="z/frozen")
     fresh.stop("z/frozen", level="freeze")
+    until(lambda: fresh.status()["latched"][0]["durable"], "nothing is left to change")
     before = fresh.status()["latched"]
     done = fresh.cli("stop")
     assert done.returncode == 2
