@@ -26,9 +26,10 @@ from offswitch.control.client import Conversation
 from offswitch.control.page import RUN, PageReader
 from offswitch.control.place import Place
 from offswitch.model.order import Stop
-from offswitch.warden import installation, spool
+from offswitch.warden import installation
+from offswitch.warden.door import spool
+from offswitch.warden.keeper.left import left_orders
 from offswitch.warden.keeper_link import KILL_AFTER_S
-from offswitch.warden.orders_left import left_orders
 
 UNDERSTUDY = str(Path(__file__).parent / "understudy.py")
 

@@ -15,7 +15,7 @@ from offswitch.control.place import Place
 from offswitch.model.level import Level
 from offswitch.model.order import Reset, Stop
 from offswitch.model.scope import parse_scope
-from offswitch.warden.latch_store import LatchStore, Loaded
+from offswitch.warden.latch.store import LatchStore, Loaded
 
 INSTALLATION = "a" * 32
 

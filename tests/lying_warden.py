@@ -6,7 +6,7 @@ import sys
 
 from offswitch.actuators.contract import Actuator, Readiness, Ready
 from offswitch.control.place import Place
-from offswitch.warden.cell import Cell
+from offswitch.warden.cells.cell import Cell
 from offswitch.warden.core import Core
 from offswitch.warden.daemon import Warden
 

@@ -27,10 +27,10 @@ from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.model.state import State
-from offswitch.warden import cell
+from offswitch.warden.cells import cell
 from offswitch.warden.daemon import Warden
+from offswitch.warden.door.request import Request
 from offswitch.warden.loop import Loop
-from offswitch.warden.request import Request
 
 BATCH = 100
 STOP_FIRST = 0.75

@@ -25,10 +25,10 @@ from offswitch.actuators.process import Freeze, Kill
 from offswitch.actuators.sockets import Sockets
 from offswitch.actuators.sweep import Sweep
 from offswitch.control.place import Place
-from offswitch.warden import birth, users
-from offswitch.warden import cell as cells
-from offswitch.warden.cell import Cell
-from offswitch.warden.limits import Limits, default_limits
+from offswitch.warden.cells import birth, users
+from offswitch.warden.cells import cell as cells
+from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.limits import Limits, default_limits
 from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.sweeper_link import SweeperLink
 

@@ -15,8 +15,8 @@ import time
 from typing import Any
 
 from offswitch.control.place import Place
+from offswitch.warden.keeper.left import forget_left
 from offswitch.warden.keeper_link import KeeperLink
-from offswitch.warden.orders_left import forget_left
 from offswitch.warden.page_writer import PageWriter
 
 

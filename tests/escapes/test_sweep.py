@@ -10,8 +10,8 @@ import pytest
 
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.sweep import Sweep
+from offswitch.warden.cells.users import SWEEPERS
 from offswitch.warden.sweeper import refusal
-from offswitch.warden.users import SWEEPERS
 from scale import runs
 from stage import Actor, Stage, alive_as, until
 

@@ -22,7 +22,7 @@ from offswitch.decide.authority import add_person
 from offswitch.decide.secret import set_secret
 from offswitch.decide.totp import code_at, read_secret
 from offswitch.errors import Storage
-from offswitch.warden.orders_left import left_orders
+from offswitch.warden.keeper.left import left_orders
 from people import Person
 from raw import Raw
 from scale import runs

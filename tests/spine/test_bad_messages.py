@@ -20,7 +20,7 @@ from installation import Installation, until
 from offswitch import errors
 from offswitch.control.frames import MAX_FRAME
 from offswitch.errors import OffswitchError
-from offswitch.warden.ops import Operations
+from offswitch.warden.door.ops import Operations
 from raw import Raw, cpu_s, frame, open_fds
 
 GARBAGE = {

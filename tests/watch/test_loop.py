@@ -17,7 +17,7 @@ from offswitch.config.load import Loaded, installed_kinds, parse
 from offswitch.control import frames
 from offswitch.control.place import Place
 from offswitch.model.entry import missing_fields
-from offswitch.warden.watch_report import WatchReport
+from offswitch.warden.door.watch_report import WatchReport
 from offswitch.watch.eyes import EyeLink
 from offswitch.watch.loop import Watch
 from offswitch.watch.report import report

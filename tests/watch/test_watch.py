@@ -306,7 +306,7 @@ def test_SEC_8_nothing_between_a_finding_and_the_cut_can_ask_a_model_or_the_netw
     script = (
         "import json, sys\n"
         "import offswitch.watch.loop, offswitch.watch.eye, offswitch.watch.__main__\n"
-        "import offswitch.warden.daemon, offswitch.warden.keeper\n"
+        "import offswitch.warden.daemon, offswitch.warden.keeper.keeper\n"
         "from offswitch.plugins import SENSORS, DETECTORS, installed\n"
         "installed(SENSORS), installed(DETECTORS)\n"
         f"print(json.dumps([n for n in {clients.split()!r} if n in sys.modules]))\n"

@@ -3,7 +3,7 @@
     arm      says beforehand whether the layer would work here, by trying what can be tried
     trip     gives the command at once; it waits for no result and may be repeated
     observe  runs in the observer, another process, from other sources than the actuator's
-             word (warden/looks.py holds those of the local layers)
+             word (warden/observer/looks.py holds those of the local layers)
 
 An actuator that cannot work says `absent` or `degraded`; it never pretends. `trip` raises
 nothing that a caller could act on: what did not work is seen by the observer, which sees
@@ -38,7 +38,7 @@ class Readiness:
 
 
 class Cell(Protocol):
-    """What an actuator needs to know of a cell; `warden/cell.py` makes them."""
+    """What an actuator needs to know of a cell; `warden/cells/cell.py` makes them."""
 
     @property
     def name(self) -> str:

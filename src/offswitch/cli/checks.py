@@ -24,8 +24,8 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
-from offswitch.warden.canary import prove
-from offswitch.warden.rung import Rung, standing
+from offswitch.warden.cells.canary import prove
+from offswitch.warden.cells.rung import Rung, standing
 from offswitch.warden.trust import ours, writable_by_others
 
 __all__ = ["CHECKS", "Check", "Facts"]

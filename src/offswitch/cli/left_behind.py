@@ -13,8 +13,8 @@ import os
 
 from offswitch.cli.own_hands import cells_of
 from offswitch.control.place import Place
-from offswitch.warden.latch_store import glance
-from offswitch.warden.orders_left import left_orders
+from offswitch.warden.keeper.left import left_orders
+from offswitch.warden.latch.store import glance
 
 __all__ = ["left_behind"]
 

@@ -90,7 +90,7 @@ def _remarks(born: dict[str, Any], message: dict[str, Any]) -> list[str]:
         return []
     notes = [str(note) for note in born.get("notes", [])]
     if born.get("workspace"):
-        from offswitch.warden.workspace import remarks  # noqa: PLC0415 - only for a person
+        from offswitch.warden.cells.workspace import remarks  # noqa: PLC0415 - only for a person
 
         notes += remarks(message["cwd"], message["env"].get("HOME", ""))
     return notes

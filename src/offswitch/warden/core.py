@@ -13,22 +13,22 @@ from offswitch.decide.authority import Authority
 from offswitch.model.latch import Latch, Live
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope
-from offswitch.warden.cell import Cell
+from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.rung import Rung
 from offswitch.warden.children import Children
+from offswitch.warden.door.rights import Rights
+from offswitch.warden.door.watch_report import WatchReport
 from offswitch.warden.errands import Errands
 from offswitch.warden.keeper_link import KeeperLink
-from offswitch.warden.latch_store import LatchStore
+from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop
-from offswitch.warden.news import News
 from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.page_writer import PageWriter
-from offswitch.warden.ran_as import RanAs
 from offswitch.warden.recording import Recording
-from offswitch.warden.rights import Rights
-from offswitch.warden.rung import Rung
+from offswitch.warden.reset.news import News
+from offswitch.warden.reset.ran_as import RanAs
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
-from offswitch.warden.watch_report import WatchReport
 
 __all__ = ["Core"]
 

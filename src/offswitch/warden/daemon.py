@@ -31,26 +31,27 @@ from offswitch.errors import Busy, OffswitchError, Refused
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
-from offswitch.warden import cell, spool
+from offswitch.warden.cells import cell
+from offswitch.warden.cells.rung import this_rung
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
+from offswitch.warden.door import spool
+from offswitch.warden.door.ops import Operations
+from offswitch.warden.door.rights import Rights
+from offswitch.warden.door.server import Server, listen
 from offswitch.warden.errands import Errands
 from offswitch.warden.granted import take_what_is_granted
 from offswitch.warden.installation import installation_id, prepare
-from offswitch.warden.latch_store import LatchStore
+from offswitch.warden.keeper.left import forget_left, left_orders
+from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop, Timer
-from offswitch.warden.news import News
-from offswitch.warden.ops import Operations
-from offswitch.warden.orders_left import forget_left, left_orders
 from offswitch.warden.page_writer import PageWriter
-from offswitch.warden.ran_as import RanAs
 from offswitch.warden.recording import Recording
 from offswitch.warden.recovery import Recovery
-from offswitch.warden.resetting import Resetter
-from offswitch.warden.rights import Rights
-from offswitch.warden.rung import this_rung
-from offswitch.warden.server import Server, listen
+from offswitch.warden.reset.news import News
+from offswitch.warden.reset.ran_as import RanAs
+from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Table

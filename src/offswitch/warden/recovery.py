@@ -24,9 +24,9 @@ from offswitch.model.order import Stop
 from offswitch.model.scope import EVERYTHING, Scope
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_label, check_name
-from offswitch.warden import cell
+from offswitch.warden.cells import cell
+from offswitch.warden.cells.remains import Remains
 from offswitch.warden.core import Core
-from offswitch.warden.remains import Remains
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked

@@ -22,13 +22,13 @@ from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Us
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
-from offswitch.warden import birth, cell
-from offswitch.warden.account import NOGROUP, Account, look_up
-from offswitch.warden.cell import Cell
+from offswitch.warden.cells import birth, cell
+from offswitch.warden.cells.account import NOGROUP, Account, look_up
+from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.remains import Remains
+from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
-from offswitch.warden.remains import Remains
-from offswitch.warden.request import Request, limits_of
-from offswitch.warden.rung import Rung
+from offswitch.warden.door.request import Request, limits_of
 from offswitch.warden.table import Tracked
 from offswitch.warden.trust import ours
 

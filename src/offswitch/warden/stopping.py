@@ -24,7 +24,7 @@ from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
-from offswitch.warden.cell import is_gone
+from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
 from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s
@@ -70,17 +70,22 @@ class Stopper:
         """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not."""
         core = self._core
         press = Press(stops, reply, wait=wait)
-        press.stops = [self._admit(stop) for stop in stops]
-        press.rows = core.table.covered(stop.scope for stop in press.stops)
-        press.levels = {row.target.name: core.level(row) or press.level for row in press.rows}
+        press.rows = core.table.covered(stop.scope for stop in stops)
+        press.levels = {
+            row.target.name: max(core.level(row) or press.level, press.level) for row in press.rows
+        }
         press.prior = {row.target.name: row.state.value for row in press.rows}
-        for row in press.rows:
-            self.set_word(row, press.levels[row.target.name])
-            press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
-        for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives comes first
-            self._command(press, row)
-        for stop in press.stops:
-            core.store.note(stop)
+        try:
+            for row in press.rows:
+                self.set_word(row, press.levels[row.target.name])
+                press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
+            for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
+                self._command(press, row)
+        finally:
+            # To name an order takes longer than to give it; whatever was commanded is latched.
+            press.stops = [self._admit(stop) for stop in stops]
+            for stop in press.stops:
+                core.store.note(stop)
         self._follow(press)
         core.store.sync()
         self._record(press)

@@ -32,7 +32,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NoReturn
 
-from offswitch.warden import kernel, users
+from offswitch.warden.cells import kernel, users
 
 __all__ = ["REQUEST", "RESULT", "Head", "main", "prepare", "refusal", "sweep"]
 

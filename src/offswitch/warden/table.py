@@ -21,8 +21,8 @@ from offswitch.model.receipt import Receipt
 from offswitch.model.scope import Scope
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
-from offswitch.warden.cell import Cell
-from offswitch.warden.remains import Remains
+from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.remains import Remains
 
 __all__ = ["Listener", "Table", "Tracked"]
 

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from offswitch.errors import Storage
-from offswitch.warden import birth
-from offswitch.warden.limits import Limits
+from offswitch.warden.cells import birth
+from offswitch.warden.cells.limits import Limits
 from stage import PYTHON, Stage, until
 
 STATUS = ["cat", "/proc/self/status"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from offswitch.control.place import Place
-from offswitch.warden import canary
-from offswitch.warden import cell as cells
-from offswitch.warden.canary import prove
+from offswitch.warden.cells import canary
+from offswitch.warden.cells import cell as cells
+from offswitch.warden.cells.canary import prove
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_where_no_canary_can_be_made_that_is_the_answer(
     def refuse(*_args: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("offswitch.warden.users.allot", refuse)
+    monkeypatch.setattr("offswitch.warden.cells.users.allot", refuse)
     proofs = prove(place)
     assert [(proof.layer, proof.works) for proof in proofs] == [("process", False)]
     assert "No space left" in proofs[0].detail

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from offswitch.control.place import Place
-from offswitch.warden import rung
-from offswitch.warden.descendants import Process, Tracker, marked, walk
-from offswitch.warden.rung import SUBREAPER_ESCAPES, Rung
+from offswitch.warden.cells import rung
+from offswitch.warden.cells.descendants import Process, Tracker, marked, walk
+from offswitch.warden.cells.rung import SUBREAPER_ESCAPES, Rung
 from scale import runs
 from stage import PYTHON, SABOTAGE, alive_as, until
 
@@ -31,8 +31,8 @@ USERS = itertools.count(65_000)
 WARDEN = """
 import json, os, sys, time
 from offswitch.control.place import Place
-from offswitch.warden import birth, cell, kernel, rung
-from offswitch.warden.limits import default_limits
+from offswitch.warden.cells import birth, cell, kernel, rung
+from offswitch.warden.cells.limits import default_limits
 
 folder, *argv = sys.argv[1:]
 os.setresgid(*[int(os.environ["AS"])] * 3)

@@ -11,7 +11,7 @@ import pytest
 
 from offswitch.control.place import Place
 from offswitch.errors import Busy
-from offswitch.warden import users
+from offswitch.warden.cells import users
 from stage import until
 
 

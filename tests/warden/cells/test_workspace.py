@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from offswitch.warden import seccomp, workspace
-from offswitch.warden.toolchain import hops, prefix_of, prefixes
+from offswitch.warden.cells import seccomp, workspace
+from offswitch.warden.cells.toolchain import hops, prefix_of, prefixes
 from stage import PYTHON, Actor, Stage
 
 
@@ -263,7 +263,7 @@ def test_where_the_file_system_cannot_be_lent_the_error_names_path_and_ways_on(
     def refuse(*_args: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr("offswitch.warden.mounts.lend", refuse)
+    monkeypatch.setattr("offswitch.warden.cells.mounts.lend", refuse)
     failure = stage.failure(inside(stage, home, "true"))
     assert failure is not None
     assert (failure.kind, failure.exit_code) == ("unsupported", 125)

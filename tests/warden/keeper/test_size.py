@@ -35,7 +35,7 @@ def test_SEC_6_the_keeper_is_minimal() -> None:
 
 
 def test_SEC_6_the_keeper_is_standard_library_only_and_shares_no_work_with_the_warden() -> None:
-    program = "import sys, offswitch.warden.keeper; print(*sorted(sys.modules))"
+    program = "import sys, offswitch.warden.keeper.keeper; print(*sorted(sys.modules))"
     argv = [sys.executable, "-I", "-c", program]
     loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     own = {name for name in loaded if name.startswith("offswitch")}

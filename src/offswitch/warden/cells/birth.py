@@ -1,0 +1,186 @@
+"""Birth: how a target's first process comes to live in its cell.
+
+    warden                                   child
+    fork ────────────────────────────────►  waits at the gate
+    writes its pid into the cell
+    opens the gate ──────────────────────►  session, terminal, descriptors, limits
+    goes on serving orders                  workspace, user, no_new_privs
+                                            exec ──► report pipe closes: born
+                                            or: says on the report pipe what went wrong
+
+The child is in the cell before it does anything but wait, so a stop that comes after
+`spawn` has returned reaches it whatever it is doing, and whatever its parents, sessions
+or groups become. Nothing of the warden goes with it: no descriptor but its three, no
+keyring, no signal that is ignored, no priority, no protection from the memory killer, no
+capability, no group that may stop. Everything slow happens in the child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from offswitch.errors import OffswitchError, Storage
+from offswitch.warden.cells import workspace
+from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.confine import confine, follow, fresh_session, settle
+from offswitch.warden.cells.limits import Limits, hold_in_process
+from offswitch.warden.cells.program import BirthFailed, environment, execute
+
+__all__ = ["Birth", "BirthFailed", "Spec", "failure", "spawn"]
+
+_REPORT = 3
+"""The descriptor of the report pipe in the child, behind the three of the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is to be born."""
+
+    argv: tuple[str, ...]
+    """The program, found by the PATH of `env`, and its arguments."""
+    cwd: str
+    """Its working directory, absolute."""
+    env: Mapping[str, str]
+    """Its environment, to which the page and the word are added."""
+    fds: tuple[int, int, int]
+    """Its stdin, stdout and stderr, as numbers of the warden."""
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """Its other groups, without the one that may stop us."""
+    peer_uid: int = 0
+    """Who asked: a terminal of theirs is handed to the target's user."""
+    tty: bool = False
+    """Whether `fds` are a terminal that is to be its own (SR-14)."""
+    workspace: bool = False
+    """Whether it gets a mount namespace of its own: for an allotted user."""
+    closed: tuple[str, ...] = ()
+    """Folders of ours that a workspace must not show."""
+    read_only: tuple[str, ...] = ()
+    """Paths that it must not be able to write even inside its workspace (SR-1)."""
+    page: str = ""
+    """Path of the page."""
+    word: int = -1
+    """Its slot in the page; -1: none."""
+    limits: Limits = field(default_factory=Limits)
+    caller: int = 0
+    """Process of who asked: its resource limits, umask and niceness are the target's; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A process that is in its cell and on its way to its program."""
+
+    pid: int
+    pidfd: int
+    report_fd: int
+    """Readable when the exec has happened (end of file) or failed (one JSON object)."""
+
+
+def spawn(cell: Cell, spec: Spec) -> Birth:
+    """Bear `spec` in `cell`, not waiting for the program; `Storage` says that nothing was born."""
+    gate_out, gate_in = os.pipe2(os.O_CLOEXEC)
+    report_out, report_in = os.pipe2(os.O_CLOEXEC)
+    pid = pidfd = -1
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(cell, spec, gate_out, gate_in, report_in)
+        pidfd = os.pidfd_open(pid)
+        cell.enter(pid)
+        os.write(gate_in, b"1")
+    except OSError as error:
+        os.close(report_out)
+        if pidfd >= 0:
+            os.close(pidfd)
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)  # it waits at a gate that will not open
+        raise Storage(
+            f"nothing could be started: {error.strerror}", "see `offswitch doctor`"
+        ) from None
+    finally:
+        os.close(gate_out)
+        os.close(gate_in)
+        os.close(report_in)
+    os.set_blocking(report_out, False)
+    return Birth(pid, pidfd, report_out)
+
+
+def failure(report: bytes) -> BirthFailed | None:
+    """Read what came on the report pipe to its end: nothing means that the program was begun."""
+    if not report:
+        return None
+    try:
+        told = json.loads(report)
+        return BirthFailed(
+            str(told["kind"]), str(told["message"]), str(told["hint"]), int(told["exit"])
+        )
+    except (ValueError, KeyError, TypeError):
+        return BirthFailed("internal", "the birth failed and could not say why", "", 125)
+
+
+def _child(cell: Cell, spec: Spec, gate: int, gate_in: int, report: int) -> NoReturn:
+    """Be the child: never returns, never raises, never runs a line of the warden's clean-up."""
+    try:
+        signal.set_wakeup_fd(-1)  # the warden's: a signal here must not wake its loop
+        os.close(gate_in)  # else our own copy would keep the gate from ever reading as closed
+        if os.read(gate, 1) != b"1":
+            os._exit(125)
+        _become(cell, spec, report)
+    except BirthFailed as failure:
+        _tell(failure.kind, failure.message, failure.hint, failure.exit_code)
+    except OffswitchError as error:
+        _tell(error.kind, error.message, error.hint, 125)
+    except BaseException as error:  # noqa: BLE001 - the edge of a process: told, then it ends
+        _tell("internal", f"the birth failed: {error}", "see `offswitch doctor`", 125)
+    finally:
+        os._exit(125)
+
+
+def _tell(kind: str, message: str, hint: str, code: int) -> NoReturn:
+    told = {"kind": kind, "message": message, "hint": hint, "exit": code}
+    try:
+        os.write(_REPORT, json.dumps(told).encode())
+    finally:
+        os._exit(code)
+
+
+def _arrange(fds: tuple[int, int, int], report: int) -> None:
+    """Put the three and the report pipe at 0 to 3; everything else is closed."""
+    highest = max(*fds, report, _REPORT) + 1
+    for place, fd in enumerate((*fds, report)):
+        os.dup2(fd, highest + place, inheritable=False)
+    for place in range(4):
+        os.dup2(highest + place, place, inheritable=place != _REPORT)
+    os.closerange(_REPORT + 1, 1 << 30)
+
+
+def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
+    """Turn this process into the target; raises what stood in the way."""
+    sys.setrecursionlimit(1000)
+    _arrange(spec.fds, report)
+    fresh_session(spec)
+    settle()
+    env = environment(spec, cell.marker)
+    cwd = spec.cwd
+    if spec.workspace:
+        cwd = workspace.enter(spec, env)
+    follow(spec.caller)
+    hold_in_process(spec.limits, cell.held)
+    confine(spec)
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        raise BirthFailed(
+            "not-found" if isinstance(error, FileNotFoundError) else "refused",
+            f"the working directory {cwd} cannot be entered: {error.strerror}",
+            "run from another folder, or name a user who may enter it: --user NAME",
+            125,
+        ) from None
+    execute(spec.argv, env)

@@ -1,0 +1,228 @@
+"""What `status` says: one object a target, and the banners that nobody may overlook.
+
+Nothing here is remembered as good: ages grow from when watch last spoke, a warden that is
+asked looks at its cells now, and what cannot be told is `unknown`, never the last known.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from offswitch.errors import OffswitchError
+from offswitch.model.level import Level
+from offswitch.model.scope import Scope, parse_scope
+from offswitch.model.state import State
+from offswitch.warden.cells.rung import Rung
+from offswitch.warden.core import Core
+from offswitch.warden.plan import layers_of
+from offswitch.warden.table import Tracked
+
+__all__ = ["alarms", "cells", "everything", "health", "reset_forgeable", "status", "target"]
+
+_SHOWN = 200
+"""Characters of a reason in a list of stops: all of it is in the ledger."""
+
+
+def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
+    """Give the object of `status` for a scope, or for everything, as user `uid` is to see it."""
+    scope = parse_scope(text) if text else Scope("/")
+    return {
+        "installation": core.place.run,
+        "rung": core.rung.value,
+        "targets": [target(core, row) for row in core.table.covered([scope])],
+        "untracked": list(core.watch.untracked),
+        "alarms": [one for one in core.watch.alarms if _about(core, one["scope"], scope)],
+        "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core),
+        "latched": [
+            _live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)
+        ],
+    }
+
+
+def _concerns(core: Core, stop: Scope, asked: Scope) -> bool:
+    if asked.contains(stop) or stop.contains(asked):
+        return True
+    return any(stop.covers(row.target) for row in core.table.covered([asked]))
+
+
+def _about(core: Core, text: str, asked: Scope) -> bool:
+    try:
+        return _concerns(core, parse_scope(text), asked)
+    except OffswitchError:
+        return True  # an alarm is shown rather than not
+
+
+def alarms(core: Core) -> dict[str, Any]:
+    """Give what `up` must tell people: alarms that stand, and for what nobody sees."""
+    blind = core.watch.blind_scopes(core.clock.mono_us())
+    return {"alarms": list(core.watch.alarms), "blind": blind}
+
+
+def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latch.Live
+    stop = live.stop
+    return {
+        "digest": stop.digest,
+        "scope": stop.scope.text,
+        "level": stop.level.label,
+        "by": stop.by,
+        "channel": stop.channel,
+        "time_us": stop.time_us,
+        "reason": _cut(stop.reason),
+        "count": live.count,
+        "durable": core.store.durable(stop.digest),
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def target(core: Core, row: Tracked) -> dict[str, Any]:
+    """Give the object of one target."""
+    level, now = core.level(row), core.clock.mono_us()
+    pids = _pids(row)
+    return {
+        "target": row.target.name,
+        "installation": core.place.run,
+        "kind": row.target.kind,
+        "labels": dict(row.target.labels),
+        "rung": core.rung.value,
+        "state": _state(row, pids).value,
+        "latched": level is not None,
+        "blind": core.watch.blind(row.target, now),
+        "level": level.label if level is not None else None,
+        "confirmed": level is not None and row.confirmed,
+        "pids": len(pids) if pids is not None else 0,
+        "stops": [live.stop.digest for live in core.latch.covering(row.target)],
+        "signals": core.watch.signals(row.target.name, now),
+        "readiness": {layer: state for layer, (state, _detail) in row.readiness.items()},
+        "sharing": row.sharing,
+        "escapable": row.uid == 0,
+        "user": row.user,
+    }
+
+
+def _pids(row: Tracked) -> list[int] | None:
+    if row.cell is None:
+        return []
+    try:
+        return row.cell.pids() or row.cell.outside()
+    except OSError:
+        return None
+
+
+def _state(row: Tracked, pids: list[int] | None) -> State:
+    if row.cell is not None and (pids is None or row.cell.populated() is None):
+        return State.UNKNOWN
+    return row.state
+
+
+def reset_forgeable(core: Core) -> list[str]:
+    """Say so where a target could send a reset as the warden's own user (SR-2)."""
+    if core.rights.uid not in core.ran_as.uids:
+        return []
+    return ["reset forgeable by the target: a target shares the warden's user"]
+
+
+def _degraded(core: Core) -> list[str]:
+    """Say what does not hold on this rung. Looks at no disk: `up` asks for it every second."""
+    notes = []
+    if core.rung is not Rung.ROOT:
+        notes.append(f"degraded: rung {core.rung.value}; what escapes here: offswitch doctor")
+    if core.page.forgeable:
+        notes.append("lease forgeable by the target: without root it may write the page")
+    return notes + reset_forgeable(core)
+
+
+def _notes(core: Core) -> list[str]:
+    notes = [*core.notes.values(), *_degraded(core)]
+    if core.authority.problem:
+        notes.append(core.authority.problem)
+    shares = core.rights.uid in core.ran_as.uids
+    if not shares and len(core.ran_as.uids) and not core.secret_set:
+        notes.append("targets share people's users and no secret is set: only root can reset")
+    if core.store.problem:
+        notes.append(f"latched, not yet durable: {core.store.problem}")
+    if core.table.trouble:
+        notes.append(f"a restarted warden would not know every cell: {core.table.trouble}")
+    silent_us = core.watch.silent_us(core.clock.mono_us())
+    if core.watch.auto and silent_us is not None:
+        notes.append("BLIND: watch does not report, so no rule stops anything; offswitch up")
+    notes += core.watch.notes
+    journal = core.recording.facts()
+    if journal["lost"]:
+        notes.append(f"the journal lost {journal['lost']} entries: the ledger marks the gap")
+    if core.keeper is None or not core.keeper.alive():
+        notes.append("no keeper: nothing new starts until it is back")
+    if core.observer is None or not core.observer.alive():
+        notes.append("no observer: no stop can be confirmed")
+    return notes
+
+
+def cells(core: Core) -> dict[str, Any]:
+    """Give what watch needs to find every target."""
+    rows = []
+    for row in core.table:
+        level = core.level(row)
+        rows.append(
+            {
+                "target": row.target.name,
+                "labels": dict(row.target.labels),
+                "kind": row.target.kind,
+                "cell": row.cell.name if row.cell else None,
+                "path": row.cell.path if row.cell else None,
+                "pids": _pids(row) or [],
+                "uid": row.uid,
+                "log": row.log,
+                "state": row.state.value,
+                "level": level.label if level is not None else None,
+            }
+        )
+    return {"cells": rows}
+
+
+def everything(core: Core, row: Tracked) -> dict[str, Any]:
+    """Give all that is known of one target, for `target show`."""
+    answer = target(core, row)
+    answer["layers"] = [receipt.as_dict() for receipt in row.receipts]
+    answer["readiness_detail"] = {layer: detail for layer, (_s, detail) in row.readiness.items()}
+    answer["cell"] = row.cell.facts() if row.cell else None
+    answer["log"] = row.log
+    answer["since_us"] = row.since_us
+    answer["declared"] = row.declared
+    answer["plan"] = _plan(core, row)
+    answer["notes"] = _degraded(core)
+    return answer
+
+
+def _plan(core: Core, row: Tracked) -> dict[str, list[str]]:
+    """Give the layers that a stop of each level commands here, for those that command any."""
+    layers = [layer for layer, _actuator in core.kill_steps]
+    known = [layer for layer in layers if row.readiness.get(layer, ("", ""))[0] != "absent"]
+    levels = (Level.FREEZE, Level.KILL, Level.POWEROFF)
+    return {level.label: layers_of(level, row.declared, known) for level in levels}
+
+
+def health(core: Core) -> dict[str, Any]:
+    """Give what doctor asks the warden itself."""
+    return {
+        "rung": core.rung.value,
+        "epoch": core.page.epoch,
+        "page": core.page.path,
+        "keeper": core.keeper is not None and core.keeper.alive(),
+        "observer": core.observer is not None and core.observer.alive(),
+        "recorder": core.recording.pid is not None,
+        "pids": {
+            "warden": os.getpid(),
+            "keeper": core.keeper.pid if core.keeper else None,
+            "observer": core.observer.pid if core.observer else None,
+            "recorder": core.recording.pid,
+            "sweeper": core.sweeper.pid if core.sweeper else None,
+        },
+        "journal": core.recording.facts(),
+        "latch_problem": core.store.problem,
+        "live_stops": len(core.latch),
+        "targets": len(core.table),
+        "notes": [*core.notes.values(), *_degraded(core)],
+    }

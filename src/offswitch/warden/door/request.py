@@ -1,0 +1,73 @@
+"""What `run` and `start` ask for, and what the warden makes of it: name and limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from offswitch.control.peer import Peer
+from offswitch.errors import OffswitchError
+from offswitch.warden.cells.account import Account
+from offswitch.warden.cells.limits import Limits, default_limits
+from offswitch.warden.table import Listener, Tracked
+
+__all__ = ["Request", "default_name", "limits_of"]
+
+
+@dataclass(slots=True)
+class Request:
+    """What `run` or `start` asked for, checked; holds the descriptors until they are used."""
+
+    name: str
+    argv: list[str]
+    cwd: str
+    env: dict[str, str]
+    user: str | None
+    tty: bool
+    raw: bool
+    detached: bool
+    fds: list[int]
+    peer: Peer
+    listener: Listener
+    born: Callable[[dict[str, Any], int | None], None]
+    """Called once with the answer and the log's descriptor, when its program runs."""
+    failed: Callable[[OffswitchError, int], None]
+    """Called once instead, with the error and the exit code."""
+    drop: Callable[[list[int]], None]
+    """Closes descriptors that were passed in, without waiting for what they are."""
+    gone: Callable[[], bool] = field(default=lambda: False)
+    """Whether whoever asked has hung up meanwhile."""
+    account: Account | None = None
+    """Under which user it runs, once that was looked up."""
+
+    def close(self) -> None:
+        """Close what was passed in."""
+        fds, self.fds = self.fds, []
+        self.drop(fds)
+
+
+def default_name(argv: list[str]) -> str:
+    """Name a target after its program, or after the script that an interpreter runs."""
+    program = os.path.basename(argv[0])
+    if program.startswith(("python", "node", "ruby", "perl", "bash", "sh")) and len(argv) > 1:
+        script = next((arg for arg in argv[1:] if not arg.startswith("-")), "")
+        if os.path.splitext(script)[1] and os.sep not in os.path.splitext(script)[1]:
+            program = os.path.basename(script)
+    lawful = "".join(char if char.isalnum() or char in "._-" else "-" for char in program)
+    ascii_only = lawful.encode("ascii", "replace").decode().replace("?", "-").strip(".")
+    return f"run/{ascii_only or 'program'}"
+
+
+def limits_of(row: Tracked) -> Limits:
+    """Take the declared limits, else the default ones."""
+    declared = (row.declared or {}).get("limits")
+    usual = default_limits()
+    if not isinstance(declared, dict):
+        return usual
+    processes, memory = declared.get("processes"), declared.get("memory")
+    return Limits(
+        processes if isinstance(processes, int) else usual.processes,
+        memory if isinstance(memory, int) else usual.memory,
+    )

@@ -1,0 +1,1 @@
+"""The observer: a process that did none of the stopping, and says whether it happened."""

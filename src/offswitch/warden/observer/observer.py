@@ -1,0 +1,180 @@
+"""The observer: it looks whether what was commanded has happened.
+
+A process of its own, with a user of its own where root is there, that can read and nothing
+else: it holds no descriptor that stops anything, and uses nothing that an actuator said.
+The warden asks it to *look* after a stop, and to *watch* as long as a latch is set:
+
+    → {"op": "look", "id", "cell": facts, "layers": […], "level", "deadline_ms"}
+    ← {"id", "layer", "seen": bool, "at_ns", "detail"}      once a layer, when seen or too late
+    → {"op": "watch", "cell": facts, "level"}    → {"op": "unwatch", "name"}
+    ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
+
+The kernel reports a change of `cgroup.events` at most about every 10 ms, so after a stop
+it is read every 100 µs for 20 ms, then every 2 ms. The standing watch wakes at the
+kernel's report and looks by itself ten times a second. `at_ns` is CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import socket
+import sys
+import time
+from typing import Any
+
+from offswitch.control import frames
+from offswitch.errors import Usage
+from offswitch.warden.cells import kernel, users
+from offswitch.warden.observer.looks import LAYERS, Blind, Look, Picture, Seen, look_for
+from offswitch.warden.observer.standing_watch import StandingWatch
+
+__all__ = ["Observer", "become_observer", "main"]
+
+_FAST_NS = 20_000_000
+_FAST_S = 0.0001
+_SLOW_S = 0.002
+_MAX_DEADLINE_MS = 60_000
+
+
+class _Open:
+    """One layer that was asked for and not answered."""
+
+    __slots__ = ("deadline_ns", "last", "layer", "look", "number")
+
+    def __init__(self, number: int, layer: str, look: Look, deadline_ns: int) -> None:
+        self.number = number
+        self.layer = layer
+        self.look = look
+        self.deadline_ns = deadline_ns
+        self.last = Seen(None, "not looked at")
+
+
+class Observer:
+    """Serves one link."""
+
+    def __init__(self, link: socket.socket) -> None:
+        """Answer on `link`, the warden's."""
+        self._link = link
+        self._decoder = frames.Decoder()
+        self._open: list[_Open] = []
+        self._fast_until = 0
+        self._epoll = select.epoll()
+        self._epoll.register(link.fileno(), select.EPOLLIN)
+        self._watch = StandingWatch(self._epoll, self._send)
+
+    def run(self) -> None:
+        """Look until the warden's end of the link is closed."""
+        while True:
+            self._wait()
+            for fd, _events in self._epoll.poll(0):
+                if fd != self._link.fileno():
+                    self._watch.changed(fd)
+                elif not self._take():
+                    return
+            self._look()
+            if not self._open or time.monotonic_ns() > self._fast_until:
+                self._watch.due()  # what somebody waits for comes first
+
+    def _wait(self) -> None:
+        """Wait for something to do; by select(2), since epoll counts whole milliseconds."""
+        if self._open:
+            patience = _FAST_S if time.monotonic_ns() < self._fast_until else _SLOW_S
+        else:
+            patience = self._watch.patience()
+        select.select([self._epoll], [], [], None if patience < 0 else patience)
+
+    def _take(self) -> bool:
+        data = self._link.recv(1 << 16)
+        if not data:
+            return False
+        for message in self._decoder.feed(data):
+            try:
+                self._obey(message)
+            except (KeyError, TypeError, ValueError) as error:
+                sys.stderr.write(f"observer: a message that says nothing: {error!r}\n")
+        return True
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "look":
+                self._begin(message)
+            case "watch":
+                self._watch.add(message["cell"], str(message["level"]))
+            case "unwatch":
+                self._watch.remove(str(message["name"]))
+            case other:
+                raise ValueError(other)
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        now = time.monotonic_ns()
+        self._fast_until = now + _FAST_NS
+        limit = min(int(message["deadline_ms"]), _MAX_DEADLINE_MS)
+        for layer in sorted(message["layers"], key=_urgency):
+            look = look_for(layer, message["cell"], str(message["level"]))
+            if look is None:
+                look = Blind()
+            each = _Open(int(message["id"]), layer, look, now + limit * 1_000_000)
+            self._open.append(each)
+        self._open.sort(key=lambda each: _urgency(each.layer))
+
+    def _look(self) -> None:
+        """Look once at what is open: at the processes first, and at them alone while they fall."""
+        falling = False
+        picture = Picture([each.look for each in self._open])
+        for each in list(self._open):
+            if falling and each.layer != "process" and time.monotonic_ns() < self._fast_until:
+                continue
+            each.last = each.look.once(picture)
+            now = time.monotonic_ns()
+            if each.last.stands:
+                self._close(each, seen=True, at_ns=now)
+            elif now >= each.deadline_ns:
+                self._close(each, seen=False, at_ns=now)
+            elif each.layer == "process":
+                falling = True
+
+    def _close(self, each: _Open, *, seen: bool, at_ns: int) -> None:
+        self._open.remove(each)
+        each.look.close()
+        self._send(
+            {
+                "id": each.number,
+                "layer": each.layer,
+                "seen": seen,
+                "at_ns": at_ns,
+                "detail": each.last.detail,
+            }
+        )
+
+    def _send(self, message: dict[str, Any]) -> None:
+        frames.send(self._link, message)
+
+
+def _urgency(layer: str) -> int:
+    return LAYERS.index(layer) if layer in LAYERS else len(LAYERS)
+
+
+def become_observer() -> None:
+    """Give up root for the observer's own user, and the means to regain anything."""
+    if os.geteuid() == 0:
+        kernel.bound_capabilities()
+        os.setgroups([])
+        os.setresgid(users.OBSERVER, users.OBSERVER, users.OBSERVER)
+        os.setresuid(users.OBSERVER, users.OBSERVER, users.OBSERVER)
+        kernel.drop_all_capabilities()
+    kernel.forbid_new_privileges()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the warden on `--link` until it goes away."""
+    parser = argparse.ArgumentParser(prog="offswitch.warden.observer")
+    parser.add_argument("--link", type=int, required=True)
+    args = parser.parse_args(argv)
+    become_observer()
+    try:
+        Observer(socket.socket(fileno=args.link)).run()
+    except (ConnectionError, Usage):
+        pass  # the warden is gone, or talks garbage: a new one starts a new observer
+    return 0

@@ -1,0 +1,178 @@
+"""The standing watch: as long as a latch is set, whatever moves is told (VER-3).
+
+Two things wake it: the kernel's report that a cell's events changed, and the clock ten
+times a second, when all cells are looked at together: one list of sockets, one pass over
+the users of all processes (only when one was born since, by the kernel's newest pid in
+/proc/loadavg, and at least twice a second). So a thousand latched cells cost little more
+than one. A cell that moves is told again and again, ten times a second at most, until it
+stands still or is not watched any more. What cannot be known any more is told once.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from offswitch.actuators.sock_diag import Diag, Sock
+from offswitch.warden.cells.descendants import walk
+from offswitch.warden.observer.looks import (
+    HIDDEN,
+    DescendantsLook,
+    Look,
+    ProcessLook,
+    Seen,
+    lives,
+    living,
+    look_for,
+    remain,
+)
+
+__all__ = ["StandingWatch"]
+
+_EVERY_S = 0.1
+_SCAN_EVERY_S = 0.5
+_UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is unknown")
+
+
+class _Watched:
+    """One cell."""
+
+    __slots__ = ("cgroup_id", "name", "process", "told", "uid")
+
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        self.name = str(facts["name"])
+        self.process: Look | None = look_for("process", facts, level)
+        # A frozen cell keeps its sockets and its user's processes: that they stand still is seen
+        # by their being frozen.
+        killed = level != "freeze"
+        self.cgroup_id: int | None = facts["cgroup_id"] if killed else None
+        self.uid: int | None = int(facts["uid"]) if killed and facts["own_uid"] else None
+        self.told: dict[str, float] = {}
+
+    def events_fd(self) -> int:
+        return self.process.fileno() if isinstance(self.process, ProcessLook) else -1
+
+
+class StandingWatch:
+    """Watches cells; tells by `send`."""
+
+    def __init__(self, epoll: select.epoll, send: Callable[[dict[str, Any]], None]) -> None:
+        """Register the cells' events with `epoll`."""
+        self._epoll = epoll
+        self._send = send
+        self._cells: dict[str, _Watched] = {}
+        self._by_fd: dict[int, _Watched] = {}
+        self._diag: Diag | None = None
+        self._next = 0.0
+        self._scan = 0.0
+        self._newest = b""
+
+    def add(self, facts: Mapping[str, Any], level: str) -> None:
+        """Watch a cell at a level, from now on; replaces what was watched under its name.
+
+        What was told of it once, since it cannot be known, is not told again.
+        """
+        watched = _Watched(facts, level)
+        if watched.name in self._cells:
+            watched.told = self._cells[watched.name].told
+        self.remove(watched.name)
+        self._cells[watched.name] = watched
+        fd = watched.events_fd()
+        if fd >= 0:
+            self._by_fd[fd] = watched
+            self._epoll.register(fd, select.EPOLLPRI)
+        self._next = self._scan = 0.0
+
+    def remove(self, name: str) -> None:
+        """Watch it no longer."""
+        watched = self._cells.pop(name, None)
+        if watched is None or watched.process is None:
+            return
+        fd = watched.events_fd()
+        if self._by_fd.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+        watched.process.close()
+
+    def changed(self, fd: int) -> None:
+        """The kernel reports a change of a cell's events."""
+        watched = self._by_fd.get(fd)
+        if watched is not None and watched.process is not None:
+            self._judge(watched, "process", watched.process.once())
+
+    def patience(self) -> float:
+        """How many seconds may pass until `due` is called; -1: for ever."""
+        return max(0.0, self._next - time.monotonic()) if self._cells else -1
+
+    def due(self) -> None:
+        """Look at everything, if it is time."""
+        now = time.monotonic()
+        if not self._cells or now < self._next:
+            return
+        self._next = now + _EVERY_S
+        cells = list(self._cells.values())
+        self._look_at_processes(cells)
+        self._look_at_sockets([each for each in cells if each.cgroup_id is not None])
+        swept = [each for each in cells if each.uid is not None]
+        if swept and self._users_may_have_changed(now):
+            self._look_at_users(swept)
+
+    def _look_at_processes(self, cells: list[_Watched]) -> None:
+        picture = None
+        for each in cells:
+            if isinstance(each.process, DescendantsLook):
+                picture = walk() if picture is None else picture
+                self._judge(each, "process", each.process.judge(picture))
+            elif each.process is not None:
+                self._judge(each, "process", each.process.once())
+
+    def _look_at_sockets(self, cells: list[_Watched]) -> None:
+        if not cells:
+            return
+        by_cell: dict[int, list[Sock]] = {}
+        try:
+            if self._diag is None:
+                self._diag = Diag()
+            ids = [each.cgroup_id for each in cells if each.cgroup_id is not None]
+            for sock in self._diag.sockets_of(*ids):
+                by_cell.setdefault(sock.cgroup_id, []).append(sock)
+        except OSError:
+            for each in cells:
+                self._judge(each, "network", _UNLISTED)
+            return
+        for each in cells:
+            self._judge(each, "network", remain(by_cell.get(each.cgroup_id or 0, [])))
+
+    def _look_at_users(self, cells: list[_Watched]) -> None:
+        left = living([each.uid for each in cells if each.uid is not None])
+        for each in cells:
+            uid = each.uid or 0
+            self._judge(each, "sweep", HIDDEN if left is None else lives(uid, left[uid]))
+
+    def _users_may_have_changed(self, now: float) -> bool:
+        """Whether a process was born since the last scan, or half a second has passed."""
+        try:
+            with open("/proc/loadavg", "rb") as file:
+                newest = file.read().split()[-1]
+        except (OSError, IndexError):
+            newest = b"unknown"
+        if newest == self._newest and newest != b"unknown" and now < self._scan:
+            return False
+        self._newest, self._scan = newest, now + _SCAN_EVERY_S
+        return True
+
+    def _judge(self, watched: _Watched, layer: str, seen: Seen) -> None:
+        if seen.stands:
+            watched.told.pop(layer, None)
+        elif self._worth_telling(watched, layer, seen):
+            detail = seen.detail
+            self._send({"event": "moved", "cell": watched.name, "layer": layer, "detail": detail})
+
+    def _worth_telling(self, watched: _Watched, layer: str, seen: Seen) -> bool:
+        now = time.monotonic()
+        last = watched.told.get(layer)
+        if last is not None and (seen.stands is None or now < last + _EVERY_S * 0.9):
+            return False
+        watched.told[layer] = now
+        return True
