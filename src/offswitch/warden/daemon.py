@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import os
 import signal
 import traceback
@@ -130,6 +131,7 @@ class Warden:
         signal.signal(signal.SIGTERM, self._told_to_end)
         signal.signal(signal.SIGINT, self._told_to_end)
         self._maybe_end()
+        gc.freeze()  # what is here stays: no collection looks through it in the middle of a stop
         self._loop.run()
         self._leave()
 
