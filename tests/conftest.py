@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -37,7 +38,8 @@ hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set the seed, the profile and what is left out, before the plugins read them."""
-    seed = int(os.environ.get("OFFSWITCH_SEED") or random.SystemRandom().randrange(2**32))
+    told = getattr(config, "workerinput", {}).get("seed") or os.environ.get("OFFSWITCH_SEED")
+    seed = int(told or random.SystemRandom().randrange(2**32))
     config.stash[SEED] = seed
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(seed)
@@ -48,6 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
         left_out = [] if LONG else ["not long"]
         left_out += [] if os.environ.get("OFFSWITCH_DATA") else ["not data"]
         config.option.markexpr = " and ".join(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist's, where it is used
+    """Give one of several processes the seed that was printed."""
+    node.workerinput["seed"] = node.config.stash[SEED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - xdist's, where it is used
+    """Hear from it what was left behind."""
+    told = getattr(node, "workeroutput", {}).get("left_behind", [])
+    node.config.stash[LEFT_BEHIND] = [*node.config.stash.get(LEFT_BEHIND, []), *told]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -77,7 +92,8 @@ def _nobodys_installation(
         patch.setenv(name, value)
     yield
     patch.undo()
-    request.config.stash[LEFT_BEHIND] = _end_what_is_left(base)
+    left = request.config.stash[LEFT_BEHIND] = _end_what_is_left(base)
+    getattr(request.config, "workeroutput", {})["left_behind"] = left
 
 
 @pytest.fixture

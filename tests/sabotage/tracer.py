@@ -35,7 +35,7 @@ for pid in map(int, sys.argv[1:]):
         if name in {"fd", "fdinfo", "cwd", "root", "exe"}:
             attempt(name, pid, lambda: bool(look(path)))
         else:
-            attempt(name, pid, lambda: len(open(path, "rb").read(1)))
+            attempt(name, pid, lambda: len(open(path, "rb").read(1)) - 1)
     attempt("oom", pid, lambda: open(f"/proc/{pid}/oom_score_adj", "w").write("1000"))
     attempt("nice", pid, lambda: os.setpriority(os.PRIO_PROCESS, pid, 19))
     attempt("idle", pid, lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)))

@@ -15,12 +15,13 @@ __all__ = ["take_what_is_granted"]
 
 
 def take_what_is_granted(priority: int) -> None:
-    """Take it for this process; `priority` is one of SCHED_FIFO's, 1 to 99."""
+    """Take it for this process; `priority` is one of SCHED_RR's, 1 to 99."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("-1000")
     with suppress(OSError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        # Round robin: wardens of two installations, equally urgent, may not starve each other.
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, policy, os.sched_param(priority))

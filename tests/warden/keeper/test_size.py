@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-from offswitch import warden
+from offswitch.warden import keeper
 
-ROOM = Path(warden.__path__[0])
-OWN = ("keeper.py", "keeper_door.py", "keeper_orders.py", "grip.py")
+ROOM = Path(keeper.__path__[0])
+OWN = ("__main__.py", "keeper.py", "door.py", "orders.py", "grip.py")
 MOST = 500
 
 
@@ -41,6 +42,17 @@ def test_SEC_6_the_keeper_is_standard_library_only_and_shares_no_work_with_the_w
     own = {name for name in loaded if name.startswith("offswitch")}
     outside = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
     assert {name for name in outside if not name.startswith("_")} <= {"offswitch", "sitecustomize"}
-    for room in ("daemon", "stopping", "server", "starting", "resetting", "loop", "recording"):
-        assert f"offswitch.warden.{room}" not in own
+    wardens = (
+        "daemon",
+        "stopping",
+        "starting",
+        "loop",
+        "recording",
+        "door.server",
+        "reset",
+        "latch.store",
+    )
+    for name in wardens:
+        assert importlib.util.find_spec(f"offswitch.warden.{name}"), "it is there, and elsewhere"
+        assert f"offswitch.warden.{name}" not in own
     assert not {name for name in own if ".actuators" in name or ".ledger" in name}

@@ -23,7 +23,7 @@ from latch_bench import Bench, bench, keep, reset, stop
 from offswitch.model.order import Reset
 from scale import LONG, runs
 
-FILES = ("latch_store.py", "latch_disk.py", "records.py")
+FILES = ("latch/store.py", "latch/disk.py", "latch/records.py")
 BATCHES = [
     [stop("shop/a")],
     [stop("shop/b"), stop("tenant=acme")],

@@ -27,6 +27,8 @@ __all__ = ["NOGROUP", "Account", "account_of", "look_up"]
 
 NOGROUP = 65534
 """The kernel's own for what has no group: the primary group of whoever loses ours."""
+_PATIENCE_S = 3.0
+"""How long a name service may take; a start can wait, and a machine at its limits is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def look_up(
         else:
             then(account)
 
-    core.names.send(tried(lambda: account_of(place, peer, wanted, ours)), found)
+    asked = tried(lambda: account_of(place, peer, wanted, ours))
+    core.names.send(asked, found, patience_s=_PATIENCE_S)
 
 
 def account_of(place: Place, peer: Peer, wanted: str | None, ours: int) -> Account:

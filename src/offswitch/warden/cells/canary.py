@@ -32,7 +32,7 @@ from offswitch.warden.sweeper import prepare, sweep
 
 __all__ = ["Proof", "prove"]
 
-_PATIENCE_S = 1.0
+_PATIENCE_S = 3.0
 _QUIET_S = 0.02
 _BEAT_S = 0.001
 
