@@ -309,19 +309,16 @@ class Turns:
 
 
 @contextlib.contextmanager
-def benches(folder: Path) -> Iterator[tuple[Bench, Bench]]:
-    """Give two installations, the second one without a recorder."""
-    opened: list[Bench] = []
+def opened(folder: Path, *options: str) -> Iterator[Bench]:
+    """Give an installation that has nothing latched yet."""
+    bench = Bench(folder, *options)
     try:
-        opened.append(Bench(folder / "on"))
-        opened.append(Bench(folder / "off", "--no-recorder"))
-        yield opened[0], opened[1]
+        yield bench
     finally:
-        for bench in opened:
-            bench.installation.close()
+        bench.installation.close()
 
 
-def measure(figures: Figures, bench: Bench, without: Bench, folder: Path) -> None:
+def measure(figures: Figures, bench: Bench, folder: Path) -> None:
     """Take all figures."""
     take = Turns(figures).take
     ours, bare = take(
@@ -347,7 +344,8 @@ def measure(figures: Figures, bench: Bench, without: Bench, folder: Path) -> Non
     ours, bare = take("cold-stop", 60, 4, lambda: cold_stop(bench), bare_python)
     what = "`offswitch stop`, whole command, against `python -c pass`"
     figures.against("cold-stop", ours, bare, "ms", what=what, target="≤ 2.5 ×")
-    ours, bare = take("recording", 200, 10, lambda: confirmed(bench), lambda: confirmed(without))
+    with opened(folder / "on") as on, opened(folder / "off", "--no-recorder") as off:
+        ours, bare = take("recording", 200, 10, lambda: confirmed(on), lambda: confirmed(off))
     what = "order → confirmed, recorder on against off"
     figures.against("recording", ours, bare, "ms", what=what, target="≤ 1.1 ×")
     if shutil.which("strace") is None:
@@ -370,8 +368,8 @@ def main() -> int:
         return 0
     folder = Path(tempfile.mkdtemp(prefix="offswitch-bench-"))
     try:
-        with benches(folder) as (bench, without):
-            measure(figures, bench, without, folder)
+        with opened(folder / "all") as bench:
+            measure(figures, bench, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     figures.show()
