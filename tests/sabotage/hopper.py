@@ -7,5 +7,8 @@ import os
 acts = os.open("acts", os.O_WRONLY | os.O_APPEND)
 while True:
     os.write(acts, b".")
-    if os.fork():
-        os._exit(0)
+    try:
+        if os.fork():
+            os._exit(0)
+    except BlockingIOError:
+        pass  # its dead are not reaped yet, and count
