@@ -21,6 +21,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from host import Host, booted
 from needs import needs_program, needs_root
 from scale import LONG
 
@@ -113,6 +114,13 @@ def program() -> Callable[[str], str]:
 def as_root() -> None:
     """Let the test run as root only."""
     needs_root()
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """Give a booted Debian host that tests share: leave nothing of an installation there."""
+    with booted() as there:
+        yield there
 
 
 def pytest_terminal_summary(
