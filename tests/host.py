@@ -38,12 +38,7 @@ PATIENCE_S = 60.0
 ASLEEP = (
     *("postgresql.service", "podman.service", "podman.socket", "podman-restart.service"),
     *("podman-auto-update.service", "podman-auto-update.timer", "apt-daily.timer"),
-    *(
-        "apt-daily-upgrade.timer",
-        "dpkg-db-backup.timer",
-        "e2scrub_all.timer",
-        "e2scrub_reap.service",
-    ),
+    *("apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
     *("e2scrub_reap.service", "fstrim.timer", "man-db.timer", "systemd-timesyncd.service"),
     *("getty.target", "getty@tty1.service", "console-getty.service", "getty-static.service"),
     *("systemd-firstboot.service", "systemd-modules-load.service", "systemd-binfmt.service"),
