@@ -20,6 +20,7 @@ from cli.emergency import hanging
 from disk import mounted
 from installation import Installation, until
 from needs import needs_root
+from offswitch.cli.begin import warden_answers
 from offswitch.cli.household import Household
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
@@ -60,9 +61,9 @@ stop = { level = "kill" }
 class Up:
     """One `offswitch up`, and what it says."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, *options: str) -> None:
         self.process = subprocess.Popen(
-            [OFFSWITCH, "up"],
+            [OFFSWITCH, "up", *options],
             env=installation.env,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -96,8 +97,8 @@ def alone(tmp_path: Path) -> Iterator[Installation]:
 
 
 @contextlib.contextmanager
-def up(installation: Installation) -> Iterator[Up]:
-    started = Up(installation)
+def up(installation: Installation, *options: str) -> Iterator[Up]:
+    started = Up(installation, *options)
     try:
         yield started
         installation._note_helpers()
@@ -127,6 +128,20 @@ def test_up_declares_what_is_configured_and_start_brings_it_up(alone: Installati
         log = Path(alone.home, "logs", "shop%2Feu%2Fcheckout.log")
         until(lambda: log.read_text() == "from the file\n", "its environment is the file's")
         assert alone.stop("tenant=acme")["confirmed"] is True, "labels came from the configuration"
+
+
+def test_SR_23_up_in_a_unit_of_its_own_starts_no_warden_and_waits_for_the_one_that_serves(
+    alone: Installation,
+) -> None:
+    with up(alone, "--no-warden") as running:
+        running.tells("waiting for one")
+        alone.start()
+        running.tells("warden [0-9]+ serves.*not ours")
+        alone.kill_everything()
+        running.tells("has ended; waiting for the next one")
+        time.sleep(1.5)
+        assert not warden_answers(alone.place)
+        alone.start()
 
 
 def test_SR_13_what_watch_reports_is_told_once_and_its_end_too(alone: Installation) -> None:

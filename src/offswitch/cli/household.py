@@ -67,6 +67,8 @@ class Household:
     """The configuration; None: there is none, so nothing is watched."""
     tell: Tell
     """Where a line for people goes."""
+    own: bool = True
+    """Whether a warden is started where none serves; else somebody else's is waited for."""
     _warden: _Member = field(default_factory=lambda: _Member("warden", "offswitch.warden"))
     _watch: _Member = field(default_factory=lambda: _Member("watch", "offswitch.watch"))
     _foreign: bool = False
@@ -89,7 +91,7 @@ class Household:
     @property
     def owns_warden(self) -> bool:
         """Whether the warden ends with us; so does one that just died and is started again."""
-        return not self._foreign
+        return self.own and not self._foreign
 
     def turn(self, now: float) -> None:
         """Start what is missing, notice what died, declare the targets to a new warden."""
@@ -101,9 +103,10 @@ class Household:
         if self._warden.process is None:
             foreign = warden_answers(self.place)
             if self._foreign and not foreign:
-                self.tell("the warden that served here has ended; starting one")
+                next_ = "starting one" if self.own else "waiting for the next one"
+                self.tell(f"the warden that served here has ended; {next_}")
             self._foreign = foreign
-            if not foreign and now >= self._warden.again_at:
+            if self.own and not foreign and now >= self._warden.again_at:
                 self._start(self._warden, now)
         answers = self._declare()
         self._alarm(now)

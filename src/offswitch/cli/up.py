@@ -13,7 +13,11 @@ import signal
 import sys
 import time
 from types import FrameType
+from typing import Annotated
 
+import typer
+
+from offswitch.cli.begin import warden_answers
 from offswitch.cli.household import Household
 from offswitch.config.load import Loaded, installed_kinds, load
 from offswitch.control.place import Place, chosen
@@ -106,7 +110,12 @@ def _name(alive: list[str], doubt: str) -> None:
     _say("them at once and kills them after 10 s, as after any loss of the warden")
 
 
-def command() -> None:
+def command(
+    *,
+    no_warden: Annotated[
+        bool, typer.Option("--no-warden", help="Start no warden: another unit's serves.")
+    ] = False,
+) -> None:
     """Run warden and watch on this machine, in the foreground."""
     place = chosen()
     loaded = _configuration(place)
@@ -115,8 +124,10 @@ def command() -> None:
     else:
         count = len(loaded.config.rule)
         _say(f"{place.config}: {len(loaded.config.target)} targets, {count} rules")
+    if no_warden and not warden_answers(place):
+        _say(f"no warden serves {place.run} yet; waiting for one")
     signals = _Signals()
-    household = Household(place, loaded, _say)
+    household = Household(place, loaded, _say, own=not no_warden)
     try:
         _keep_up(household, signals)
     finally:

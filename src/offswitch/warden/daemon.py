@@ -55,6 +55,7 @@ from offswitch.warden.reset.ran_as import RanAs
 from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
+from offswitch.warden.supervisor import Supervisor
 from offswitch.warden.table import Table
 from offswitch.warden.trust import loaded, state, writable_by_others
 
@@ -93,6 +94,7 @@ class Warden:
         self._clock = SystemClock()
         self._unsettled: set[str] = set()
         """Keepers' own orders that are not durable in the latch's own file yet."""
+        self._supervisor = Supervisor()
         self._signalled = False
         self._end: Timer | None = None
         self._spool_fd = -1
@@ -124,16 +126,22 @@ class Warden:
         self._record_start(core)
         self._recovery.enforce()
         self._crew.start_keeper()
-        self._loop.every(LEASE_NS / 6e9, lambda: core.page.renew(LEASE_NS))
+        self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
         self._recovery.thaw()
         self._listen(gid)
         self._loop.watch(core.store.fileno(), self._durability)
         signal.signal(signal.SIGTERM, self._told_to_end)
         signal.signal(signal.SIGINT, self._told_to_end)
         self._maybe_end()
+        self._supervisor.ready()
         gc.freeze()  # what is here stays: no collection looks through it in the middle of a stop
         self._loop.run()
         self._leave()
+
+    def _renew(self, core: Core) -> None:
+        """Let the lease go on, and tell whoever would replace us that it does."""
+        core.page.renew(LEASE_NS)
+        self._supervisor.alive()
 
     def _record_start(self, core: Core) -> None:
         first = core.page.epoch == 1
@@ -359,6 +367,7 @@ class Warden:
         What was just accepted goes to the disk first, unless that hangs: it is on tmpfs, too.
         """
         core = self._core
+        self._supervisor.ending()
         for server in self._servers:
             server.close()
         core.store.close()
