@@ -48,10 +48,16 @@ class Row:
     """The raw medians, where the value is a ratio; the spread, where it is not."""
 
 
-def _spread(samples: Sequence[float], unit: str) -> str:
+def _quantile(samples: Sequence[float], share: float) -> float:
+    if share == 0.5:
+        return statistics.median(samples)
     ordered = sorted(samples)
-    p90 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.9))]
-    return f"p90 {p90:.4g} {unit}, max {ordered[-1]:.4g} {unit}"
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _spread(samples: Sequence[float], unit: str) -> str:
+    middle, p90 = statistics.median(samples), _quantile(samples, 0.9)
+    return f"p50 {middle:.4g} {unit}, p90 {p90:.4g} {unit}, max {max(samples):.4g} {unit}"
 
 
 class Figures:
@@ -88,10 +94,14 @@ class Figures:
         what: str,
         target: str = "",
         baseline: Sequence[float] | None = None,
+        share: float = 0.5,
     ) -> None:
-        """Add the median of `samples`; `baseline` holds samples of the bare thing, if any."""
-        value = statistics.median(samples)
-        bare = statistics.median(baseline) if baseline else None
+        """Add the median of `samples`; `baseline` holds samples of the bare thing, if any.
+
+        `share`: another quantile than the median, such as 0.99.
+        """
+        value = _quantile(samples, share)
+        bare = _quantile(baseline, share) if baseline else None
         ratio = value / bare if bare else None
         row = Row(key, what, value, unit, bare, ratio, len(samples), target, _spread(samples, unit))
         self._rows.append(row)
