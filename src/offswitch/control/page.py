@@ -8,6 +8,7 @@
            48  epoch of the keeper         u64   raised when a new keeper has everything
            56  slots handed out            u64
            64  lease deadline again     double   in seconds, for guards: a check is 20 ns cheaper
+           72  sign of life                u32  marked by the kernel as the warden dies (`vital`)
           128  words                       u64 each, one a target's cell, never reused in a boot
 
 A word is `RUN`, or `RUN` plus the level of the latch; 0 is a slot that nobody has and
@@ -32,6 +33,7 @@ __all__ = [
     "PAGE_SIZE",
     "RUN",
     "SLOTS",
+    "VITAL",
     "WARDEN_EPOCH",
     "PageReader",
     "word_of_level",
@@ -45,6 +47,7 @@ LEASE = 5
 KEEPER_EPOCH = 6
 HANDED_OUT = 7
 LEASE_SECONDS = 8
+VITAL = 9
 FIRST_WORD = 16
 SLOTS = PAGE_SIZE // 8 - FIRST_WORD
 RUN = 1

@@ -110,6 +110,7 @@ class Warden:
         self._lock = take_lock(self._place)
         self._trusted()
         core = self._core = self._load(gid)
+        self._vital = core.page.live()
         self._stopper = Stopper(core)
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end

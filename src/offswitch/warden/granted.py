@@ -7,6 +7,7 @@ target must never outrank what stops it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from contextlib import suppress
@@ -14,8 +15,13 @@ from contextlib import suppress
 __all__ = ["take_what_is_granted"]
 
 
-def take_what_is_granted(priority: int) -> None:
+_MCL_CURRENT_AND_FUTURE = 3
+
+
+def take_what_is_granted(priority: int, *, lock_memory: bool = False) -> None:
     """Take it for this process; `priority` is one of SCHED_RR's, 1 to 99."""
+    if lock_memory:
+        ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -23,6 +23,7 @@ import time
 from offswitch.clock import boot_id
 from offswitch.control import page
 from offswitch.control.place import Place
+from offswitch.control.vital import Vital
 from offswitch.errors import Busy, Refused, Storage
 
 __all__ = ["PageWriter", "open_folder"]
@@ -167,6 +168,10 @@ class PageWriter:
     def keeper_ready(self, epoch: int) -> None:
         """Say that the keeper of `epoch` has everything: an older one may leave."""
         self._words[page.KEEPER_EPOCH] = epoch
+
+    def live(self) -> Vital:
+        """Show the sign of life of the calling thread; hold what is given as long as it lives."""
+        return Vital(self._map)
 
     def close(self) -> None:
         """Let go of the mapping; the page stays, and its lease runs out."""

@@ -5,7 +5,7 @@ acknowledges them, and then waits for one of four things:
 
     a stop on its own socket    the warden has 5 ms to show it in the page, in the right order
     or in the spool (SR-11)     (SR-8); then the keeper does it, and keeps the order
-    the warden's death          by pidfd ─┐ one case: freeze at once,
+    the warden's death    by vital, pidfd ─┐ one case: freeze at once,
     a stale lease               by page  ─┘ kill after 10 s, as an order of its own
     a warden that is back       raises the epoch in the page and renews the lease: thaw what
                                 the keeper itself froze and no stop covers
@@ -17,7 +17,6 @@ are counted on CLOCK_MONOTONIC: a closed lid freezes and kills nothing.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -34,6 +33,7 @@ from offswitch.clock import new_nonce
 from offswitch.control.page import KEEPER_EPOCH, RUN, WARDEN_EPOCH, PageReader
 from offswitch.control.peer import peer_of
 from offswitch.control.place import Place
+from offswitch.control.vital import await_death
 from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
@@ -57,7 +57,6 @@ _HELD_NAP_S = 0.02
 _GLANCE_S = 0.0005
 """How often the page is looked at while a press waits for the warden."""
 _PRIORITY = 21
-_MCL_CURRENT_AND_FUTURE = 3
 _DATAGRAM = 1 << 18
 _FDS = 8
 
@@ -98,7 +97,7 @@ class Keeper:
         self._spool = spool.watch(place)
         self._watch(self._spool, self._spooled)
         self._watch(link.fileno(), self._linked)
-        self._watch_warden()
+        self._watch_warden(page)
         installation = self._installation
         self._door = Door(
             place.keeper_socket, rights, installation, self._pressed, self._watch, self._forget
@@ -165,19 +164,21 @@ class Keeper:
 
     # --- the link -----------------------------------------------------------------
 
-    def _watch_warden(self) -> None:
+    def _watch_warden(self, page: str) -> None:
         """Watch the process at the other end of the link, which the kernel names."""
         try:
-            fd = os.pidfd_open(peer_of(self._link).pid)
+            fds = os.pidfd_open(peer_of(self._link).pid), await_death(page, _PRIORITY)
         except OSError:
             self._warden_dead = True
             return
 
         def died() -> None:
             self._warden_dead = True
-            self._forget(fd)
+            for fd in fds:
+                self._forget(fd)
 
-        self._watch(fd, died)
+        for fd in fds:
+            self._watch(fd, died)
 
     def _linked(self) -> None:
         """Take in what the warden says; it hangs up when it is gone, or is done with us."""
@@ -371,8 +372,7 @@ class Keeper:
 
 def _harden() -> None:
     """Take what the machine grants, and lock the memory: a page fault may wait for a disk."""
-    take_what_is_granted(_PRIORITY)
-    ctypes.CDLL(None).mlockall(_MCL_CURRENT_AND_FUTURE)
+    take_what_is_granted(_PRIORITY, lock_memory=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
