@@ -118,11 +118,15 @@ class Installation:
 
     # --- the warden ---------------------------------------------------------------
 
-    def start(self, *options: str) -> Installation:
+    def launch(self, *options: str) -> None:
+        """Start a warden, and wait for nothing."""
         os.makedirs(self.home, exist_ok=True)
         argv = [*self.program, "--home", self.home, "--run", self.run_folder, *options]
         with open(f"{self.home}/stderr", "ab") as errors:
             self.warden = subprocess.Popen(argv, stderr=errors, start_new_session=True)
+
+    def start(self, *options: str) -> Installation:
+        self.launch(*options)
         until(self.answers, f"the warden answers: {self.said()}")
         self._note_helpers()
         return self

@@ -97,7 +97,6 @@ class Warden:
         self._supervisor = Supervisor()
         self._signalled = False
         self._end: Timer | None = None
-        self._spool_fd = -1
         self._lock = -1
         self._servers: list[Server] = []
 
@@ -278,18 +277,21 @@ class Warden:
         )
         self._servers.append(server)
         spool.prepare(place, gid)
-        self._spool_fd = spool.watch(place)
-        self._loop.watch(self._spool_fd, lambda _events: self._spooled())
-        self._spooled()
+        self._spool = spool.Scan(place)
+        self._loop.watch(self._spool.fileno(), lambda _events: self._spool_came())
+        self._obey_spool()
 
-    def _spooled(self) -> None:
-        """Obey what lies in the spool: a file's name is a stop (SR-11)."""
+    def _spool_came(self) -> None:
+        """Go through the spool, unless that is under way."""
+        idle = self._spool.due_s() is None
+        self._spool.came()
+        if idle:
+            self._obey_spool()
+
+    def _obey_spool(self) -> None:
+        """Obey what lies in the spool: a file's name is a stop (SR-11). A pass, then the next."""
         core = self._core
-        try:
-            os.read(self._spool_fd, 65536)
-        except BlockingIOError:
-            pass
-        for spooled in spool.pending(self._place):
+        for spooled in self._spool.take():
             try:
                 stop = Stop(
                     core.installation,
@@ -316,6 +318,9 @@ class Warden:
                 if not core.latch.repeats(stop, core.barred, _SAME_PRESS_US):
                     self._stopper.press([stop])
             self._consume(spooled)
+        due = self._spool.due_s()
+        if due is not None:
+            core.loop.later(due, self._obey_spool)
 
     def _consume(self, spooled: spool.Spooled) -> None:
         """Take a name away; where the spool lies on a disk that is an errand."""

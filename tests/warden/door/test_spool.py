@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
+import resource
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,18 @@ def lay(place: Place, *names: str) -> None:
         os.close(os.open(f"{place.spool}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
+def pending(place: Place) -> list[spool.Spooled]:
+    with closing(spool.Scan(place)) as scan:
+        return scan.take()
+
+
 def texts(place: Place) -> set[str | None]:
-    return {spooled.scope_text for spooled in spool.pending(place)}
+    return {spooled.scope_text for spooled in pending(place)}
 
 
 def test_ACT_12_a_plain_file_is_a_stop_and_its_name_the_scope(place: Place) -> None:
     lay(place, "shop%2Feu", "all", "tenant=acme", "a%2fb")
-    stops = {spooled.scope_text: spooled.stop("0" * 32) for spooled in spool.pending(place)}
+    stops = {spooled.scope_text: spooled.stop("0" * 32) for spooled in pending(place)}
     assert {text: stop.scope.text for text, stop in stops.items()} == {
         "shop/eu": "shop/eu",
         "all": "/",
@@ -52,7 +58,7 @@ def test_ACT_12_a_plain_file_is_a_stop_and_its_name_the_scope(place: Place) -> N
 def test_a_name_that_is_no_scope_is_no_stop(place: Place) -> None:
     lay(place, "no scope", "..x..%2F..", "a=b c", "shop%2F%2Feu")
     os.close(os.open(os.fsencode(place.spool) + b"/\xff\xfe", os.O_CREAT, 0o600))
-    found = spool.pending(place)
+    found = pending(place)
     assert len(found) == 5
     for spooled in found:
         with pytest.raises(Usage):
@@ -71,7 +77,7 @@ def test_what_bears_the_name_is_never_opened(place: Place, tmp_path: Path) -> No
     os.mkdir(f"{place.spool}/full")
     Path(place.spool, "full", "something").touch()
     os.mknod(f"{place.spool}/socket", stat.S_IFSOCK | 0o600)
-    found = spool.pending(place)
+    found = pending(place)
     assert {spooled.scope_text for spooled in found} == {
         "fifo",
         "link",
@@ -83,7 +89,7 @@ def test_what_bears_the_name_is_never_opened(place: Place, tmp_path: Path) -> No
     for spooled in found:
         spool.consume(spooled)
         spool.consume(spooled)
-    assert spool.pending(place) == [], "each was obeyed once, the full folder too"
+    assert pending(place) == [], "each was obeyed once, the full folder too"
     [left] = os.listdir(place.spool)
     assert left.startswith("~taken-")
     assert precious.read_text() == "kept"
@@ -91,32 +97,47 @@ def test_what_bears_the_name_is_never_opened(place: Place, tmp_path: Path) -> No
 
 def test_a_name_is_told_apart_from_the_next_of_the_same_name(place: Place) -> None:
     lay(place, "all")
-    [first] = spool.pending(place)
-    assert spool.pending(place) == [first], "the same file is the same stop, however often read"
+    [first] = pending(place)
+    assert pending(place) == [first], "the same file is the same stop, however often read"
     spool.consume(first)
     time.sleep(0.01)
     lay(place, "all")
-    [second] = spool.pending(place)
+    [second] = pending(place)
     assert second.stop("0" * 32).digest != first.stop("0" * 32).digest
 
 
-def test_a_pass_is_bounded_and_taking_away_wakes_the_next(place: Place) -> None:
-    count = 1000
-    watch = spool.watch(place)
-    lay(place, *(f"t{number}" for number in range(count)))
-    seen: set[str | None] = set()
+def test_a_pass_is_bounded_and_the_next_goes_on_from_there(place: Place) -> None:
+    """Also where nothing is taken away, as the keeper does it; what comes meanwhile is next."""
+    lay(place, *(f"t{number}" for number in range(1000)))
+    scan = spool.Scan(place)
+    seen: list[str | None] = []
     passes = 0
-    while select.select([watch], [], [], 0.5)[0]:
-        os.read(watch, 1 << 20)
-        found = spool.pending(place)
+    while scan.due_s() is not None:
+        if passes == 2:
+            lay(place, "late")
+            scan.came()
+        found = scan.take()
         assert len(found) <= 256
-        for spooled in found:
-            seen.add(spooled.scope_text)
-            spool.consume(spooled)
+        seen += [spooled.scope_text for spooled in found]
         passes += 1
-    assert len(seen) == count
-    assert passes >= 4
-    os.close(watch)
+    assert {f"t{number}" for number in range(1000)} | {"late"} == set(seen)
+    assert passes >= 8
+    scan.close()
+
+
+def test_a_folder_that_cannot_be_opened_now_is_opened_later(place: Place) -> None:
+    lay(place, "a")
+    scan = spool.Scan(place)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        assert scan.take() == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert scan.due_s()
+    assert [spooled.scope_text for spooled in scan.take()] == ["a"]
+    assert scan.due_s() is None
+    scan.close()
 
 
 def test_SR_11_the_spool_is_its_owners_and_the_group_may_only_add(place: Place) -> None:
@@ -150,7 +171,7 @@ def test_SR_11_the_spool_is_its_owners_and_the_group_may_only_add(place: Place) 
             os._exit(tried)
     os.close(folder)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
-    by = {spooled.scope_text: spooled.by for spooled in spool.pending(place)}
+    by = {spooled.scope_text: spooled.by for spooled in pending(place)}
     assert by == {"roots": "uid:0", "mine": "uid:47113"}
 
 
@@ -174,5 +195,4 @@ def test_a_run_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(Storage, match="gone/stop"):
         spool.prepare(place, os.getegid())
     with pytest.raises(Storage, match="watched"):
-        spool.watch(place)
-    assert spool.pending(place) == []
+        spool.Scan(place)

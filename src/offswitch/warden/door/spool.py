@@ -7,8 +7,8 @@ It needs no client and no answer, so it works from a shell, a script or another 
 shared mount. The folder is its owner's, mode 1730: the group may add names and can neither
 list nor remove them. Nothing in it is ever opened or followed: a link, a FIFO, a folder or
 a socket is its name and its owner, like a file. A name that is no scope stops nothing and
-is reported; a pass takes a bounded number of names, and taking one away wakes the next
-pass, so a million of them hold nobody up.
+is reported; a pass takes a bounded number of names and the next one goes on from there, so
+a million of them hold nobody up and hide nothing.
 
 What cannot be removed (a folder with something in it) is renamed to a name that cannot be
 a scope, so that it is obeyed once.
@@ -19,8 +19,9 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 
 from offswitch.control.place import Place
 from offswitch.errors import Refused, Storage
@@ -28,11 +29,12 @@ from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
 
-__all__ = ["Spooled", "consume", "pending", "prepare", "watch"]
+__all__ = ["Scan", "Spooled", "consume", "prepare"]
 
 _MODE = 0o1730
 _A_PASS = 256
-_LOOKED_AT = 8192
+_AGAIN_S = 0.1
+"""When the folder is opened again that could not be."""
 _TAKEN = "~taken-"
 """No scope contains a tilde."""
 _IN_CREATE = 0x100
@@ -85,8 +87,7 @@ def prepare(place: Place, gid: int) -> None:
         os.close(fd)
 
 
-def watch(place: Place) -> int:
-    """Give a descriptor that is readable when a name came or one was taken away."""
+def _watch(place: Place) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     fd = int(libc.inotify_init1(_IN_FLAGS))
     mask = _IN_CREATE | _IN_MOVED_TO | _IN_DELETE
@@ -101,25 +102,76 @@ def watch(place: Place) -> int:
     return fd
 
 
-def pending(place: Place) -> list[Spooled]:
-    """List what lies in the spool now, at most a pass of it; never opens or follows anything."""
-    found: list[Spooled] = []
-    try:
-        with os.scandir(place.spool) as entries:
-            for entry in islice(entries, _LOOKED_AT):
+class Scan:
+    """Goes through the folder, a pass at a time, and anew whenever something came.
+
+    It goes on where the last pass ended: were each to begin anew, what cannot be taken away, or
+    is somebody else's to take away, would hide what lies behind it.
+    """
+
+    __slots__ = ("_came", "_entries", "_fd", "_path", "_pause_s")
+
+    def __init__(self, place: Place) -> None:
+        """Watch the folder, and begin with it as it is."""
+        self._fd = _watch(place)
+        self._path = place.spool
+        self._came = True
+        self._pause_s = 0.0
+        self._entries: Iterator[os.DirEntry[str]] | None = None
+
+    def fileno(self) -> int:
+        """Readable when a name came or was taken away; then call `came`."""
+        return self._fd
+
+    def came(self) -> None:
+        """Go through it anew, once that is not under way."""
+        with suppress(BlockingIOError):
+            os.read(self._fd, 65536)
+        self._came = True
+
+    def due_s(self) -> float | None:
+        """In how many seconds the next pass is due; None: all has been looked at."""
+        if self._entries is not None:
+            return 0.0
+        return self._pause_s if self._came else None
+
+    def take(self) -> list[Spooled]:
+        """List what the next names mean, a pass of them; never opens or follows anything."""
+        if self._entries is None and not self._open():
+            return []
+        found: list[Spooled] = []
+        entries = self._entries or iter(())
+        try:
+            for number, entry in enumerate(entries, 1):
                 if entry.name.startswith(_TAKEN):
                     _remove(entry.path)
-                    continue
-                try:
-                    info = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                found.append(_spooled(entry.path, entry.name, info))
-                if len(found) == _A_PASS:
-                    break
-    except OSError:
-        return found  # the folder is gone: other roads lead to the same stop
-    return found
+                else:
+                    with suppress(OSError):  # taken away meanwhile
+                        info = entry.stat(follow_symlinks=False)
+                        found.append(_spooled(entry.path, entry.name, info))
+                if number == _A_PASS:
+                    return found
+        except OSError:
+            self._came, self._pause_s = True, _AGAIN_S
+        self._entries = None
+        return found
+
+    def close(self) -> None:
+        """Watch it no longer."""
+        self._entries = None
+        os.close(self._fd)
+
+    def _open(self) -> bool:
+        try:
+            self._entries = os.scandir(self._path)
+        except FileNotFoundError:
+            self._came = False  # the folder is gone: other roads lead to the same stop
+            return False
+        except OSError:
+            self._pause_s = _AGAIN_S  # no descriptor is left
+            return False
+        self._came, self._pause_s = False, 0.0
+        return True
 
 
 def _spooled(path: str, name: str, info: os.stat_result) -> Spooled:

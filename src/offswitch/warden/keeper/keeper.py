@@ -94,8 +94,8 @@ class Keeper:
         rights = Rights(os.stat(place.control).st_gid, place.cgroup)
         spool.prepare(place, rights.gid)
         self._spool_due: int | None = None
-        self._spool = spool.watch(place)
-        self._watch(self._spool, self._spooled)
+        self._spool = spool.Scan(place)
+        self._watch(self._spool.fileno(), self._spooled)
         self._watch(link.fileno(), self._linked)
         self._watch_warden(page)
         installation = self._installation
@@ -354,20 +354,20 @@ class Keeper:
         return self._keep(stops, f"the stop of {scopes}: {names}")
 
     def _spooled(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._spool, 65536)
+        self._spool.came()
         if self._spool_due is None:
             self._spool_due = time.monotonic_ns() + _WARDEN_DOES_IT_NS
 
     def _obey_spool(self) -> None:
         """Do what still lies in the spool. The warden takes it away when it is back."""
-        self._spool_due = None
-        for spooled in spool.pending(self._place):
+        for spooled in self._spool.take():
             with suppress(OffswitchError):  # no scope: the warden reports it
                 stop = spooled.stop(self._installation)
                 running = [grip for grip in self._covered([stop]) if not grip.killed]
                 if any(self._page.word(grip.slot) < RUN + Level.KILL for grip in running):
                     self._act([stop])
+        due_s = self._spool.due_s()
+        self._spool_due = None if due_s is None else time.monotonic_ns() + int(due_s * 1e9)
 
 
 def _harden() -> None:
