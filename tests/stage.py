@@ -62,7 +62,8 @@ def alive_as(uid: int) -> list[int]:
             lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
             ids = lines["Uid"].split()
             sweeper = ids[0].startswith("18999999")  # at work, it bears the id as its effective one
-            if str(uid) in ids and not sweeper and lines["State"].split()[0] not in "ZX":
+            dead = lines["State"].split()[0] in "ZX" and int(lines["Threads"]) <= 1
+            if str(uid) in ids and not sweeper and not dead:
                 found.append(int(entry))
     return found
 

@@ -16,11 +16,14 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 from typing import Self
 
-__all__ = ["Diag", "Sock", "any_of"]
+__all__ = ["MANY", "SOME", "Diag", "Sock", "any_of"]
 
 _NETLINK_SOCK_DIAG = 4
 _TCPDIAG_GETSOCK = 18
@@ -39,6 +42,8 @@ _MSG_LENGTH = 72
 _INFO_LENGTH = 4 + 136
 _ALL_STATES = 0xFFFFFFFF
 _TIMEOUT_S = 0.5
+MANY, SOME = 16_384, 256
+"""How many sockets are listed of all cells, and of each of them where all have more."""
 KINDS = tuple(
     (family, protocol)
     for family in (socket.AF_INET, socket.AF_INET6)
@@ -116,6 +121,14 @@ def _request(family: int, protocol: int, ident: bytes, extension: int) -> bytes:
     return struct.pack("=BBBBI", family, protocol, extension, 0, _ALL_STATES) + ident
 
 
+def _netlink() -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
+    sock.settimeout(_TIMEOUT_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    return sock
+
+
 class Diag:
     """A conversation with the kernel about sockets. Every failure is an OSError: *unknown*."""
 
@@ -124,11 +137,7 @@ class Diag:
     def __init__(self) -> None:
         """Open the socket that will be used."""
         self._number = 0
-        self._sock = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-        )
-        self._sock.settimeout(_TIMEOUT_S)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._sock = _netlink()
 
     def __enter__(self) -> Self:
         """Use it in a `with`."""
@@ -142,17 +151,53 @@ class Diag:
         """Close the socket."""
         self._sock.close()
 
-    def sockets_of(self, *cgroup_ids: int) -> list[Sock]:
-        """List the sockets that bear one of these numbers."""
-        found: list[Sock] = []
-        for first in range(0, len(cgroup_ids), _MOST_IDS):
-            wanted = cgroup_ids[first : first + _MOST_IDS]
-            found.extend(self._tcp(wanted))
-            for family, protocol in KINDS:
-                found.extend(self._dump(family, protocol, wanted))
+    def sockets_of(self, *cgroup_ids: int, most: int | None = None) -> list[Sock]:
+        """List the sockets that bear one of these numbers: all, or the first `most` of them."""
+        found = list(islice(self._sockets_of(cgroup_ids), most))
+        if len(found) == most:
+            self._renew()  # what was not read of the list is in the way of the next question
         return found
 
-    def _tcp(self, wanted: Sequence[int]) -> list[Sock]:
+    def by_cgroup(self, cgroup_ids: Sequence[int]) -> dict[int, list[Sock]]:
+        """List sockets by the number that they bear; of cells that have many, some.
+
+        A cell may open a hundred thousand in a second, and to list them all takes as long; that
+        must not keep anybody from seeing that the others stand still.
+        """
+        found = self.sockets_of(*cgroup_ids, most=MANY)
+        if len(found) == MANY:
+            each = (self.sockets_of(cgroup_id, most=SOME) for cgroup_id in cgroup_ids)
+            found = [sock for some in each for sock in some]
+        by_cgroup: dict[int, list[Sock]] = {}
+        for sock in found:
+            by_cgroup.setdefault(sock.cgroup_id, []).append(sock)
+        return by_cgroup
+
+    def _sockets_of(self, cgroup_ids: Sequence[int]) -> Iterator[Sock]:
+        for first in range(0, len(cgroup_ids), _MOST_IDS):
+            wanted = cgroup_ids[first : first + _MOST_IDS]
+            yield from self._tcp(wanted)
+            for family, protocol in KINDS:
+                yield from self._dump(family, protocol, wanted)
+
+    def _renew(self) -> None:
+        """Begin another conversation; where there is no descriptor for it, hear this one out."""
+        try:
+            fresh = _netlink()
+        except OSError:
+            self._drain()
+        else:
+            self._sock.close()
+            self._sock = fresh
+
+    def _drain(self) -> None:
+        try:
+            while all(kind != _NLMSG_DONE for kind, _, _ in _split(self._sock.recv(1 << 16))):
+                pass
+        except OSError:
+            return  # nothing comes any more
+
+    def _tcp(self, wanted: Sequence[int]) -> Iterator[Sock]:
         """List the TCP sockets of both families in one walk of the kernel's table.
 
         The table has a bucket for every some ten kilobytes of memory, and walking it is what
@@ -162,11 +207,10 @@ class Diag:
         body = struct.pack("=BBBB", socket.AF_INET, 0, 0, 1 << (_INFO - 1)) + bytes(_ID_LENGTH)
         body += struct.pack("=II", _ALL_STATES, 0)
         try:
-            return list(self._listed(_TCPDIAG_GETSOCK, socket.IPPROTO_TCP, body, wanted))
+            yield from self._listed(_TCPDIAG_GETSOCK, socket.IPPROTO_TCP, body, wanted)
         except OSError:
-            families = (socket.AF_INET, socket.AF_INET6)
-            each = (self._dump(family, socket.IPPROTO_TCP, wanted) for family in families)
-            return [sock for listed in each for sock in listed]
+            for family in (socket.AF_INET, socket.AF_INET6):
+                yield from self._dump(family, socket.IPPROTO_TCP, wanted)
 
     def _dump(self, family: int, protocol: int, wanted: Sequence[int]) -> Iterator[Sock]:
         body = _request(family, protocol, bytes(_ID_LENGTH), 1 << (_INFO - 1))
@@ -184,10 +228,15 @@ class Diag:
             if each is not None and each.cgroup_id in wanted:
                 yield each
 
-    def destroy(self, found: Iterable[Sock]) -> int:
-        """Destroy these; return how many the kernel took. One that is gone counts as taken."""
+    def destroy(self, found: Iterable[Sock], end: float = inf) -> int:
+        """Destroy these until `end` (CLOCK_MONOTONIC); return how many the kernel took.
+
+        One that is gone counts as taken.
+        """
         taken = 0
         for each in found:
+            if time.monotonic() > end:
+                break
             body = _request(each.family, each.protocol, each.ident, 0)
             try:
                 for _payload in self._ask(_SOCK_DESTROY, _NLM_F_ACK, body):
@@ -233,6 +282,6 @@ def any_of(cgroup_id: int) -> bool | None:
     """Whether any socket bears `cgroup_id`; None: unknown."""
     try:
         with Diag() as diag:
-            return bool(diag.sockets_of(cgroup_id))
+            return bool(diag.sockets_of(cgroup_id, most=1))
     except OSError:
         return None

@@ -39,6 +39,8 @@ _OBSERVER_SLACK_S = 0.3
 _FIRST_CHASE_S = 0.01
 """When sockets are looked for again. Sooner it would only keep a processor from those that die."""
 _LAST_CHASE_S = 1.0
+_SOCKETS_NS = 20_000_000
+"""How long a press may have taken until sockets wait for the chase: what lives comes first."""
 _TELL_KEEPER_S = 0.005
 """The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
 _LOOK_AGAIN_S = 1.0
@@ -208,6 +210,8 @@ class Stopper:
         for layer, actuator in self._core.steps(level):
             if layer not in layers:
                 continue
+            if actuator is self._core.sockets and press.since_ns() > _SOCKETS_NS:
+                continue  # many targets, or one with very many: the chase destroys them
             try:
                 if row.cell is not None or layer != "network":
                     actuator.trip(body)

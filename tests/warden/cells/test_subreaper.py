@@ -113,7 +113,16 @@ def lowly(request: pytest.FixtureRequest) -> Iterator[LowlyWarden]:
     warden.close()
 
 
-CAUGHT = ("ignore_signals", "stopped", "memfd", "respawner", "pdeathsig", "namespaces", "fork_bomb")
+CAUGHT = (
+    "ignore_signals",
+    "stopped",
+    "memfd",
+    "respawner",
+    "pdeathsig",
+    "namespaces",
+    "fork_bomb",
+    "dead_leader",
+)
 
 
 @pytest.mark.parametrize("program", CAUGHT)

@@ -4,7 +4,8 @@ Session and terminal first (SR-14): a terminal becomes the target's own only if 
 nobody's; the caller's is refused by the kernel, and by us. Then what a child inherits
 silently: ignored signals, the signal mask, scheduling, the memory killer's mercy, the
 keyring. Then rights: bounding set, groups, ids, capabilities, and no_new_privs, after
-which no exec gains anything. uid 0 keeps its capabilities: that is said as *escapable*.
+which no exec gains anything; last what lets the kernel act later. uid 0 keeps its
+capabilities: that is said as *escapable*.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import termios
 from typing import TYPE_CHECKING
 
 from offswitch.errors import Refused
-from offswitch.warden.cells import kernel
+from offswitch.warden.cells import kernel, seccomp
 
 if TYPE_CHECKING:
     from offswitch.warden.cells.birth import Spec
@@ -83,8 +84,8 @@ def settle() -> None:
     except OSError:
         pass  # no /proc here: nothing can be said about the memory killer
     else:
-        if int(os.read(fd, 16)) < 0:
-            os.pwrite(fd, b"0", 0)
+        # Written even where it stays: a value that root wrote is the least that the target may set.
+        os.pwrite(fd, b"%d" % max(0, int(os.read(fd, 16))), 0)
         os.close(fd)
     kernel.new_session_keyring()
 
@@ -96,6 +97,8 @@ def follow(caller: int) -> None:
     (`start`), or who did is gone, the limit on open files is the usual one.
     """
     os.umask(_USUAL_UMASK)
+    for kind in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
+        _limit(kind, (0, 0))  # ours, by our unit perhaps: with it a target could outrank us
     _limit(resource.RLIMIT_NOFILE, (_USUAL_FILES, resource.RLIM_INFINITY))
     if caller <= 0:
         return
@@ -145,3 +148,4 @@ def confine(spec: Spec) -> None:
     if spec.uid != 0:
         kernel.drop_all_capabilities()
     kernel.forbid_new_privileges()
+    seccomp.forbid_late_acts()

@@ -25,6 +25,8 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from offswitch.warden.cells.threads import state_behind
+
 __all__ = ["Process", "Tracker", "marked", "start_of", "walk"]
 
 _READ_S = 0.05
@@ -68,7 +70,10 @@ def walk() -> dict[int, Process]:
             continue  # it ended as we came
         pid = int(entry)
         parent, group, session = (int(word) for word in words[1:4])
-        found[pid] = Process(pid, words[0].decode(), parent, group, session, int(words[19]))
+        state = words[0].decode()
+        if state == "Z" and words[17] != b"1":
+            state = state_behind(pid)
+        found[pid] = Process(pid, state, parent, group, session, int(words[19]))
     return found
 
 

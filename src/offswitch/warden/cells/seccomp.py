@@ -1,4 +1,8 @@
-"""A filter of system calls for cells whose working directory is lent to them (seccomp(2)).
+"""Filters of system calls for cells (seccomp(2)).
+
+No cell has io_uring: with it the kernel acts for a program, and what became due while a cell
+was frozen was done in the kill itself (seen: three writes of a program that had stood still).
+Programs fall back. The rest is for cells whose working directory is lent to them.
 
 In a lent directory the cell's user is the owner on the disk, often root. A set-user-id bit
 or a file capability that it puts there would be root's outside the cell, for everybody who
@@ -6,10 +10,10 @@ can reach the file. So in such a cell
 
     chmod, open and mknod with a set-user-id or set-group-id bit   are not permitted
     setting extended attributes (file capabilities are one)        is "not supported"
-    io_uring, openat2, x32 and 32-bit calls                        do not exist
+    openat2, x32 and 32-bit calls                                  do not exist
 
 The last because they do the same in ways that a filter cannot read; programs fall back.
-The filter is classic BPF (linux/filter.h) over struct seccomp_data, and stays for good.
+A filter is classic BPF (linux/filter.h) over struct seccomp_data, and stays for good.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import struct
 
 from offswitch.warden.cells import kernel
 
-__all__ = ["forbid_lasting_marks"]
+__all__ = ["forbid_lasting_marks", "forbid_late_acts"]
 
 _PR_SET_SECCOMP, _FILTER = 22, 2
 _LOAD, _EQUAL, _ANY_BIT, _GREATER, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
@@ -47,8 +51,8 @@ _NO_ATTRIBUTES: dict[str, tuple[int, ...]] = {
     "x86_64": (188, 189, 190, 463),
     "aarch64": (5, 6, 7, 463),
 }
-_ABSENT = (425, 437)
-"""io_uring_setup, openat2: the same numbers everywhere."""
+_IO_URING_SETUP, _OPENAT2 = 425, 437
+"""The same numbers everywhere, in 32-bit calls, too."""
 
 
 def _step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -65,8 +69,7 @@ def program(machine: str) -> bytes:
     code += _step(_LOAD, _NUMBER_AT)
     if machine == "x86_64":
         code += _step(_GREATER, _X32, no=1) + _answer(errno.ENOSYS)
-    for number in _ABSENT:
-        code += _step(_EQUAL, number, no=1) + _answer(errno.ENOSYS)
+    code += _step(_EQUAL, _OPENAT2, no=1) + _answer(errno.ENOSYS)
     for number in _NO_ATTRIBUTES[machine]:
         code += _step(_EQUAL, number, no=1) + _answer(errno.EOPNOTSUPP)
     for number, argument in _MODE_ARG[machine].items():
@@ -84,12 +87,24 @@ def program(machine: str) -> bytes:
     return code + _step(_RETURN, _ALLOW)
 
 
+def forbid_late_acts() -> None:
+    """Take io_uring from this process and all that it will become, by whichever kind of call."""
+    code = _step(_LOAD, _NUMBER_AT)
+    for number in (_IO_URING_SETUP, _IO_URING_SETUP | _X32):
+        code += _step(_EQUAL, number, no=1) + _answer(errno.ENOSYS)
+    _install(code + _step(_RETURN, _ALLOW))
+
+
 def forbid_lasting_marks() -> None:
-    """Install the filter in this process, for it and all that it will become."""
+    """Install the filter for lent folders in this process, for it and all that it will become."""
     try:
         code = program(os.uname().machine)
     except KeyError as machine:
         raise OSError(errno.ENOSYS, f"no filter of system calls is known for {machine}") from None
+    _install(code)
+
+
+def _install(code: bytes) -> None:
     steps = ctypes.create_string_buffer(code, len(code))
     head = struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(steps))
     filter_ = ctypes.create_string_buffer(head, len(head))

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from offswitch.clock import boot_id
 from offswitch.control.place import Place
 from offswitch.errors import Busy
+from offswitch.warden.cells.threads import state_behind
 
 __all__ = [
     "CANARY",
@@ -63,8 +64,9 @@ def living_ids(uid: int) -> list[int]:
 def living_among(uids: Iterable[int]) -> dict[int, list[int]]:
     """List the processes of several users in one pass over /proc.
 
-    The dead that are only not yet reaped are left out. OSError when /proc cannot be read:
-    that is unknown, not none. Some ten microseconds a process of the machine.
+    The dead that are only not yet reaped are left out, if all of their threads are dead.
+    OSError when /proc cannot be read: that is unknown, not none. Some ten microseconds a
+    process of the machine.
     """
     found: dict[int, list[int]] = {uid: [] for uid in uids}
     wanted = {b"%d" % uid: pids for uid, pids in found.items()}
@@ -87,7 +89,7 @@ def _ids_of(pid: str) -> set[bytes]:
     finally:
         os.close(fd)
     state = text.find(b"\nState:\t") + 8
-    if text[state : state + 1] in {b"Z", b"X"}:
+    if text[state : state + 1] in {b"Z", b"X"} and state_behind(pid) == "Z":
         return set()
     begin = text.find(b"\nUid:\t") + 6
     ids = set(text[begin : text.find(b"\n", begin)].split(b"\t"))
@@ -129,16 +131,26 @@ def _open_counter() -> int:
         try:
             fd = os.open(_COUNTER, flags)
         except OSError:
-            os.unlink(_COUNTER)
+            _throw_away(_COUNTER)
             continue
         info = os.fstat(fd)
         if info.st_uid == os.geteuid() and info.st_mode & 0o077 == 0 and info.st_nlink == 1:
             return fd
         os.close(fd)
-        os.unlink(_COUNTER)
+        _throw_away(_COUNTER)
     raise Busy(
         f"{_COUNTER} cannot be kept: somebody puts it back", "see who owns it: ls -l /dev/shm"
     )
+
+
+def _throw_away(path: str) -> None:
+    """Take what a stranger put there out of the way: a folder, which may be full, by its name."""
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        os.rename(path, f"{path}-{os.urandom(8).hex()}")
+    except FileNotFoundError:
+        pass  # it was taken back meanwhile
 
 
 def allot(place: Place) -> int:

@@ -97,14 +97,11 @@ class Picture:
 
 
 def _sockets_of(cgroup_ids: Iterable[int]) -> dict[int, list[sock_diag.Sock]] | OSError:
-    found: dict[int, list[sock_diag.Sock]] = {}
     try:
         with sock_diag.Diag() as diag:
-            for sock in diag.sockets_of(*cgroup_ids):
-                found.setdefault(sock.cgroup_id, []).append(sock)
+            return diag.by_cgroup(tuple(cgroup_ids))
     except OSError as error:
         return error
-    return found
 
 
 class Look:
@@ -201,13 +198,16 @@ class NetworkLook(Look):
             return Seen(None, "without a cgroup its sockets cannot be told from others")
         try:
             found = (picture or Picture([self])).sockets(self._cgroup_id)
+            if self._moved_is_enough and len(found) == sock_diag.SOME:  # perhaps not all of them
+                with sock_diag.Diag() as diag:
+                    found = diag.sockets_of(self._cgroup_id, most=sock_diag.MANY)
         except OSError as error:
             return Seen(None, f"the kernel does not list sockets: {error.strerror}")
-        if not found:
-            return Seen(True, "no socket of it is left")
-        if self._moved_is_enough:
-            return self._stands_still(found)
-        return remain(found)
+        if not self._moved_is_enough or not found:
+            return remain(found)
+        if len(found) == sock_diag.MANY:
+            return Seen(False, "it has too many sockets to watch each of them")
+        return self._stands_still(found)
 
     def _stands_still(self, found: list[sock_diag.Sock]) -> Seen:
         """Frozen: nothing was acknowledged or received on any connection for a while."""

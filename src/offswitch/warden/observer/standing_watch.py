@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from offswitch.actuators.sock_diag import Diag, Sock
+from offswitch.actuators.sock_diag import Diag
 from offswitch.warden.cells.descendants import walk
 from offswitch.warden.observer.looks import (
     HIDDEN,
@@ -130,13 +130,11 @@ class StandingWatch:
     def _look_at_sockets(self, cells: list[_Watched]) -> None:
         if not cells:
             return
-        by_cell: dict[int, list[Sock]] = {}
         try:
             if self._diag is None:
                 self._diag = Diag()
             ids = [each.cgroup_id for each in cells if each.cgroup_id is not None]
-            for sock in self._diag.sockets_of(*ids):
-                by_cell.setdefault(sock.cgroup_id, []).append(sock)
+            by_cell = self._diag.by_cgroup(ids)
         except OSError:
             for each in cells:
                 self._judge(each, "network", _UNLISTED)
