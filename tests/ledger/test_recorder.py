@@ -514,7 +514,7 @@ def test_garbled_truncated_and_oversized_requests_harm_nobody(recording: Recordi
 
 
 def test_who_may_hand_in_entries_is_the_owner_outside_of_every_cell(tmp_path: Path) -> None:
-    admit = admit_outside_cells(1234, "offswitch-test-none")
+    admit = admit_outside_cells({0, 1234}, "offswitch-test-none")
     me = os.getpid()
     assert admit(me, 0, 0)
     assert admit(me, 1234, 5)
@@ -523,7 +523,7 @@ def test_who_may_hand_in_entries_is_the_owner_outside_of_every_cell(tmp_path: Pa
     cgroup = Path(f"/proc/{me}/cgroup").read_text().split("\n")[0].split(":", 2)[2]
     first = cgroup.strip("/").split("/")[0]
     if first:
-        assert not admit_outside_cells(0, first)(me, 0, 0)
+        assert not admit_outside_cells({0}, first)(me, 0, 0)
 
 
 def test_a_stranger_is_refused_by_the_kernels_word(recording: Recording) -> None:

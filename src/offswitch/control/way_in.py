@@ -10,6 +10,9 @@ import os
 
 __all__ = ["way_in"]
 
+_OURS = range(1_899_999_990, 1_900_000_000)
+"""The group of watch where no group of people may stop (`ids`): nobody can be added to it."""
+
 
 def way_in(control: str) -> str:
     """Say what to do for whom the folder `control` is closed."""
@@ -17,7 +20,7 @@ def way_in(control: str) -> str:
         info = os.stat(control)
     except OSError:
         return "ask whoever runs it to add you to its group, or do it as root"
-    if not info.st_mode & 0o010:
+    if not info.st_mode & 0o010 or info.st_gid in _OURS:
         return f"no group may: do it as its owner (uid {info.st_uid}) or as root"
     try:
         import grp  # noqa: PLC0415 - only for who is refused

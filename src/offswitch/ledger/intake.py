@@ -3,8 +3,8 @@
 One request is `{"op": "record", "entries": [{"public": {...}, "sealed": {...}}, …]}`; the
 answer, `{"ok": true, "indexes": [n, …]}`, comes after the commit that made them durable,
 however long the disk takes. A peer that does not wait for it is soon not read any more, so
-what is pending is bounded by the number of peers. Who the peer is the kernel says: root,
-the owner, and never a process that lives in a cell. What is garbled, or too long, is
+what is pending is bounded by the number of peers. Who the peer is the kernel says: root, the
+owner, watch's user, and never a process that lives in a cell. What is garbled, or too long, is
 answered with an error, and the connection is closed.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,11 +36,11 @@ Admit = Callable[[int, int, int], bool]
 """May this peer (pid, uid, gid) hand in entries? Asked once a connection; False: refused."""
 
 
-def admit_outside_cells(owner: int, cells: str) -> Admit:
-    """Admit root and `owner`, unless the peer lives below the cgroup folder named `cells`."""
+def admit_outside_cells(owners: Collection[int], cells: str) -> Admit:
+    """Admit `owners`, unless the peer lives below the cgroup folder named `cells`."""
 
     def admit(pid: int, uid: int, _gid: int) -> bool:
-        if uid not in {0, owner}:
+        if uid not in owners:
             return False
         try:
             with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
@@ -51,14 +51,16 @@ def admit_outside_cells(owner: int, cells: str) -> Admit:
     return admit
 
 
-def listen(path: str) -> socket.socket:
-    """Listen at `path` for the owner's own processes; whatever lay there is replaced."""
+def listen(path: str, owner: int | None = None) -> socket.socket:
+    """Listen at `path` for root and `owner` (None: us); whatever lay there is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with suppress(FileNotFoundError):
             os.unlink(path)
         sock.bind(path)
         os.chmod(path, 0o600)
+        if owner is not None:
+            os.chown(path, owner, -1)
         sock.listen(_PEERS)
     except OSError as error:
         sock.close()

@@ -10,6 +10,9 @@ wait. The end of `--wake` means that the warden is gone: what the ring still hol
 entered, then it ends; a disk that refuses is tried for a minute more, and the ring keeps
 the rest for the next recorder.
 
+As root it makes its folders, its socket and its hold on the journal, and then becomes a
+user of its own that owns the ledger and can do nothing but write there (SR-4, `ownership`).
+
 Nothing is entered twice: the last number of the ring lies in the same row as the entries.
 Nothing is missed silently: a number that is missing becomes an entry of kind `gap`. A disk
 that is full, hung or locked is tried again with growing pauses while the ring holds; a
@@ -30,12 +33,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from offswitch.clock import Clock, SystemClock, boot_id
+from offswitch.control.ids import User, user_of
 from offswitch.control.journal import Ring
 from offswitch.control.place import Place
+from offswitch.control.shed import complain
 from offswitch.errors import Corrupt, OffswitchError, Storage
 from offswitch.ledger.drain import Drain
 from offswitch.ledger.intake import Intake, Pending, admit_outside_cells, listen
 from offswitch.ledger.opening import Opened, open_ledger, origin_of
+from offswitch.ledger.ownership import become_recorder
 from offswitch.ledger.poll import Poll
 from offswitch.ledger.seal import SealedEntry, Stamp, seal
 from offswitch.ledger.store import LedgerPaths, Position, lock
@@ -95,9 +101,9 @@ class Recorder:
         os.set_blocking(wake, False)
         self._poll.add(wake, self._woken)
 
-    def serve(self, listener: socket.socket) -> None:
-        """Take entries from peers on `listener`, too."""
-        admit = admit_outside_cells(os.geteuid(), self._place.cgroup)
+    def serve(self, listener: socket.socket, owners: frozenset[int]) -> None:
+        """Take entries from peers on `listener`, too: those of `owners`."""
+        admit = admit_outside_cells(owners, self._place.cgroup)
         self._intake = Intake(self._poll, listener, admit)
 
     def wait_for_lock(self) -> int | None:
@@ -298,22 +304,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     place = Place(options.home, options.run)
     try:
-        recorder = Recorder(place, Ring.open(options.ring), options.wake, SystemClock())
+        ring = Ring.open(options.ring)
+        watch = user_of("watch")
+        owners = frozenset({0, os.geteuid(), *([] if watch is None else [watch.uid])})
+        listener = _listener(place, options.listen, watch)
+        complain("recorder", become_recorder(place.home))
+        recorder = Recorder(place, ring, options.wake, SystemClock())
         if recorder.wait_for_lock() is None:
             return 0
-        try:
-            if options.listen is None:
-                listener = listen(place.recorder_socket)
-            else:
-                listener = socket.socket(fileno=options.listen)
-                listener.setblocking(False)
-            recorder.serve(listener)
-        except OffswitchError as error:
-            _say(f"no socket for watch and station: {error}")
+        if listener is not None:
+            recorder.serve(listener, owners)
         return recorder.run()
     except OffswitchError as error:
         _say(str(error))
         return 1
+
+
+def _listener(place: Place, given: int | None, watch: User | None) -> socket.socket | None:
+    """Listen for watch and station; None where that cannot be: the journal is still entered.
+
+    One that waits for the recorder before it to let go listens already: who asks waits, too.
+    """
+    if given is not None:
+        listener = socket.socket(fileno=given)
+        listener.setblocking(False)
+        return listener
+    try:
+        return listen(place.recorder_socket, None if watch is None else watch.uid)
+    except OffswitchError as error:
+        _say(f"no socket for watch and station: {error}")
+        return None
 
 
 if __name__ == "__main__":

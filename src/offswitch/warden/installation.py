@@ -11,6 +11,7 @@ import grp
 import os
 import re
 
+from offswitch.control.ids import users
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, Refused, Storage
 
@@ -43,18 +44,23 @@ def installation_id(home: str) -> str:
 
 
 def run_group(run: str) -> int:
-    """Give the group that may stop: the run folder's own, else `offswitch`, else the owner's."""
+    """Give the group that may stop: the run folder's own, else `offswitch`, else watch's alone.
+
+    Without root there is no user for watch, and it is the owner's own.
+    """
+    ours = users() if os.geteuid() == 0 else {}
+    nobodys = {os.getegid(), *(user.gid for user in ours.values())}
     try:
         info = os.stat(run)
     except FileNotFoundError:
         pass
     else:
-        if info.st_gid != os.getegid():
+        if info.st_gid not in nobodys:
             return info.st_gid
     try:
         gid = grp.getgrnam(_GROUP).gr_gid
     except KeyError:
-        return os.getegid()
+        return ours["watch"].gid if ours else os.getegid()
     return gid if os.geteuid() == 0 or gid in os.getgroups() else os.getegid()
 
 

@@ -1,4 +1,8 @@
-"""`python -I -m offswitch.watch`: read the configuration, then watch until told to end."""
+"""`python -I -m offswitch.watch`: read the configuration, then watch until told to end.
+
+As root it reads and imports everything first, has the nursery forked that bears the eyes, and
+becomes a user of its own that may do nothing but speak with the warden and the recorder.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,12 @@ from collections.abc import Sequence
 from offswitch.clock import SystemClock
 from offswitch.config.load import installed_kinds, load
 from offswitch.control.place import Place, chosen
+from offswitch.control.shed import complain
 from offswitch.errors import OffswitchError
 from offswitch.watch.loop import Watch
+from offswitch.watch.nursery import Nursery
+from offswitch.watch.sensors.contract import Need
+from offswitch.watch.settled import settle
 
 __all__ = ["main"]
 
@@ -35,21 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OffswitchError as error:
         sys.stderr.write(f"offswitch watch: {error}\n")
         return error.exit_code
-    for reason in loaded.degraded:
-        sys.stderr.write(f"offswitch watch: degraded: {reason}\n")
-    watch = Watch(place, loaded, SystemClock())
-
-    def end(_number: int, _frame: object) -> None:
-        watch.running = False
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    complain("watch", loaded.degraded)
     try:
         # The eyes inherit it, before they lose the right to ask for it.
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     except OSError:
-        sys.stderr.write("offswitch watch: degraded: at the same priority as its targets\n")
+        complain("watch", ["at the same priority as its targets"])
     gc.freeze()
+    kinds = loaded.kinds.sensors.values()
+    nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))
+    place, refused = settle(place)
+    complain("watch", refused)
+    watch = Watch(place, loaded, SystemClock(), nursery.bear)
+
+    def end(_number: int, _frame: object) -> None:
+        watch.running = False
+
+    def child(_number: int, _frame: object) -> None:
+        watch.running = watch.running and not nursery.lost()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGCHLD, child)
     watch.run()
     return 0
 

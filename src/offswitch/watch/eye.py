@@ -35,7 +35,7 @@ from offswitch.watch.confine import confine
 from offswitch.watch.evidence import Evidence
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Sensor, SensorContext
 
-__all__ = ["main"]
+__all__ = ["main", "serve"]
 
 _BATCH_CHARS = 100_000
 """In a message, beside at most 61,440 that are to be remembered: JSON takes six bytes at the most
@@ -181,17 +181,12 @@ def _plain(text: str, longest: int = _LONGEST_TEXT) -> str:
     return text.encode("utf-8", "backslashreplace").decode()[:longest]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve one link until it ends."""
-    parser = argparse.ArgumentParser(prog="offswitch.watch.eye")
-    parser.add_argument("--link", type=int, required=True)
-    parser.add_argument("--needs", default="")
-    given = parser.parse_args(argv)
-    needs = [Need(word) for word in given.needs.split(",") if word]
-    with socket.socket(fileno=given.link) as link:
+def serve(fd: int, needs: str) -> int:
+    """Give rights away but for `needs`, then serve the link `fd` until it ends."""
+    with socket.socket(fileno=fd) as link:
         link.settimeout(_LINK_TIMEOUT_S)
         eye = Eye(link, SystemClock())
-        refused = confine(needs)
+        refused = confine([Need(word) for word in needs.split(",") if word])
         os.umask(0o077)
         # Rows come and go by the ten thousand, never in cycles: the collector would only
         # stand between a write and its discovery.
@@ -202,8 +197,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             eye.serve()
         except (OSError, OffswitchError, ValueError, KeyError) as error:
             sys.stderr.write(f"offswitch eye: {error!r}\n")
+            sys.stderr.flush()
             return 1
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve one link until it ends."""
+    parser = argparse.ArgumentParser(prog="offswitch.watch.eye")
+    parser.add_argument("--link", type=int, required=True)
+    parser.add_argument("--needs", default="")
+    given = parser.parse_args(argv)
+    return serve(given.link, given.needs)
 
 
 if __name__ == "__main__":

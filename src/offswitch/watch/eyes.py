@@ -13,18 +13,18 @@ import array
 import os
 import socket
 import subprocess
-import sys
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Any
 
 from offswitch.clock import Clock
 from offswitch.control import frames
 from offswitch.errors import OffswitchError
+from offswitch.watch.nursery import Child, launched
 from offswitch.watch.sensors.contract import Need
 
-__all__ = ["EyeLink"]
+__all__ = ["Bear", "EyeLink"]
 
 _CHUNK = 1 << 18
 _FIRST_PAUSE_US = 100_000
@@ -38,18 +38,23 @@ _MOST_REMEMBERED = 512
 _LONGEST_REMEMBERED = 60
 
 Message = dict[str, Any]
+Bear = Callable[[int, str], Child]
+"""Starts an eye that serves a link and needs so much."""
 
 
 class EyeLink:
     """One eye, through all its lives."""
 
-    def __init__(self, name: str, needs: Collection[Need], clock: Clock) -> None:
-        """Name an eye and what its sensors need; `start` brings it up."""
+    def __init__(
+        self, name: str, needs: Collection[Need], clock: Clock, bear: Bear = launched
+    ) -> None:
+        """Name an eye and what its sensors need; `start` brings it up, by `bear`."""
+        self._bear = bear
         self.name = name
         self._needs = ",".join(sorted(needs))
         self._clock = clock
-        self._process: subprocess.Popen[bytes] | None = None
-        self._dying: list[subprocess.Popen[bytes]] = []
+        self._process: Child | None = None
+        self._dying: list[Child] = []
         self._sock: socket.socket | None = None
         self._decoder = frames.Decoder()
         self._open: dict[tuple[str, str], tuple[Message, str | None]] = {}
@@ -83,14 +88,9 @@ class EyeLink:
     def start(self) -> None:
         """Start the process and tell it everything again."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        fd = theirs.fileno()
-        command = [sys.executable, "-I", "-m", "offswitch.watch.eye"]
-        command += ["--link", str(fd), "--needs", self._needs]
         self._started_us = self._clock.mono_us()
         try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True
-            )
+            self._process = self._bear(theirs.fileno(), self._needs)
         except OSError:
             # No process is left to us just now: later, then.
             ours.close()

@@ -32,7 +32,8 @@ from offswitch.model.target import Target
 from offswitch.watch.bench import Bench, rule_of
 from offswitch.watch.channels import Judge, Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
-from offswitch.watch.eyes import EyeLink
+from offswitch.watch.eyes import Bear, EyeLink
+from offswitch.watch.nursery import launched
 from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.sensors.contract import Need
@@ -52,7 +53,6 @@ _CHASE_US = 2_000
 _HUNG_INTERVALS = 10
 _HUNG_LEAST_US = 5_000_000
 
-_RULES_AN_ENTRY = 100
 _MOST_STATES = 20
 
 _CELLS_EYE = "cells"
@@ -63,8 +63,9 @@ Message = dict[str, Any]
 class Watch:
     """Everything of one watch process."""
 
-    def __init__(self, place: Place, loaded: Loaded, clock: Clock) -> None:
-        """Watch for the installation at `place` as `loaded` says."""
+    def __init__(self, place: Place, loaded: Loaded, clock: Clock, bear: Bear = launched) -> None:
+        """Watch for the installation at `place` as `loaded` says; eyes are started by `bear`."""
+        self._bear = bear
         self._place = place
         self._loaded = loaded
         self._clock = clock
@@ -89,7 +90,7 @@ class Watch:
         # Up before the first cell: a target is looked at from its first second on.
         shared = [one.cls for one in loaded.kinds.sensors.values() if not one.cls.ISOLATED]
         needs = frozenset[Need]().union(*(cls.NEEDS for cls in shared))
-        self._eyes[_CELLS_EYE] = EyeLink(_CELLS_EYE, needs, clock)
+        self._eyes[_CELLS_EYE] = EyeLink(_CELLS_EYE, needs, clock, bear)
         for section in loaded.config.sensor:
             self._add_source(section)
         self._named = {section.name: section for section in loaded.config.sensor}
@@ -111,7 +112,7 @@ class Watch:
         name = f"sensor {section.name}" if cls.ISOLATED else _CELLS_EYE
         eye = self._eyes.get(name)
         if eye is None:
-            eye = self._eyes[name] = EyeLink(name, cls.NEEDS, self._clock)
+            eye = self._eyes[name] = EyeLink(name, cls.NEEDS, self._clock, self._bear)
         self._eye_of[key] = name
         evidence = self._evidence(section.name) if cls.ISOLATED else None
         eye.open(section.model_dump(mode="json"), evidence)
@@ -166,7 +167,7 @@ class Watch:
             process="watch",
             pid=os.getpid(),
         )
-        self._tell_rules()
+        self._scribe.rules(self._loaded, [bench.in_force() for bench in self._benches])
         try:
             while self.running:
                 try:
@@ -359,6 +360,7 @@ class Watch:
         for bench in self._benches:
             self._decide(bench, now_us, wall_us)
         if not self._warden.connected:
+            self.running = self.running and not self._warden.homeless()
             return
         longer_us = min(len(self._cells) * _A_TARGET_US, _MOST_LONGER_US)
         if now_us - self._cells_us >= _CELLS_US + longer_us:
@@ -478,20 +480,3 @@ class Watch:
             return
         self._warden_pid = int(answer.get("pid", 0))
         self._scribe.of(str(answer.get("installation", "")))
-
-    def _tell_rules(self) -> None:
-        """Record which rules are in force; many in several entries."""
-        count = len(self._benches)
-        for at in range(0, max(count, 1), _RULES_AN_ENTRY):
-            benches = self._benches[at : at + _RULES_AN_ENTRY]
-            self._scribe.tell(
-                EntryKind.CONFIG,
-                "rules in force",
-                why="read at the start of watch",
-                prior="none in force",
-                state=f"{count} in force" + (f", from number {at + 1} on" if at else ""),
-                path=self._loaded.path,
-                sha256=self._loaded.sha256,
-                degraded=list(self._loaded.degraded),
-                rules=[bench.in_force() for bench in benches],
-            )

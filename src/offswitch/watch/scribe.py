@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from offswitch.clock import Clock, boot_id
+from offswitch.config.load import Loaded
 from offswitch.control import frames
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
@@ -30,6 +31,7 @@ _MOST = 10_000
 _BATCH = 100
 _BATCH_BYTES = 256 << 10
 _RETRY_US = 500_000
+_RULES_AN_ENTRY = 100
 _LONGEST_TEXT = 2000
 _LONGEST_KEY = 200
 
@@ -95,6 +97,22 @@ class Scribe:
         """Have recorded what has become of watch itself, its eyes or its presses."""
         public = {"channel": channel, "what": what, "why": why, "prior": prior, "state": state}
         self.add(kind, {**public, **more}, {"by": by})
+
+    def rules(self, loaded: Loaded, rules: Sequence[Mapping[str, object]]) -> None:
+        """Have recorded which rules are in force; many in several entries."""
+        count = len(rules)
+        for at in range(0, max(count, 1), _RULES_AN_ENTRY):
+            self.tell(
+                EntryKind.CONFIG,
+                "rules in force",
+                why="read at the start of watch",
+                prior="none in force",
+                state=f"{count} in force" + (f", from number {at + 1} on" if at else ""),
+                path=loaded.path,
+                sha256=loaded.sha256,
+                degraded=list(loaded.degraded),
+                rules=rules[at : at + _RULES_AN_ENTRY],
+            )
 
     def finding(self, finding: Finding) -> None:
         """Have a finding recorded."""

@@ -247,6 +247,13 @@ class WardenLink:
         """Whether the warden can be asked."""
         return self._line is not None and self._line.alive
 
+    def homeless(self) -> bool:
+        """Tell whether the run folder that we hold was removed: no warden ever comes there."""
+        try:
+            return os.stat(self._place.run).st_nlink == 0
+        except OSError:
+            return False
+
     def pump(self) -> list[Press]:
         """Connect, write, read; gives the presses that are over."""
         now_us = self._clock.mono_us()

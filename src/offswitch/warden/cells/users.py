@@ -17,6 +17,7 @@ import pwd
 from collections.abc import Iterable
 
 from offswitch.clock import boot_id
+from offswitch.control.ids import OBSERVER, RECORDER, WATCH
 from offswitch.control.place import Place
 from offswitch.errors import Busy
 from offswitch.warden.cells.threads import state_behind
@@ -37,9 +38,6 @@ __all__ = [
 
 FIRST = 1_900_000_000
 LAST = 1_999_999_999
-OBSERVER = 1_899_999_998
-RECORDER = 1_899_999_997
-WATCH = 1_899_999_996
 SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
 CANARY = 1_899_999_992

@@ -135,9 +135,7 @@ class Operations:
 
     def _op_stop(self, connection: Connection, message: dict[str, Any]) -> None:
         core, peer = self._core, connection.peer
-        by = f"uid:{peer.uid}"
-        if message.get("channel") == "rule" and core.rights.owner(peer) and message.get("by"):
-            by = str(message["by"])[:200].encode("utf-8", "replace").decode()
+        by = core.rights.named(peer, message)
         stops = stops_of(message, core.installation, by, core.clock.wall_us())
         press = self._stopper.press(stops, connection.reply, wait=bool(message.get("wait")))
         connection.reply(accepted(press))

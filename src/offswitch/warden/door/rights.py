@@ -1,22 +1,36 @@
 """Who may ask the warden for what. Pure, but for the question which cell a peer is in.
 
 The owner (root, and the warden's own user) may do everything. A member of the group may
-stop, look, and run things as itself; the group may stop, not rule (SR-3). What runs in a
-cell may ask for nothing at all. A refusal never depends on what a message claims: uid,
+stop, look, and run things as itself; the group may stop, not rule (SR-3). Our own processes
+with users of their own may do what their work is and no more (SR-4): watch stops and reports,
+the station stops and hands in resets, observer and recorder only look. What runs in a cell
+may ask for nothing at all. A refusal never depends on what a message claims: uid,
 groups and pid are the kernel's.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from offswitch.control.ids import users
 from offswitch.control.peer import Peer
 from offswitch.errors import Refused
 
 __all__ = ["OWNER_ONLY", "Rights", "cgroup_of"]
 
 OWNER_ONLY = frozenset({"declare", "report", "handover"})
-"""Operations that take the owner."""
+"""Operations that take the owner, or whoever of ours has them as its work."""
+_LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health"})
+_WORK = {
+    "watch": _LOOK | {"stop", "report"},
+    "gateway": _LOOK | {"stop", "report"},
+    "station": _LOOK | {"stop", "reset"},
+    "observer": _LOOK,
+    "recorder": _LOOK,
+}
+"""What each of ours may ask for."""
+_LONGEST_NAME = 200
 
 
 def cgroup_of(pid: int) -> str | None:
@@ -34,11 +48,13 @@ def cgroup_of(pid: int) -> str | None:
 class Rights:
     """The rules for one installation."""
 
-    __slots__ = ("cell_root", "gid", "uid")
+    __slots__ = ("_roles", "cell_root", "gid", "uid")
 
     def __init__(self, gid: int, cell_root: str) -> None:
         """`gid` may stop; `cell_root` is the cgroup folder's name that holds all cells."""
         self.uid = os.geteuid()
+        ours = users() if self.uid == 0 else {}
+        self._roles = {user.uid: role for role, user in ours.items()}
         self.gid = gid
         self.cell_root = cell_root
 
@@ -48,7 +64,15 @@ class Rights:
 
     def welcome(self, peer: Peer) -> bool:
         """Tell whether `peer` may connect at all."""
-        return self.owner(peer) or self.gid in (peer.gid, *peer.groups)
+        grouped = self.gid in (peer.gid, *peer.groups)
+        return self.owner(peer) or peer.uid in self._roles or grouped
+
+    def named(self, peer: Peer, message: dict[str, Any]) -> str:
+        """Give the name under which a stop of `peer` is kept; our own watch names its rule."""
+        speaks = self.owner(peer) or self._roles.get(peer.uid) in {"watch", "gateway"}
+        if speaks and message.get("channel") == "rule" and message.get("by"):
+            return str(message["by"])[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+        return f"uid:{peer.uid}"
 
     def in_cell(self, peer: Peer, pids: set[int]) -> bool | None:
         """Tell whether `peer` lives in a cell of ours; None: it is gone, so nobody can tell.
@@ -78,6 +102,11 @@ class Rights:
             )
         if in_cell is None and operation != "stop":
             raise Refused("the caller is gone", "stay until the answer is there")
+        role = self._roles.get(peer.uid)
+        if role is not None and not self.owner(peer):
+            if operation not in _WORK[role]:
+                raise Refused(f"{role} may not ask for {operation!r}", "that is not its work")
+            return
         if operation in OWNER_ONLY and not self.owner(peer):
             raise Refused(
                 f"only the owner may ask for {operation!r}", "do it as root or as the owner"

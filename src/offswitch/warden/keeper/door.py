@@ -131,7 +131,7 @@ class Door:
         self._rights.check(peer, "stop", in_cell=self._rights.in_cell(peer, set()))
         if message.get("op") != "stop":
             raise Unsupported("the keeper only stops", "ask the warden")
-        stops = stops_of(message, self._installation, f"uid:{peer.uid}", 0)
+        stops = stops_of(message, self._installation, self._rights.named(peer, message), 0)
         if stops[0].level < Level.FREEZE:
             raise Unsupported("the keeper freezes and kills, no less", "ask the warden")
         self._pressed(Press(stops, lambda answer: self._answer(sock, peer, answer)))

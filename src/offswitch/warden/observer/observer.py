@@ -17,7 +17,6 @@ kernel's report and looks by itself ten times a second. `at_ns` is CLOCK_MONOTON
 from __future__ import annotations
 
 import argparse
-import os
 import select
 import socket
 import sys
@@ -25,8 +24,11 @@ import time
 from typing import Any
 
 from offswitch.control import frames
+from offswitch.control.ids import user_of
+from offswitch.control.landlock import confine_files
+from offswitch.control.seccomp import forbid
+from offswitch.control.shed import complain, shed
 from offswitch.errors import Usage
-from offswitch.warden.cells import kernel, users
 from offswitch.warden.observer.looks import LAYERS, Blind, Look, Picture, Seen, look_for
 from offswitch.warden.observer.standing_watch import StandingWatch
 
@@ -156,15 +158,18 @@ def _urgency(layer: str) -> int:
     return LAYERS.index(layer) if layer in LAYERS else len(LAYERS)
 
 
-def become_observer() -> None:
-    """Give up root for the observer's own user, and the means to regain anything."""
-    if os.geteuid() == 0:
-        kernel.bound_capabilities()
-        os.setgroups([])
-        os.setresgid(users.OBSERVER, users.OBSERVER, users.OBSERVER)
-        os.setresuid(users.OBSERVER, users.OBSERVER, users.OBSERVER)
-        kernel.drop_all_capabilities()
-    kernel.forbid_new_privileges()
+def become_observer() -> list[str]:
+    """Give up root for the observer's own user, and all but to look; list what was refused.
+
+    As a user of its own it may write nothing, run nothing, signal nobody, and make no socket
+    but the one by which the kernel lists sockets.
+    """
+    user = user_of("observer")
+    refused = shed(user)
+    if user is not None:
+        refused.append(confine_files())
+    refused.append(forbid(socket.AF_NETLINK))
+    return [each for each in refused if each]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="offswitch.warden.observer")
     parser.add_argument("--link", type=int, required=True)
     args = parser.parse_args(argv)
-    become_observer()
+    complain("observer", become_observer())
     try:
         Observer(socket.socket(fileno=args.link)).run()
     except (ConnectionError, Usage):
