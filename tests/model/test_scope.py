@@ -10,13 +10,12 @@ from offswitch.errors import Usage
 from offswitch.model.scope import (
     EVERYTHING,
     Scope,
-    common_parent,
     nearest,
     parse_scope,
     scopes_over,
 )
 from offswitch.model.target import Target
-from values import label_scopes, names, near_names, path_scopes, scopes, targets
+from values import label_scopes, names, path_scopes, scopes, targets
 
 
 def covered_by_hand(scope: str, target: Target) -> bool:
@@ -74,33 +73,6 @@ def test_containing_is_transitive(a: Scope, b: Scope, c: Scope) -> None:
 def test_a_label_lies_below_everything_and_below_no_path(label: Scope, path: Scope) -> None:
     assert path.contains(label) == (path == EVERYTHING)
     assert not label.contains(path)
-
-
-@given(st.lists(scopes, max_size=5), st.lists(targets, max_size=5))
-def test_the_common_parent_covers_all_that_its_scopes_cover(
-    merged: list[Scope], some: list[Target]
-) -> None:
-    """Merging stops may stop more, never less (SR-17)."""
-    parent = common_parent(merged)
-    assert not parent.is_label
-    assert parse_scope(parent.text) == parent
-    for scope in merged:
-        assert parent.contains(scope)
-        for target in some:
-            assert parent.covers(target) or not scope.covers(target)
-
-
-@given(st.lists(near_names, min_size=1, max_size=4))
-def test_the_common_parent_is_the_narrowest(some: list[str]) -> None:
-    parent = common_parent(map(parse_scope, some))
-    below = {name.split("/")[0] for name in some}
-    assert (parent == EVERYTHING) == (len(below) > 1)
-    if len(set(some)) == 1:
-        assert parent.text == some[0]
-
-
-def test_the_common_parent_of_nothing_is_everything() -> None:
-    assert common_parent([]) == EVERYTHING
 
 
 @given(names)

@@ -87,6 +87,8 @@ class Reset:
     time_us: int
     reason: str
     """The cause, entered by a person; never empty."""
+    _name: str = field(init=False, repr=False, compare=False)
+    """The digest, once it was asked for: ten thousand names are long to spell."""
 
     def wire(self) -> dict[str, Canonical]:
         """Give its canonical object."""
@@ -106,7 +108,11 @@ class Reset:
     @property
     def digest(self) -> str:
         """The order's name: 64 hex digits; what two people sign."""
-        return digest("order", self.wire())
+        try:
+            return self._name
+        except AttributeError:
+            object.__setattr__(self, "_name", digest("order", self.wire()))
+            return self._name
 
 
 Order = Stop | Reset

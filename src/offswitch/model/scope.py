@@ -13,7 +13,7 @@ from heapq import nsmallest
 
 from offswitch.model.target import Target, check_label, check_name
 
-__all__ = ["EVERYTHING", "Scope", "common_parent", "nearest", "parse_scope", "scopes_over"]
+__all__ = ["EVERYTHING", "Scope", "nearest", "parse_scope", "scopes_above", "scopes_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +66,20 @@ def parse_scope(text: str) -> Scope:
 
 def scopes_over(target: Target) -> Iterator[str]:
     """Spell every scope that covers `target`: to look one up among many costs no search."""
-    yield EVERYTHING.text
-    parts = target.name.split("/")
-    for end in range(1, len(parts) + 1):
-        yield "/".join(parts[:end])
+    yield from scopes_above(Scope(target.name))
     for key, value in target.labels.items():
         yield f"{key}={value}"
 
 
-def common_parent(scopes: Iterable[Scope]) -> Scope:
-    """Give the narrowest path scope that covers all that `scopes` cover; labels widen to `/`."""
-    parts: list[str] | None = None
-    for scope in scopes:
-        if scope.is_label or scope.text == "/":
-            return EVERYTHING
-        own = scope.text.split("/")
-        if parts is None:
-            parts = own
-        else:
-            same = 0
-            while same < min(len(parts), len(own)) and parts[same] == own[same]:
-                same += 1
-            parts = parts[:same]
-    return Scope("/".join(parts)) if parts else EVERYTHING
+def scopes_above(scope: Scope) -> Iterator[str]:
+    """Spell every scope that contains `scope`, itself the last."""
+    yield EVERYTHING.text
+    if scope.is_label:
+        yield scope.text
+    elif scope != EVERYTHING:
+        parts = scope.text.split("/")
+        for end in range(1, len(parts) + 1):
+            yield "/".join(parts[:end])
 
 
 def nearest(scope: Scope, targets: Iterable[Target], limit: int = 3) -> list[str]:

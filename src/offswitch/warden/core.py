@@ -12,7 +12,7 @@ from offswitch.control.place import Place
 from offswitch.decide.authority import Authority
 from offswitch.model.latch import Latch, Live
 from offswitch.model.level import Level
-from offswitch.model.scope import Scope
+from offswitch.model.scope import Scope, scopes_above, scopes_over
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.children import Children
@@ -71,6 +71,8 @@ class Core:
     sweeper: SweeperLink | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
+    courteous_from_ns: int = 0
+    """From when on the nearest names may be looked for again (CLOCK_MONOTONIC)."""
     barred: set[str] = field(default_factory=set)
     """Digests that an open reset names: no press may join them."""
     watch: WatchReport = field(default_factory=WatchReport)
@@ -83,15 +85,13 @@ class Core:
     def wider(self, scope: Scope) -> list[Live]:
         """List the live stops that cover something of `scope` and are not within it (SR-18)."""
         within = {live.stop.digest for live in self.latch.within(scope)}
-        rows = self.table.covered([scope])
+        above = set(scopes_above(scope))
+        for row in self.table.covered([scope]):
+            above.update(scopes_over(row.target))
         return [
             live
             for live in self.latch
-            if live.stop.digest not in within
-            and (
-                live.stop.scope.contains(scope)
-                or any(live.stop.scope.covers(row.target) for row in rows)
-            )
+            if live.stop.digest not in within and live.stop.scope.text in above
         ]
 
     def steps(self, level: Level) -> list[tuple[str, Actuator]]:

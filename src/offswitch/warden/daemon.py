@@ -335,6 +335,7 @@ class Warden:
         except BlockingIOError:
             pass
         core, keeper = self._core, self._core.keeper
+        self._stopper.merging.cramped()
         if not self._unsettled or keeper is None:
             return
         cleared, durable = core.latch.cleared, core.store.durable

@@ -15,7 +15,7 @@ from typing import Any
 from offswitch.model.level import Level
 from offswitch.model.order import Stop, set_digest
 from offswitch.model.receipt import Receipt
-from offswitch.model.scope import nearest
+from offswitch.model.scope import Scope, nearest
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
 from offswitch.warden.plan import COOPERATIVE, LOCAL
@@ -24,6 +24,7 @@ from offswitch.warden.table import Tracked
 __all__ = ["Press", "Reply", "accepted", "result"]
 
 Reply = Callable[[dict[str, Any]], None]
+_TIMES = 9
 
 
 class Press:
@@ -34,6 +35,7 @@ class Press:
         "again",
         "commanded",
         "done",
+        "given",
         "level",
         "levels",
         "looks",
@@ -53,7 +55,10 @@ class Press:
     ) -> None:
         """Start the clock: all times of its receipts count from here."""
         self.accepted_ns = time.monotonic_ns()
+        self.given = stops
+        """What was asked for, by whom."""
         self.stops = stops
+        """The live stops that it became, or joined."""
         self.level = max(stop.level for stop in stops)
         self.reply = reply
         self.wait = wait
@@ -128,13 +133,13 @@ def result(core: Core, press: Press) -> dict[str, Any]:
     """Give the final object of a stop, as INTERFACES promises it."""
     digests = [stop.digest for stop in press.stops]
     confirmed = bool(press.rows) and all(row.confirmed for row in press.rows)
-    for stop in press.stops:
+    for stop in press.given:
         confirmed = confirmed and any(stop.scope.covers(row.target) for row in press.rows)
     durable = all(core.store.durable(digest) for digest in digests)
     answer: dict[str, Any] = {
         "order": set_digest(digests),
         "orders": digests,
-        "scopes": [stop.scope.text for stop in press.stops],
+        "scopes": [stop.scope.text for stop in press.given],
         "level": press.level.label,
         "confirmed": confirmed,
         "recorded": "durable" if durable else "pending",
@@ -144,14 +149,25 @@ def result(core: Core, press: Press) -> dict[str, Any]:
         "empty": [],
         "exit": 0 if confirmed else 4,
     }
-    for stop in press.stops:
+    for stop in press.given:
         if not any(stop.scope.covers(row.target) for row in press.rows):
-            answer["nearest"] += nearest(stop.scope, core.table.targets())
+            answer["nearest"] += _nearest(core, stop.scope)
             answer["empty"].append(stop.scope.text)
             answer["notes"].append(
                 f"{stop.scope.text} covers nothing yet; it is latched for what comes"
             )
     return answer
+
+
+def _nearest(core: Core, scope: Scope) -> list[str]:
+    """Name what was probably meant: a courtesy, and a tenth of the loop's time at most."""
+    began = time.monotonic_ns()
+    if began < core.courteous_from_ns:
+        return []
+    found = nearest(scope, core.table.targets())
+    now = time.monotonic_ns()
+    core.courteous_from_ns = now + _TIMES * (now - began)
+    return found
 
 
 def _target(core: Core, row: Tracked) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from offswitch.clock import Clock, boot_id
@@ -19,6 +19,7 @@ from offswitch.control.place import Place
 from offswitch.warden.children import Children, launch
 from offswitch.warden.loop import Loop
 from offswitch.warden.respawn import Respawn
+from offswitch.warden.tally import Tally
 
 __all__ = ["Recording"]
 
@@ -47,6 +48,7 @@ class Recording:
         self._wake: int | None = None
         self._waking = False
         self._again = Respawn(loop, self._start)
+        self._tally = Tally(loop, self._enter)
         self._stopping = False
         self.pid: int | None = None
         self.last_seq = 0
@@ -94,8 +96,28 @@ class Recording:
         """Write one entry into the ring; return its number there.
 
         `public` stands in the tree for ever; `sealed` (who, reason, argv, log text) outside
-        of it, so that it can be erased. What is None is left out.
+        of it, so that it can be erased. What is None is left out. Refusals are cheap to provoke:
+        of very many by one user the most are counted (`often`).
         """
+        if kind == "refused":
+            by = (sealed or {}).get("by")
+            return self.often(
+                (kind, public.get("what"), str(by).split(" ")[0]), kind, sealed, **public
+            )
+        return self._enter(kind, sealed, public)
+
+    def often(
+        self,
+        key: Hashable,
+        kind: str,
+        sealed: Mapping[str, Any] | None = None,
+        **public: Any,  # noqa: ANN401
+    ) -> int:
+        """Write an entry of something that may come a thousand times a second; `key`: by whom."""
+        self._tally.note(key, kind, sealed, public)
+        return self.last_seq
+
+    def _enter(self, kind: str, sealed: Mapping[str, Any] | None, public: Mapping[str, Any]) -> int:
         entry = {
             "v": 1,
             "kind": kind,

@@ -27,8 +27,10 @@ from offswitch.model.state import Event, State, step
 from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.loop import Timer
+from offswitch.warden.merging import Merging
 from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s
 from offswitch.warden.press import Press, Reply, result
+from offswitch.warden.sharing import Sharing
 from offswitch.warden.table import Tracked
 
 __all__ = ["CONFIRM_S", "Stopper"]
@@ -43,8 +45,9 @@ _SOCKETS_NS = 20_000_000
 """How long a press may have taken until sockets wait for the chase: what lives comes first."""
 _TELL_KEEPER_S = 0.005
 """The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
+_IN_ONE_WORD = 256
 _LOOK_AGAIN_S = 1.0
-_POLL_S = 0.005
+_POLL_S, _LONGEST_POLL_S = 0.005, 0.2
 _LONGEST_WAIT_NS = 5_000_000_000
 _TOLD_AGAIN_US = 1_000_000
 _STILL_TOLD_AGAIN_US = 60_000_000
@@ -56,6 +59,10 @@ class Stopper:
     def __init__(self, core: Core) -> None:
         """Work on the parts of this warden."""
         self._core = core
+        self.merging = Merging(core, self.enforce)
+        self._sharing = Sharing(core, self._reply)
+        self._obeyed: list[str] = []
+        """Nonces of presses that the keeper was not told of yet."""
         self._presses: dict[int, Press] = {}
         self._look_id = 0
         self._limits: dict[str, tuple[Level, Timer]] = {}
@@ -72,32 +79,47 @@ class Stopper:
         """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not."""
         core = self._core
         press = Press(stops, reply, wait=wait)
-        press.rows = core.table.covered(stop.scope for stop in stops)
-        press.levels = {
-            row.target.name: max(core.level(row) or press.level, press.level) for row in press.rows
-        }
-        press.prior = {row.target.name: row.state.value for row in press.rows}
+        owner = None if wait else self._sharing.owner(stops)
         try:
-            for row in press.rows:
-                self.set_word(row, press.levels[row.target.name])
-                press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
-            for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
-                self._command(press, row)
+            if owner is None:
+                self._command_all(press)
         finally:
             # To name an order takes longer than to give it; whatever was commanded is latched.
             press.stops = [self._admit(stop) for stop in stops]
             for stop in press.stops:
                 core.store.note(stop)
-        self._follow(press)
+        if owner is None:
+            self._sharing.commanded(press)
+            self._follow(press)
+        else:
+            self._sharing.follow(press, owner)
         core.store.sync()
         self._record(press)
-        nonces = [stop.nonce for stop in stops]
-        core.loop.later(_TELL_KEEPER_S, partial(self._tell_keeper, nonces))
+        self.merging.look()
+        if not self._obeyed:
+            core.loop.later(_TELL_KEEPER_S, self._tell_keeper)
+        self._obeyed += [stop.nonce for stop in stops]
         return press
 
-    def _tell_keeper(self, nonces: list[str]) -> None:
+    def _command_all(self, press: Press) -> None:
+        """Set every word, then command target by target."""
+        core = self._core
+        press.rows = core.table.covered(stop.scope for stop in press.given)
+        press.levels = {
+            row.target.name: max(core.level(row) or press.level, press.level) for row in press.rows
+        }
+        press.prior = {row.target.name: row.state.value for row in press.rows}
+        for row in press.rows:
+            self.set_word(row, press.levels[row.target.name])
+            press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
+        for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
+            self._command(press, row)
+
+    def _tell_keeper(self) -> None:
+        nonces, self._obeyed = self._obeyed, []
         if self._core.keeper is not None:
-            self._core.keeper.obeyed(nonces)
+            for first in range(0, len(nonces), _IN_ONE_WORD):
+                self._core.keeper.obeyed(nonces[first : first + _IN_ONE_WORD])
 
     def enforce(self, row: Tracked, why: str) -> None:
         """Command again what is latched for `row`, and write it down: it moved, or was found."""
@@ -430,10 +452,11 @@ class Stopper:
             self._presses.pop(look, None)
         unproven = [row for row in press.rows if not self._settle(press, row)]
         self._answer(press)
+        self._sharing.finished(press)
         for row in unproven:
             self._next(press, row)
 
-    def _answer(self, press: Press) -> None:
+    def _answer(self, press: Press, pause_s: float = _POLL_S) -> None:
         """Answer, unless another press is still being proven, or a drain is waited for."""
         if press.reply is None:
             return
@@ -441,8 +464,13 @@ class Stopper:
         if any(row.state is State.DRAINING or self.looking([row]) for row in waited):
             self._core.loop.later(_POLL_S * 10, lambda: self._answer(press))
         elif self.looking(press.rows) and press.since_ns() < _LONGEST_WAIT_NS:
-            self._core.loop.later(_POLL_S, lambda: self._answer(press))
+            longer_s = min(pause_s * 2, _LONGEST_POLL_S)  # there may be many that wait
+            self._core.loop.later(pause_s, lambda: self._answer(press, longer_s))
         else:
+            self._reply(press)
+
+    def _reply(self, press: Press) -> None:
+        if press.reply is not None:
             press.reply(result(self._core, press))
 
     def _settle(self, press: Press, row: Tracked) -> bool:
@@ -500,20 +528,24 @@ class Stopper:
 
     def _record(self, press: Press) -> None:
         core = self._core
-        for stop in press.stops:
-            core.recording.note(
-                "order",
-                {"by": stop.by, "reason": stop.reason},
-                order="stop",
-                digest=stop.digest,
-                scope=stop.scope.text,
-                level=stop.level.label,
-                channel=stop.channel,
-                given_us=stop.time_us,
-                accepted_mono_us=press.accepted_ns // 1000,
-                prior=press.prior,
-                state={row.target.name: row.state.value for row in press.rows},
-            )
+        state = {row.target.name: row.state.value for row in press.rows}
+        for given, stop in zip(press.given, press.stops, strict=True):
+            said = {"by": given.by, "reason": given.reason}
+            entry = {
+                "order": "stop",
+                "digest": stop.digest,
+                "scope": given.scope.text,
+                "level": given.level.label,
+                "channel": given.channel,
+                "given_us": given.time_us,
+                "accepted_mono_us": press.accepted_ns // 1000,
+                "prior": press.prior,
+                "state": state,
+            }
+            if stop.nonce == given.nonce:
+                core.recording.note("order", said, **entry)
+            else:  # it joined a live one
+                core.recording.often((stop.digest, given.by), "order", said, **entry)
         for row in press.rows:
             covering = next(stop for stop in press.stops if stop.scope.covers(row.target))
             row.order = covering.digest

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import insort
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, NotFound, Usage
 from offswitch.model.receipt import Receipt
-from offswitch.model.scope import Scope
+from offswitch.model.scope import Scope, scopes_over
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.cells.cell import Cell
@@ -137,13 +138,15 @@ class Table:
         self._place = place
         self._gid = gid
         self._rows: dict[str, Tracked] = {}
+        self._names: list[str] = []
+        """Sorted: a stop goes through them, and does not wait for that."""
         self._path = f"{place.memory}/cells.json"
         self.trouble: str | None = None
         """Why the next warden would not find every cell by its name; None: it would."""
 
     def __iter__(self) -> Iterator[Tracked]:
         """Go through all rows, by name."""
-        return iter([self._rows[name] for name in sorted(self._rows)])
+        return iter([self._rows[name] for name in self._names])
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -155,12 +158,17 @@ class Table:
 
     def put(self, row: Tracked) -> None:
         """Add or replace a row."""
+        if row.target.name not in self._rows:
+            insort(self._names, row.target.name)
         self._rows[row.target.name] = row
 
     def covered(self, scopes: Iterable[Scope]) -> list[Tracked]:
         """List the rows that at least one of `scopes` covers."""
-        wanted = list(scopes)
-        return [row for row in self if any(scope.covers(row.target) for scope in wanted)]
+        wanted = {scope.text for scope in scopes}
+        if len(wanted) == 1:  # by far the commonest case, and in the way of a stop
+            [text] = wanted
+            return [row for row in self if Scope(text).covers(row.target)]
+        return [row for row in self if not wanted.isdisjoint(scopes_over(row.target))]
 
     def by_cell(self, name: str) -> Tracked | None:
         """Give the row whose cell bears that name, or bore it last."""

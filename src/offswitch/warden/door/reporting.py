@@ -7,11 +7,12 @@ asked looks at its cells now, and what cannot be told is `unknown`, never the la
 from __future__ import annotations
 
 import os
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
-from offswitch.model.scope import Scope, parse_scope
+from offswitch.model.scope import Scope, parse_scope, scopes_above, scopes_over
 from offswitch.model.state import State
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
@@ -20,6 +21,8 @@ from offswitch.warden.table import Tracked
 
 __all__ = ["alarms", "cells", "everything", "health", "reset_forgeable", "status", "target"]
 
+_LISTED = 1000
+"""Live stops in one answer, since whoever asks waits for the loop that obeys stops."""
 _SHOWN = 200
 """Characters of a reason in a list of stops: all of it is in the ledger."""
 
@@ -27,28 +30,29 @@ _SHOWN = 200
 def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
     """Give the object of `status` for a scope, or for everything, as user `uid` is to see it."""
     scope = parse_scope(text) if text else Scope("/")
+    rows = core.table.covered([scope])
+    over = set(scopes_above(scope)).union(*(scopes_over(row.target) for row in rows))
+    live = [each for each in core.latch if _concerns(over, each.stop.scope, scope)]
+    more = [f"{len(live)} stops are live: not all are listed"] if len(live) > _LISTED else []
     return {
         "installation": core.place.run,
         "rung": core.rung.value,
-        "targets": [target(core, row) for row in core.table.covered([scope])],
+        "targets": [target(core, row) for row in rows],
         "untracked": list(core.watch.untracked),
-        "alarms": [one for one in core.watch.alarms if _about(core, one["scope"], scope)],
-        "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core),
-        "latched": [
-            _live(core, live) for live in core.latch if _concerns(core, live.stop.scope, scope)
-        ],
+        "alarms": [one for one in core.watch.alarms if _about(over, one["scope"], scope)],
+        "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core) + more,
+        "latched": [_live(core, each) for each in live[:_LISTED]],
     }
 
 
-def _concerns(core: Core, stop: Scope, asked: Scope) -> bool:
-    if asked.contains(stop) or stop.contains(asked):
-        return True
-    return any(stop.covers(row.target) for row in core.table.covered([asked]))
+def _concerns(over: AbstractSet[str], stop: Scope, asked: Scope) -> bool:
+    """Whether a stop lies below what was asked for, or is one of the scopes `over` it."""
+    return asked.contains(stop) or stop.text in over
 
 
-def _about(core: Core, text: str, asked: Scope) -> bool:
+def _about(over: AbstractSet[str], text: str, asked: Scope) -> bool:
     try:
-        return _concerns(core, parse_scope(text), asked)
+        return _concerns(over, parse_scope(text), asked)
     except OffswitchError:
         return True  # an alarm is shown rather than not
 

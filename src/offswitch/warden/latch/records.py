@@ -49,9 +49,9 @@ class Read:
     """The number of the last good line."""
 
 
-def line(number: int, body: Canonical) -> bytes:
-    """Give the line of `body`."""
-    text = b"%d %s" % (number, canonical(body))
+def line(number: int, body: Canonical | bytes) -> bytes:
+    """Give the line of `body`; bytes are its canonical spelling already."""
+    text = b"%d %s" % (number, body if isinstance(body, bytes) else canonical(body))
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
@@ -117,7 +117,7 @@ class Preallocated:
 
     __slots__ = ("_end", "_map", "_number", "path")
 
-    def __init__(self, path: str, size: int, bodies: Iterable[Canonical] = ()) -> None:
+    def __init__(self, path: str, size: int, bodies: Iterable[Canonical | bytes] = ()) -> None:
         """Make the file anew with `bodies` in it, in the place of any that was there.
 
         It appears under its name only when it is whole. Raises OSError if there is no room.
@@ -144,7 +144,7 @@ class Preallocated:
         finally:
             os.close(fd)
 
-    def append(self, body: Canonical) -> bool:
+    def append(self, body: Canonical | bytes) -> bool:
         """Append a line; False if there is no room for it."""
         data = line(self._number + 1, body)
         start, end = self._end, self._end + len(data)
@@ -155,7 +155,7 @@ class Preallocated:
         self._end, self._number = end, self._number + 1
         return True
 
-    def _must_append(self, body: Canonical) -> None:
+    def _must_append(self, body: Canonical | bytes) -> None:
         if not self.append(body):
             raise OSError(errno.ENOSPC, "no room left in it", self.path)
 

@@ -10,14 +10,16 @@ means that everything is latched, by a stop of `/` that names the file and the l
 reset like any other. A line that was cut off is forgiven only if the copy has it whole.
 
 Only the thread touches the disk, so a hung one hangs nothing else. Before the file's room
-is used up it is written anew beside the old one, synced and renamed over it; if there is
-no room for that, the old one stays and `problem` says so. Cleared digests are forgotten
-after thirty days (SR-17).
+is used up it is written anew beside the old one and put in its place; if there is no room
+for that, the old one stays, `problem` says so, and the latch is `cramped`: fewer stops that
+stand for many are wanted (`stand`), and these fit where the old ones lay. Cleared digests
+are forgotten after thirty days (SR-17).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,9 +28,10 @@ from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
 from offswitch.model.latch import Latch
 from offswitch.model.level import Level
+from offswitch.model.merge import Merged
 from offswitch.model.order import Order, Reset, Stop, from_wire
 from offswitch.model.scope import EVERYTHING
-from offswitch.model.wire import Canonical, canonical
+from offswitch.model.wire import canonical
 from offswitch.warden.latch import records
 from offswitch.warden.latch.disk import LatchDisk
 from offswitch.warden.latch.records import Preallocated, Read
@@ -71,13 +74,14 @@ class LatchStore:
         self._clock = clock or SystemClock()
         self._latch = Latch()
         """What the file will hold once the thread has done all that it was handed."""
-        self._held: dict[str, Canonical] = {}
-        """The stops that the copy on tmpfs holds, or should."""
+        self._held: dict[str, bytes] = {}
+        """The stops that the copy on tmpfs holds, or should, in their canonical spelling."""
         self._cleared_by: dict[str, str] = {}
         """Stop → the reset that names it: once that is durable, the copy may forget the stop."""
         self._memory: Preallocated | None = None
-        self._known: set[str] = set()
         self._queue: list[Order] = []
+        self._stood_for: list[str] = []
+        """The stops that others stand for since the last time that some were merged."""
         self._trouble: str | None = None
         self._disk = LatchDisk(place.latch)
 
@@ -95,8 +99,7 @@ class LatchStore:
         if damage is not None:
             self._keep_aside(home)
             self._latch_everything(damage)
-        self._held = {live.stop.digest: live.stop.wire() for live in latch}
-        self._known.update(self._held)
+        self._held = {live.stop.digest: canonical(live.stop.wire()) for live in latch}
         self._disk.begin(durable)
         if home is None:
             # First of all, or a crash in between would look as if the file had been lost.
@@ -144,26 +147,45 @@ class LatchStore:
         that is known already changes nothing.
         """
         digest = order.digest
-        if digest in self._known:
-            return
-        self._known.add(digest)
-        self._queue.append(order)
         if isinstance(order, Reset):
+            self._queue.append(order)
             self._cleared_by.update((name, digest) for name in order.clears)
             return
-        body: Canonical = order.wire()
-        self._held[digest] = body
+        if digest in self._held or not self._latch.fresh(order):
+            return
+        self._queue.append(order)
+        self._hold(order)
+
+    def _hold(self, stop: Stop) -> None:
+        body = self._held[stop.digest] = canonical(stop.wire())
         if self._memory is None or not self._memory.append(body):
             self._rewrite_memory()
+
+    def stand(self, made: Iterable[Merged]) -> None:
+        """Let each of `made` stand for others, in both copies; those are durable by it.
+
+        Until the copies are written anew they hold both, which stops more and never less.
+        """
+        self.sync()
+        before, self._stood_for = self._stood_for, []
+        for one in made:
+            for stop in one.instead_of:
+                self._held.pop(stop.digest, None)
+                self._stood_for.append(stop.digest)
+            self._latch.stand(one)
+            self._hold(one.stop)
+        self._rewrite_memory()
+        self._disk.forget(before)
+        self._disk.rewrite(self._bodies(), [*self._held, *self._stood_for])
 
     def sync(self) -> None:
         """Hand what was noted to the disk's thread; returns at once."""
         if not self._queue:
             return
         orders, self._queue = self._queue, []
-        bodies: list[Canonical] = []
+        bodies: list[bytes] = []
         for order in orders:
-            bodies.append(order.wire())
+            bodies.append(self._held.get(order.digest) or canonical(order.wire()))
             if isinstance(order, Reset):
                 self._latch.clear(order)
             else:
@@ -183,6 +205,13 @@ class LatchStore:
         return self._disk.fileno()
 
     @property
+    def cramped(self) -> bool:
+        """Whether stops wait to be durable, or to survive us, for which there is no room."""
+        if self._memory is not None and self._trouble and self._memory.left < _MEMORY_LOW:
+            return True
+        return self._disk.cramped and not all(map(self._disk.durable, self._held))
+
+    @property
     def problem(self) -> str | None:
         """Why stops are latched and not yet durable; None: all is well."""
         return self._disk.problem or self._trouble
@@ -196,11 +225,13 @@ class LatchStore:
 
     # --- writing anew -------------------------------------------------------------
 
-    def _bodies(self) -> list[Canonical]:
+    def _bodies(self) -> list[bytes]:
         """Give the whole latch as lines: its stops, then what was cleared."""
-        bodies: list[Canonical] = [live.stop.wire() for live in self._latch]
+        bodies = [
+            self._held.get(live.stop.digest) or canonical(live.stop.wire()) for live in self._latch
+        ]
         for digest, when in self._latch.cleared.items():
-            bodies.append({"kind": "cleared", "digest": digest, "time_us": when})
+            bodies.append(_cleared(digest, when))
         return bodies
 
     def _rewrite_memory(self) -> None:
@@ -209,8 +240,9 @@ class LatchStore:
             if self._disk.durable(reset):
                 self._held.pop(name, None)
                 del self._cleared_by[name]
+                self._disk.forget([name])
         size = _MEMORY_SIZE
-        needed = 2 * sum(len(canonical(body)) + 32 for body in self._held.values())
+        needed = 2 * sum(len(body) + 32 for body in self._held.values())
         while size < needed + _MEMORY_LOW:
             size *= 2
         try:
@@ -221,6 +253,13 @@ class LatchStore:
         if self._memory is not None:
             self._memory.close()
         self._memory, self._trouble = fresh, None
+
+
+def _cleared(digest: str, when_us: int) -> bytes:
+    """Spell the line of a cleared stop; there may be ten thousand of them."""
+    if digest.isalnum() and digest.isascii():
+        return b'{"digest":"%s","kind":"cleared","time_us":%d}' % (digest.encode(), when_us)
+    return canonical({"kind": "cleared", "digest": digest, "time_us": when_us})
 
 
 def _damage(place: Place, home: Read | None, memory: Read | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from offswitch.decide.authority import Mode
 from offswitch.errors import OffswitchError
 from offswitch.model.latch import Live
+from offswitch.model.merge import CHANNEL as MERGED
 from offswitch.model.order import Reset
 from offswitch.model.scope import parse_scope
 from offswitch.model.state import State
@@ -127,4 +128,6 @@ def done(
         state="done",
         states={row.target.name: row.state.value for row in rows},
         wider=[live.stop.digest for live in core.wider(order.scope)] or None,
+        merged={live.stop.digest: live.stop.nonce for live in stops if live.stop.channel == MERGED}
+        or None,
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from offswitch.clock import new_nonce
+from offswitch.clock import Clock, new_nonce
 from offswitch.control.peer import Peer
 from offswitch.decide.authority import VALID_US, Case, Mode, Ruling, judge
 from offswitch.decide.secret import may_reset
@@ -33,7 +33,8 @@ from offswitch.errors import (
 )
 from offswitch.model.latch import Live
 from offswitch.model.level import Level
-from offswitch.model.order import Reset
+from offswitch.model.merge import merged
+from offswitch.model.order import Reset, Stop
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import Event, step
 from offswitch.warden.cells.cell import is_gone
@@ -55,6 +56,8 @@ _LOOK_S = CONFIRM_S + 0.5
 _DURABLE_S = 10.0
 _POLL_S = 0.005
 _MOST_PENDING = 32
+_MOST_ANEW = 256
+"""Stops that are pressed again at once: the loop has a lease to renew, too."""
 _LONGEST_REASON = 2000
 _LONGEST_NONCE = 64
 
@@ -173,11 +176,9 @@ class Resetter:
             raise self._nothing(scope, peer.uid)
         names = tuple(sorted(live.stop.digest for live in stops))
         order = self._named(message, peer, scope, names, reason)
-        stops = [live for live in core.latch if live.stop.digest in order.clears]
+        stops = [live for name in order.clears if (live := core.latch.get(name)) is not None]
         opened = _Open(order, stops, [], peer, reply, fail)
-        opened.rows = [
-            row for row in core.table if any(live.stop.scope.covers(row.target) for live in stops)
-        ]
+        opened.rows = core.table.covered(live.stop.scope for live in stops)
         self._under_way.append(opened)
         self._bar()
         if core.authority.mode is Mode.LOCAL:
@@ -417,8 +418,7 @@ class Resetter:
 
     def _too_late(self, opened: _Open, error: OffswitchError) -> None:
         """The disk has the reset, or may yet take it, and it must not hold: stop the same anew."""
-        for live in opened.stops:
-            self._stopper.press([replace(live.stop, nonce=new_nonce())])
+        self._stopper.press(_anew([live.stop for live in opened.stops], self._core.clock))
         self._give_up(opened, error)
 
     def _give_up(self, opened: _Open, error: OffswitchError) -> None:
@@ -491,6 +491,14 @@ class Resetter:
 def _lives(row: Tracked) -> bool:
     """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
     return row.cell is not None and row.alive and not is_gone(row.cell)
+
+
+def _anew(stops: list[Stop], clock: Clock) -> list[Stop]:
+    """Give the same stops as new orders; of very many, some that stand for them (SR-17)."""
+    made = merged(stops, _MOST_ANEW, clock.wall_us())
+    gone = {stop.digest for one in made for stop in one.instead_of}
+    left = [stop for stop in stops if stop.digest not in gone]
+    return [replace(stop, nonce=new_nonce()) for stop in left] + [one.stop for one in made]
 
 
 def _clean(value: object, longest: int) -> str:
