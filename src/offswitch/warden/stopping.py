@@ -47,7 +47,7 @@ _TELL_KEEPER_S = 0.005
 """The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
 _IN_ONE_WORD = 256
 _LOOK_AGAIN_S = 1.0
-_POLL_S, _LONGEST_POLL_S = 0.005, 0.2
+_POLL_S, _LONGEST_POLL_S = 0.005, 0.5
 _LONGEST_WAIT_NS = 5_000_000_000
 _TOLD_AGAIN_US = 1_000_000
 _STILL_TOLD_AGAIN_US = 60_000_000
@@ -60,7 +60,7 @@ class Stopper:
         """Work on the parts of this warden."""
         self._core = core
         self.merging = Merging(core, self.enforce)
-        self._sharing = Sharing(core, self._reply)
+        self._sharing = Sharing(core, self._answer)
         self._obeyed: list[str] = []
         """Nonces of presses that the keeper was not told of yet."""
         self._presses: dict[int, Press] = {}
@@ -467,10 +467,6 @@ class Stopper:
             longer_s = min(pause_s * 2, _LONGEST_POLL_S)  # there may be many that wait
             self._core.loop.later(pause_s, lambda: self._answer(press, longer_s))
         else:
-            self._reply(press)
-
-    def _reply(self, press: Press) -> None:
-        if press.reply is not None:
             press.reply(result(self._core, press))
 
     def _settle(self, press: Press, row: Tracked) -> bool:
