@@ -15,7 +15,7 @@ from needs import needs_root
 from offswitch.decide.authority import add_person
 from offswitch.errors import OffswitchError
 from people import Person
-from raw import Raw, frame
+from raw import Raw
 from scale import runs
 
 
