@@ -10,18 +10,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
-from offswitch.model.merge import Merged
+from offswitch.clock import new_nonce
+from offswitch.model.merge import Merged, merged
+from offswitch.model.order import Stop
 from offswitch.warden.core import Core
 from offswitch.warden.table import Tracked
 
-__all__ = ["MOST_LIVE", "Merging"]
+__all__ = ["MOST_LIVE", "Merging", "anew"]
 
 MOST_LIVE = 4096
 """Live stops that are held one by one."""
 _FEW = 64
 """How many are left where there is no room."""
 _IN_ONE_ENTRY = 512
+_MOST_ANEW = 256
+"""Stops that are pressed again at once: the loop has a lease to renew, too."""
+
+
+def anew(stops: list[Stop], now_us: int) -> list[Stop]:
+    """Give the same stops as new orders; of very many, some that stand for them."""
+    made = merged(stops, _MOST_ANEW, now_us)
+    gone = {stop.digest for one in made for stop in one.instead_of}
+    left = [stop for stop in stops if stop.digest not in gone]
+    return [replace(stop, nonce=new_nonce()) for stop in left] + [one.stop for one in made]
 
 
 class Merging:

@@ -14,10 +14,9 @@ Until they are back the reset is under way, and no press joins a stop that it na
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from offswitch.clock import Clock, new_nonce
 from offswitch.control.peer import Peer
 from offswitch.decide.authority import VALID_US, Case, Mode, Ruling, judge
 from offswitch.decide.secret import may_reset
@@ -33,13 +32,13 @@ from offswitch.errors import (
 )
 from offswitch.model.latch import Live
 from offswitch.model.level import Level
-from offswitch.model.merge import merged
-from offswitch.model.order import Reset, Stop
+from offswitch.model.order import Reset
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import Event, step
 from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.door.reporting import reset_forgeable
+from offswitch.warden.merging import anew
 from offswitch.warden.reset import entries
 from offswitch.warden.reset.guesses import Guesses
 from offswitch.warden.reset.judged import Known, look, taken_up
@@ -56,8 +55,6 @@ _LOOK_S = CONFIRM_S + 0.5
 _DURABLE_S = 10.0
 _POLL_S = 0.005
 _MOST_PENDING = 32
-_MOST_ANEW = 256
-"""Stops that are pressed again at once: the loop has a lease to renew, too."""
 _LONGEST_REASON = 2000
 _LONGEST_NONCE = 64
 
@@ -418,7 +415,8 @@ class Resetter:
 
     def _too_late(self, opened: _Open, error: OffswitchError) -> None:
         """The disk has the reset, or may yet take it, and it must not hold: stop the same anew."""
-        self._stopper.press(_anew([live.stop for live in opened.stops], self._core.clock))
+        stops = [live.stop for live in opened.stops]
+        self._stopper.press(anew(stops, self._core.clock.wall_us()))
         self._give_up(opened, error)
 
     def _give_up(self, opened: _Open, error: OffswitchError) -> None:
@@ -491,14 +489,6 @@ class Resetter:
 def _lives(row: Tracked) -> bool:
     """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
     return row.cell is not None and row.alive and not is_gone(row.cell)
-
-
-def _anew(stops: list[Stop], clock: Clock) -> list[Stop]:
-    """Give the same stops as new orders; of very many, some that stand for them (SR-17)."""
-    made = merged(stops, _MOST_ANEW, clock.wall_us())
-    gone = {stop.digest for one in made for stop in one.instead_of}
-    left = [stop for stop in stops if stop.digest not in gone]
-    return [replace(stop, nonce=new_nonce()) for stop in left] + [one.stop for one in made]
 
 
 def _clean(value: object, longest: int) -> str:
