@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
 
 __all__ = [
@@ -59,6 +60,15 @@ def word_of_level(level: int | None) -> int:
     return RUN if level is None else RUN + level
 
 
+def _open(path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    size = os.fstat(fd).st_size
+    if size < PAGE_SIZE or os.pread(fd, 8, 0) != MAGIC:
+        os.close(fd)
+        raise ValueError(f"{path}: not a page, or one of {size} bytes, which is too short")
+    return fd
+
+
 class PageReader:
     """A read-only view of the page. Whatever is wrong with it reads as *stop*."""
 
@@ -66,16 +76,11 @@ class PageReader:
 
     def __init__(self, path: str) -> None:
         """Map the page at `path`; raises OSError or ValueError if it is none of ours."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = _open(path)
         try:
-            size = os.fstat(fd).st_size
-            if size < PAGE_SIZE:
-                raise ValueError(f"{path}: a page of {size} bytes is too short")
             self._map = mmap.mmap(fd, PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
         finally:
             os.close(fd)
-        if self._map[:8] != MAGIC:
-            raise ValueError(f"{path}: not a page")
         self._words = memoryview(self._map).cast("Q")
 
     @property
@@ -96,3 +101,45 @@ class PageReader:
         """Let go of the mapping."""
         self._words.release()
         self._map.close()
+
+
+class PageFile:
+    """The page as a file that is read, not mapped: slower, and nobody dies of reading it.
+
+    Whoever maps a page that is cut short is killed by SIGBUS. That is a stop for a guard; the
+    keeper, which acts when the page is not what it should be, reads *stop* instead.
+    """
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str) -> None:
+        """Open the page at `path`; raises OSError or ValueError if it is none of ours."""
+        self._path = path
+        self._fd = _open(path)
+
+    def _look_again(self) -> None:
+        """Where another page lies at the path by now, read that one from here on."""
+        try:
+            if not os.path.samestat(os.fstat(self._fd), os.stat(self._path)):
+                fd = _open(self._path)
+                os.close(self._fd)
+                self._fd = fd
+        except (OSError, ValueError):
+            return  # none that could be read: the one we have is stale for ever
+
+    def at(self, index: int) -> int:
+        """Read the u64 word `index` of the whole page; 0 where it has none."""
+        return int.from_bytes(os.pread(self._fd, 8, index * 8), sys.byteorder)
+
+    def word(self, slot: int) -> int:
+        """Read the word of a slot; 0 (stop) for a slot that does not exist."""
+        return self.at(FIRST_WORD + slot) if 0 <= slot < SLOTS else 0
+
+    def lease_left_ns(self) -> int:
+        """How long the lease still holds, in nanoseconds; 0 or less: stale.
+
+        A page that was removed stays stale; another that a warden made since is read instead.
+        """
+        if self.at(LEASE) <= time.clock_gettime_ns(time.CLOCK_BOOTTIME):
+            self._look_again()
+        return self.at(LEASE) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

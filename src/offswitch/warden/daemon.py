@@ -16,6 +16,7 @@ import fcntl
 import gc
 import os
 import signal
+import time
 import traceback
 from contextlib import suppress
 
@@ -64,6 +65,7 @@ __all__ = ["LEASE_NS", "Warden"]
 LEASE_NS = 3_000_000_000
 """How long a lease lasts; it is renewed after every sixth of that (SR-21)."""
 _PRIVATE_END_S = 10.0
+_LOOK_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
 _PRIORITY = 20
 _SAME_PRESS_US = 1_000_000
@@ -128,6 +130,7 @@ class Warden:
         self._crew.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
         self._recovery.thaw()
+        self._loop.every(_LOOK_S, self._look_at_page)
         self._listen(gid)
         self._loop.watch(core.store.fileno(), self._durability)
         signal.signal(signal.SIGTERM, self._told_to_end)
@@ -203,7 +206,7 @@ class Warden:
             page=page,
             store=store,
             latch=latch,
-            table=Table(place, gid),
+            table=Table(place, gid, page),
             rights=Rights(gid, place.cgroup),
             recording=recording,
             ran_as=RanAs(place.home),
@@ -263,6 +266,16 @@ class Warden:
         self._join(self._core, left_orders(self._place.memory))
         self._recovery.enforce()
 
+    def _look_at_page(self) -> None:
+        """Say it when nobody who comes now would find the page that is in use."""
+        trouble = self._core.page.trouble()
+        self._core.notes.pop("page", None)
+        if trouble is not None:
+            self._core.notes["page"] = (
+                f"{trouble}: what starts now sees no lease, and its guards stop; stops work. "
+                "Restart the warden, then what runs"
+            )
+
     # --- its doors ----------------------------------------------------------------
 
     def _listen(self, gid: int) -> None:
@@ -283,7 +296,7 @@ class Warden:
 
     def _spool_came(self) -> None:
         """Go through the spool, unless that is under way."""
-        idle = self._spool.due_s() is None
+        idle = self._spool.due_ns() is None
         self._spool.came()
         if idle:
             self._obey_spool()
@@ -318,9 +331,9 @@ class Warden:
                 if not core.latch.repeats(stop, core.barred, _SAME_PRESS_US):
                     self._stopper.press([stop])
             self._consume(spooled)
-        due = self._spool.due_s()
+        due = self._spool.due_ns()
         if due is not None:
-            core.loop.later(due, self._obey_spool)
+            core.loop.later((due - time.monotonic_ns()) / 1e9, self._obey_spool)
 
     def _consume(self, spooled: spool.Spooled) -> None:
         """Take a name away; where the spool lies on a disk that is an errand."""

@@ -72,11 +72,12 @@ def _open_file(folder: int, name: str, path: str) -> int:
 class PageWriter:
     """The page, to write. Nothing here blocks or fails once it was taken."""
 
-    __slots__ = ("_map", "_seconds", "_words", "damage", "path")
+    __slots__ = ("_inode", "_map", "_seconds", "_words", "damage", "path")
 
-    def __init__(self, path: str, mapped: mmap.mmap) -> None:
-        """Hold the mapped page; `take` makes it."""
+    def __init__(self, path: str, mapped: mmap.mmap, inode: tuple[int, int]) -> None:
+        """Hold the mapped page, of a file `inode` (device, number); `take` makes it."""
         self.path = path
+        self._inode = inode
         self.damage: str | None = None
         """What was wrong with the page that was found, if anything was."""
         self._map = mapped
@@ -92,7 +93,7 @@ class PageWriter:
         finally:
             os.close(folder)
         try:
-            found = os.fstat(fd).st_size
+            info = os.fstat(fd)
             os.posix_fallocate(fd, 0, page.PAGE_SIZE)
             mapped = mmap.mmap(fd, page.PAGE_SIZE)
         except OSError as error:
@@ -102,8 +103,8 @@ class PageWriter:
             ) from None
         finally:
             os.close(fd)
-        self = cls(place.page, mapped)
-        self._begin(found)
+        self = cls(place.page, mapped, (info.st_dev, info.st_ino))
+        self._begin(info.st_size)
         return self
 
     def _begin(self, found: int) -> None:
@@ -127,6 +128,32 @@ class PageWriter:
         """Count the slots up to the last one that is in use, to the eye."""
         used = bytes(self._map[page.FIRST_WORD * 8 :]).rstrip(b"\0")
         return -(-len(used) // 8)
+
+    def go_on(self, epoch: int, slots: int) -> None:
+        """Go on where the page of `epoch` ended, though this one may be new: `slots` were used.
+
+        A page can be removed or emptied while cells live. Their keeper waits for a higher epoch,
+        and no other target may get their words.
+        """
+        self._words[page.HANDED_OUT] = max(self._words[page.HANDED_OUT], min(slots, page.SLOTS))
+        self._words[page.WARDEN_EPOCH] = max(self._words[page.WARDEN_EPOCH], epoch + 1)
+
+    @property
+    def used(self) -> int:
+        """How many slots were handed out."""
+        return int(self._words[page.HANDED_OUT])
+
+    def trouble(self) -> str | None:
+        """Say what happened to the file while it is mapped; None: it lies where it was."""
+        try:
+            info = os.stat(self.path, follow_symlinks=False)
+        except OSError as error:
+            return f"{self.path}: {error.strerror}"
+        if (info.st_dev, info.st_ino) != self._inode:
+            return f"{self.path} is another file than the one in use"
+        if info.st_size < page.PAGE_SIZE:
+            return f"{self.path} was cut short"
+        return None
 
     @property
     def epoch(self) -> int:

@@ -120,6 +120,7 @@ class Recovery:
 
     def _find_cells(self) -> None:
         core = self._core
+        core.page.go_on(*core.table.page_before())
         try:
             kept, remains = core.table.kept()
         except Corrupt as error:

@@ -24,6 +24,7 @@ from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
+from offswitch.warden.page_writer import PageWriter
 
 __all__ = ["Listener", "Table", "Tracked"]
 
@@ -133,8 +134,9 @@ class Tracked:
 class Table:
     """All rows, by target name."""
 
-    def __init__(self, place: Place, gid: int) -> None:
-        """Begin empty; `load` brings back what was ever run."""
+    def __init__(self, place: Place, gid: int, page: PageWriter | None = None) -> None:
+        """Begin empty; what `page` has come to is kept, too, should it be gone one day."""
+        self._page = page
         self._place = place
         self._gid = gid
         self._rows: dict[str, Tracked] = {}
@@ -187,7 +189,8 @@ class Table:
         """Write `cells.json` anew (tmpfs: waits for no disk); false if it could not be."""
         cells = [row.facts() for row in self if row.cell is not None]
         remains = {row.target.name: row.remains.facts() for row in self if row.remains is not None}
-        body = json.dumps({"cells": cells, "remains": remains}).encode()
+        page = [0, 0] if self._page is None else [self._page.epoch, self._page.used]
+        body = json.dumps({"cells": cells, "remains": remains, "page": page}).encode()
         try:
             _write_anew(self._path, body, 0o640, self._gid)
         except OSError as error:
@@ -212,6 +215,15 @@ class Table:
         if not isinstance(cells, list) or not isinstance(remains, dict):
             raise Corrupt(f"{self._path} is garbled")
         return [cell for cell in cells if isinstance(cell, dict)], remains
+
+    def page_before(self) -> tuple[int, int]:
+        """Give the epoch that an earlier warden's page had, and how many slots were used."""
+        try:
+            with open(self._path, "rb") as file:
+                epoch, used = map(int, json.load(file).get("page", (0, 0)))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return 0, 0  # whatever else is garbled is told by `kept`
+        return epoch, used
 
     # --- what `start` needs -------------------------------------------------------
 

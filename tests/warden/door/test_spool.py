@@ -112,7 +112,7 @@ def test_a_pass_is_bounded_and_the_next_goes_on_from_there(place: Place) -> None
     scan = spool.Scan(place)
     seen: list[str | None] = []
     passes = 0
-    while scan.due_s() is not None:
+    while scan.due_ns() is not None:
         if passes == 2:
             lay(place, "late")
             scan.came()
@@ -134,9 +134,9 @@ def test_a_folder_that_cannot_be_opened_now_is_opened_later(place: Place) -> Non
         assert scan.take() == []
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert scan.due_s()
+    assert scan.due_ns() is not None
     assert [spooled.scope_text for spooled in scan.take()] == ["a"]
-    assert scan.due_s() is None
+    assert scan.due_ns() is None
     scan.close()
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ __all__ = ["Scan", "Spooled", "consume", "prepare"]
 
 _MODE = 0o1730
 _A_PASS = 256
-_AGAIN_S = 0.1
+_AGAIN_NS = 100_000_000
 """When the folder is opened again that could not be."""
 _TAKEN = "~taken-"
 """No scope contains a tilde."""
@@ -109,14 +110,14 @@ class Scan:
     is somebody else's to take away, would hide what lies behind it.
     """
 
-    __slots__ = ("_came", "_entries", "_fd", "_path", "_pause_s")
+    __slots__ = ("_came", "_entries", "_fd", "_path", "_pause_ns")
 
     def __init__(self, place: Place) -> None:
         """Watch the folder, and begin with it as it is."""
         self._fd = _watch(place)
         self._path = place.spool
         self._came = True
-        self._pause_s = 0.0
+        self._pause_ns = 0
         self._entries: Iterator[os.DirEntry[str]] | None = None
 
     def fileno(self) -> int:
@@ -129,11 +130,11 @@ class Scan:
             os.read(self._fd, 65536)
         self._came = True
 
-    def due_s(self) -> float | None:
-        """In how many seconds the next pass is due; None: all has been looked at."""
-        if self._entries is not None:
-            return 0.0
-        return self._pause_s if self._came else None
+    def due_ns(self) -> int | None:
+        """When the next pass is due, on CLOCK_MONOTONIC; None: all has been looked at."""
+        if self._entries is None and not self._came:
+            return None
+        return time.monotonic_ns() + self._pause_ns
 
     def take(self) -> list[Spooled]:
         """List what the next names mean, a pass of them; never opens or follows anything."""
@@ -152,7 +153,7 @@ class Scan:
                 if number == _A_PASS:
                     return found
         except OSError:
-            self._came, self._pause_s = True, _AGAIN_S
+            self._came, self._pause_ns = True, _AGAIN_NS
         self._entries = None
         return found
 
@@ -168,9 +169,9 @@ class Scan:
             self._came = False  # the folder is gone: other roads lead to the same stop
             return False
         except OSError:
-            self._pause_s = _AGAIN_S  # no descriptor is left
+            self._pause_ns = _AGAIN_NS  # no descriptor is left
             return False
-        self._came, self._pause_s = False, 0.0
+        self._came, self._pause_ns = False, 0
         return True
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from offswitch.control.page import RUN, PageReader
+from offswitch.control.page import RUN, PageFile
 from offswitch.model.target import Target
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Grip:
         self.killed = True
         self.hands.kill()
 
-    def let_go(self, page: PageReader) -> None:
+    def let_go(self, page: PageFile) -> None:
         """The warden is back: thaw what the keeper froze, if no stop covers it."""
         if self.frozen and not self.killed and page.word(self.slot) == RUN:
             self.hands.thaw()

@@ -11,8 +11,9 @@ acknowledges them, and then waits for one of four things:
                                 the keeper itself froze and no stop covers
 
 It leaves when a newer keeper has everything. It decides nothing else, opens no file after
-its start, waits for no disk, and knows no way to let a stopped target go on. Ten seconds
-are counted on CLOCK_MONOTONIC: a closed lid freezes and kills nothing.
+its start but a page that took the place of its own, waits for no disk, and knows no way to let
+a stopped target go on. Ten seconds are counted on CLOCK_MONOTONIC, and what the keeper itself
+slept through is left out: a closed lid, or a machine that paused, freezes and kills nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from itertools import pairwise
 from typing import Any
 
 from offswitch.clock import new_nonce
-from offswitch.control.page import KEEPER_EPOCH, RUN, WARDEN_EPOCH, PageReader
+from offswitch.control.page import KEEPER_EPOCH, RUN, WARDEN_EPOCH, PageFile
 from offswitch.control.peer import peer_of
 from offswitch.control.place import Place
 from offswitch.control.vital import await_death
@@ -54,6 +55,8 @@ _WARDEN_DOES_IT_NS = 5_000_000
 _WARDEN_HEARS_IT_NS = 100_000_000
 _LONGEST_NAP_S = 0.25
 _HELD_NAP_S = 0.02
+_PAUSE_NS = 1_000_000_000
+"""Where the keeper itself stood still for longer, a warden may have, too: it does not count."""
 _GLANCE_S = 0.0005
 """How often the page is looked at while a press waits for the warden."""
 _PRIORITY = 21
@@ -71,13 +74,12 @@ class Keeper:
 
         `kill_after_ns`: how long what was frozen for the loss of the warden stays frozen.
         """
-        self._place = place
         self._link = link
-        self._page = PageReader(page)
+        self._page = PageFile(page)
         self._epoch = epoch
         self._kill_after_ns = kill_after_ns
         self._grips: dict[str, Grip] = {}
-        self._started = time.monotonic_ns()
+        self._started = self._ticked = time.monotonic_ns()
         self._seen_fresh = False
         self._lost_since: int | None = None
         self._warden_dead = False
@@ -138,8 +140,7 @@ class Keeper:
             return _GLANCE_S
         now = time.monotonic_ns()
         if self._lost_since is not None:
-            killed = now >= self._lost_since + self._kill_after_ns
-            return _LONGEST_NAP_S if killed else _HELD_NAP_S
+            return _HELD_NAP_S if now < self._lost_since + self._kill_after_ns else _LONGEST_NAP_S
         left = self._page.lease_left_ns()
         naps = [_LONGEST_NAP_S, left / 1e9 if left > 0 else _HELD_NAP_S]
         if self._spool_due is not None:
@@ -147,9 +148,13 @@ class Keeper:
         return max(0.0, min(naps))
 
     def _tick(self) -> None:
+        now = time.monotonic_ns()
+        if self._lost_since is not None and now > self._ticked + _PAUSE_NS:
+            self._lost_since += now - self._ticked
+        self._ticked = now
         reason = self._loss()
         if reason is not None:
-            self._hold(reason)
+            self._hold(reason, now)
         elif self._lost_since is not None:
             self._recover()
         self._carry_out()
@@ -241,7 +246,7 @@ class Keeper:
         """Say why the warden counts as lost, or None."""
         fresh = self._page.lease_left_ns() > 0
         self._seen_fresh = self._seen_fresh or fresh
-        returned = self._page.words[WARDEN_EPOCH] > self._epoch
+        returned = self._page.at(WARDEN_EPOCH) > self._epoch
         if self._warden_dead and not (returned and fresh):
             return "the warden is dead"
         if fresh:
@@ -250,9 +255,8 @@ class Keeper:
             return None  # the warden is still coming up, and its death would be seen
         return "the lease ran out"
 
-    def _hold(self, reason: str) -> None:
+    def _hold(self, reason: str, now: int) -> None:
         """Freeze what runs; finish what the page says is killed; kill when it takes too long."""
-        now = time.monotonic_ns()
         if self._lost_since is None:
             self._lost_since = now
             for grip in self._grips.values():
@@ -289,15 +293,14 @@ class Keeper:
 
     def _may_leave(self) -> bool:
         """Whether a newer keeper has everything, or nothing that could act is left."""
-        if self._page.words[KEEPER_EPOCH] > self._epoch:
+        if self._page.at(KEEPER_EPOCH) > self._epoch:
             return self._lost_since is None
         alive = any(grip.hands.populated() for grip in self._grips.values() if self._warden_dead)
         if alive or not self._warden_dead or not self._orders.settled:
             self._alone_since = None
             return False
-        now = time.monotonic_ns()
-        self._alone_since = self._alone_since or now
-        return now > self._alone_since + _LEAVES_AFTER_NS
+        self._alone_since = self._alone_since or time.monotonic_ns()
+        return time.monotonic_ns() > self._alone_since + _LEAVES_AFTER_NS
 
     # --- stops that come to the keeper itself -------------------------------------
 
@@ -366,8 +369,7 @@ class Keeper:
                 running = [grip for grip in self._covered([stop]) if not grip.killed]
                 if any(self._page.word(grip.slot) < RUN + Level.KILL for grip in running):
                     self._act([stop])
-        due_s = self._spool.due_s()
-        self._spool_due = None if due_s is None else time.monotonic_ns() + int(due_s * 1e9)
+        self._spool_due = self._spool.due_ns()
 
 
 def _harden() -> None:
