@@ -36,6 +36,7 @@ __all__ = [
     "SLOTS",
     "VITAL",
     "WARDEN_EPOCH",
+    "PageFile",
     "PageReader",
     "word_of_level",
 ]
