@@ -44,6 +44,7 @@ _NOUNS = {
     "demo": _Noun(_TARGETS),
     "board": _Noun(_LOOK),
     "doctor": _Noun(_LOOK),
+    "install": _Noun(_LOOK),
     "target": _Noun(_LOOK),
     "rule": _Noun(_RULES),
     "config": _Noun(_RULES),

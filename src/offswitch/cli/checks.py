@@ -25,8 +25,10 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
+from offswitch.host.whole import differing
 from offswitch.warden.cells.canary import prove
 from offswitch.warden.cells.rung import Rung, standing
+from offswitch.warden.release import home, is_checkout
 from offswitch.warden.trust import ours, writable_by_others
 
 __all__ = ["CHECKS", "Check", "Facts"]
@@ -34,6 +36,7 @@ __all__ = ["CHECKS", "Check", "Facts"]
 _MIB = 1 << 20
 _VOLATILE = {"tmpfs", "ramfs", "overlay", "aufs", "squashfs"}
 _RENEWAL_S = 0.9
+_ANEW = "stopping works; install Offswitch anew, and ask who changed it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +329,20 @@ def _trust(facts: Facts) -> Check:
     return Check("trust", True, "code, interpreter, configuration and state: their owner's alone")
 
 
+def _release(facts: Facts) -> Check:
+    """SEC-7: every file of ours and of what we use is what was released."""
+    said = [note for note in facts.health.get("notes", []) if note.startswith("UNPROVEN")]
+    if said:
+        return Check("release", False, said[0], _ANEW)
+    if is_checkout(home()):
+        return Check("release", True, "a checkout: its files are compared with nothing")
+    found = differing()
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        return Check("release", False, f"UNPROVEN: {found[0]}{more}", _ANEW)
+    return Check("release", True, "our files and those that we use are what was released")
+
+
 def _reset(facts: Facts) -> Check:
     forgeable = [note for note in facts.status.get("notes", []) if "reset" in note]
     if forgeable:
@@ -375,6 +392,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _run,
     _group,
     _trust,
+    _release,
     _reset,
     _targets,
 )

@@ -102,9 +102,10 @@ def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
     stale = sorted(kind for kind, one in row["signals"].items() if one.get("stale"))
     if stale:
         words.append("stale: " + printable(", ".join(stale), 60))
-    missing = sorted(k for k, v in row["readiness"].items() if v in {"absent", "unproven"})
-    if row["pids"] and missing:
-        words.append("without " + printable(", ".join(missing), 60))
+    for state, word in (("absent", "without"), ("unproven", "UNPROVEN:")):
+        layers = sorted(layer for layer, held in row["readiness"].items() if held == state)
+        if row["pids"] and layers:
+            words.append(f"{word} " + printable(", ".join(layers), 60))
     if row.get("escapable") and row["pids"]:
         words.append("runs as root: escapable")
     elif row.get("sharing"):

@@ -49,6 +49,7 @@ from offswitch.warden.keeper.left import forget_left, left_orders
 from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.proving import prove
 from offswitch.warden.recording import Recording
 from offswitch.warden.recovery import Recovery
 from offswitch.warden.reset.news import News
@@ -137,6 +138,7 @@ class Warden:
         signal.signal(signal.SIGINT, self._told_to_end)
         self._maybe_end()
         self._supervisor.ready()
+        prove(core)
         gc.freeze()  # what is here stays: no collection looks through it in the middle of a stop
         self._loop.run()
         self._leave()

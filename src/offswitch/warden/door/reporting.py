@@ -17,6 +17,7 @@ from offswitch.model.state import State
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.plan import layers_of
+from offswitch.warden.proving import unproven
 from offswitch.warden.table import Tracked
 
 __all__ = ["alarms", "cells", "everything", "health", "reset_forgeable", "status", "target"]
@@ -100,11 +101,19 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "pids": len(pids) if pids is not None else 0,
         "stops": [live.stop.digest for live in core.latch.covering(row.target)],
         "signals": core.watch.signals(row.target.name, now),
-        "readiness": {layer: state for layer, (state, _detail) in row.readiness.items()},
+        "readiness": _readiness(core, row),
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,
     }
+
+
+def _readiness(core: Core, row: Tracked) -> dict[str, str]:
+    """Give each layer's state; with code that is not what was released none is proven (SEC-7)."""
+    states = {layer: state for layer, (state, _detail) in row.readiness.items()}
+    if not unproven(core):
+        return states
+    return {layer: "unproven" if state == "ready" else state for layer, state in states.items()}
 
 
 def _pids(row: Tracked) -> list[int] | None:

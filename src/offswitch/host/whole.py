@@ -1,0 +1,104 @@
+"""Whether all that runs here is what was released: the packages that we use as well (SEC-7).
+
+`warden.release` looks at our own files at every start, in milliseconds; this is the thorough
+look of `offswitch doctor`, which reads everything (half a second). Where pip compiled, no
+hash stands beside the compiled files, so they are compared with their sources. Below our
+own place nothing may lie that no package lists, since Python reads whatever `.pth` it finds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import marshal
+import os
+from collections.abc import Iterator
+from importlib.metadata import Distribution
+
+from offswitch.host.program import PREFIX, needed
+from offswitch.warden.release import home, look
+
+__all__ = ["differing"]
+
+_HEADER = 16
+"""Bytes before the code in a compiled file."""
+_UNLISTED = frozenset({"fingerprint", "not-served-yet", "bin/python"})
+"""Files of our place that are no code."""
+
+
+def differing() -> list[str]:
+    """Name every file that is not what was released; empty where there is none."""
+    library = home()
+    packages = needed()
+    found = look(library)
+    for package in packages:
+        if package.name != "offswitch":
+            found += _changed(package)
+    found += _miscompiled(f"{library}/offswitch")
+    if library.startswith(f"{PREFIX}/"):
+        found += _strangers(packages)
+    return list(dict.fromkeys(found))
+
+
+def _changed(package: Distribution) -> Iterator[str]:
+    for file in package.files or []:
+        if file.hash is None or file.parts[0] == "..":
+            continue
+        path = str(file.locate())
+        held = base64.urlsafe_b64decode(file.hash.value + "=" * (-len(file.hash.value) % 4))
+        try:
+            with open(path, "rb") as opened:
+                same = hashlib.file_digest(opened, "sha256").digest() == held
+        except FileNotFoundError:
+            same = False
+        if not same:
+            yield f"{path} is not what {package.name} {package.version} brought"
+
+
+def _miscompiled(folder: str) -> Iterator[str]:
+    """Name compiled files that hold something else than their source says."""
+    for inside, _folders, files in os.walk(folder):
+        for name in sorted(files):
+            source = os.path.join(inside, name)
+            if not name.endswith(".py"):
+                continue
+            compiled = importlib.util.cache_from_source(source)
+            if os.path.isfile(compiled) and not _says_the_same(compiled, source):
+                yield f"{compiled} is not its source compiled"
+
+
+def _says_the_same(compiled: str, source: str) -> bool:
+    with open(compiled, "rb") as file:
+        data = file.read()
+    flags = int.from_bytes(data[4:8], "little")
+    if data[:4] != importlib.util.MAGIC_NUMBER:
+        return True  # Python does not load it
+    with open(source, "rb") as file:
+        text = file.read()
+    if not flags and data[8:_HEADER] != _stamp(source):
+        return True  # likewise: it is older than its source
+    try:
+        code = marshal.loads(data[_HEADER:])  # noqa: S302 - Python itself would load it
+        return bool(code == compile(text, source, "exec", dont_inherit=True))
+    except (ValueError, EOFError, TypeError, SyntaxError):
+        return False
+
+
+def _stamp(source: str) -> bytes:
+    info = os.stat(source)
+    return b"".join(
+        (int(value) & 0xFFFFFFFF).to_bytes(4, "little") for value in (info.st_mtime, info.st_size)
+    )
+
+
+def _strangers(packages: list[Distribution]) -> Iterator[str]:
+    """Name what lies in our place and belongs to no package."""
+    listed = {
+        os.path.normpath(str(file.locate())) for package in packages for file in package.files or []
+    }
+    for inside, _folders, files in os.walk(PREFIX):
+        for name in sorted(files):
+            path = os.path.join(inside, name)
+            if path not in listed and os.path.relpath(path, PREFIX) not in _UNLISTED:
+                yield f"{path} is no part of what was released"

@@ -1,0 +1,98 @@
+"""Whether our own files are those that were released (SEC-7).
+
+Beside every package that was installed lies a RECORD: each file with its SHA-256. Here our
+files are compared with it, and whatever lies among them that it does not list is named,
+since Python would load that, too. In a checkout there is no such list, and nothing is said.
+It finds a flipped byte, a half-written upgrade, a stray edit; whoever can write these files
+as root can write the RECORD as well, and is found only by what was signed: see
+docs/releases.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+
+import offswitch
+
+__all__ = ["is_checkout", "look", "looking", "record_of"]
+
+_AT_ONCE = 16
+"""Files that are compared in one go: well below what anybody who waits would notice."""
+
+
+def home() -> str:
+    """Give the folder in which our package lies."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(offswitch.__file__)))
+
+
+def is_checkout(library: str) -> bool:
+    """Tell whether our code is a project's own tree, in which files are meant to change."""
+    return os.path.isfile(os.path.join(os.path.dirname(library), "pyproject.toml"))
+
+
+def record_of(library: str, package: str = "offswitch") -> dict[str, bytes | None] | None:
+    """Give the list of a package's files with their hashes; None where there is no list."""
+    try:
+        names = [name for name in os.listdir(library) if name.startswith(f"{package}-")]
+        path = next(name for name in sorted(names) if name.endswith(".dist-info"))
+        with open(f"{library}/{path}/RECORD", encoding="utf-8", errors="replace") as file:
+            return dict(_parsed(line) for line in file.read().splitlines() if line)
+    except (OSError, StopIteration):
+        return None
+
+
+def _parsed(line: str) -> tuple[str, bytes | None]:
+    """Read `path,sha256=…,size`; what is no such line has no hash, and will not be found."""
+    name, _, rest = line.rpartition(",")[0].rpartition(",")
+    kind, _, digest = rest.partition("=")
+    if kind != "sha256":
+        return name, None
+    try:
+        return name, base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4))
+    except ValueError:
+        return name, b""
+
+
+def looking(library: str = "") -> Iterator[list[str]]:
+    """Compare our files, some at a time; each turn gives what it found wrong."""
+    library = library or home()
+    listed = record_of(library)
+    if listed is None:
+        if not is_checkout(library):
+            yield [f"{library} holds no list of what was released"]
+        return
+    wrong: list[str] = []
+    compiled = any(name.endswith(".pyc") and held for name, held in listed.items())
+    for count, name in enumerate(sorted(listed), 1):
+        path, held = f"{library}/{name}", listed[name]
+        if held is not None and not _same(path, held):
+            wrong.append(f"{os.path.normpath(path)} is not what was released")
+        if count % _AT_ONCE == 0:
+            yield wrong
+            wrong = []
+    for path in _files(f"{library}/offswitch"):
+        name = os.path.relpath(path, library)
+        if name not in listed and (compiled or not name.endswith(".pyc")):
+            wrong.append(f"{path} is no part of what was released")
+    yield wrong
+
+
+def look(library: str = "") -> list[str]:
+    """Compare all our files; give what is wrong."""
+    return [wrong for some in looking(library) for wrong in some]
+
+
+def _same(path: str, held: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).digest() == held
+    except FileNotFoundError:
+        return False
+
+
+def _files(folder: str) -> Iterator[str]:
+    for inside, _folders, files in os.walk(folder):
+        yield from (os.path.join(inside, name) for name in sorted(files))
