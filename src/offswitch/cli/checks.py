@@ -25,6 +25,7 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
+from offswitch.host.setup import RUN as SYSTEM_RUN
 from offswitch.host.whole import differing
 from offswitch.warden.cells.canary import prove
 from offswitch.warden.cells.rung import Rung, standing
@@ -273,12 +274,17 @@ _STARTERS = (
 )
 
 
-def _boot(_facts: Facts) -> Check:
+_ENABLED = "/etc/systemd/system/multi-user.target.wants/offswitch.service"
+
+
+def _boot(facts: Facts) -> Check:
     """SR-16: name what could start before us at boot. It is no NO: what runs now can be stopped."""
     here = [what for path, what in _STARTERS if os.path.lexists(path)]
     named = ", ".join(here) or "nothing that we know of"
+    if facts.place.run == SYSTEM_RUN and os.path.lexists(_ENABLED):
+        return Check("boot", True, f"our service starts at boot; what starts beside it: {named}")
     detail = f"nothing of ours starts at boot; what could start targets then: {named}"
-    hint = "what is latched and starts there runs until a warden does: start one first thing"
+    hint = "what is latched and starts there runs until a warden does: offswitch install"
     return Check("boot", True, detail, hint)
 
 

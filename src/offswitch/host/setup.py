@@ -23,6 +23,8 @@ from offswitch.host.steps import Step
 from offswitch.warden.release import look
 
 __all__ = [
+    "HOME",
+    "RUN",
     "adding",
     "alone",
     "missing",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import offswitch
 
-__all__ = ["is_checkout", "look", "looking", "record_of"]
+__all__ = ["home", "is_checkout", "look", "looking"]
 
 _AT_ONCE = 16
 """Files that are compared in one go: well below what anybody who waits would notice."""
@@ -33,7 +33,7 @@ def is_checkout(library: str) -> bool:
     return os.path.isfile(os.path.join(os.path.dirname(library), "pyproject.toml"))
 
 
-def record_of(library: str, package: str = "offswitch") -> dict[str, bytes | None] | None:
+def _record_of(library: str, package: str = "offswitch") -> dict[str, bytes | None] | None:
     """Give the list of a package's files with their hashes; None where there is no list."""
     try:
         names = [name for name in os.listdir(library) if name.startswith(f"{package}-")]
@@ -59,7 +59,7 @@ def _parsed(line: str) -> tuple[str, bytes | None]:
 def looking(library: str = "") -> Iterator[list[str]]:
     """Compare our files, some at a time; each turn gives what it found wrong."""
     library = library or home()
-    listed = record_of(library)
+    listed = _record_of(library)
     if listed is None:
         if not is_checkout(library):
             yield [f"{library} holds no list of what was released"]
