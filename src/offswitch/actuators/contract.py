@@ -12,9 +12,12 @@ nothing happen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from offswitch.actuators.sock_diag import Sock
 
 __all__ = ["Actuator", "Cell", "Readiness", "Ready"]
 
@@ -58,6 +61,16 @@ class Cell(Protocol):
     @property
     def cgroup_id(self) -> int | None:
         """The kernel's number of that folder, by which sockets are marked."""
+        ...
+
+    @property
+    def also(self) -> Sequence[int]:
+        """Further numbers that its sockets may bear: cgroups below an adopted one, earlier ones."""
+        ...
+
+    @property
+    def older(self) -> Sequence[Sock]:
+        """Its sockets that bear another cgroup's number: made before their owner came into it."""
         ...
 
     @property

@@ -67,6 +67,13 @@ class Sock:
     moved: int
     """Bytes acknowledged by the peer and received from it, since it was opened; TCP only."""
     cgroup_id: int
+    inode: int = 0
+    """What a descriptor of it shows in /proc; 0: no descriptor is left."""
+
+    @classmethod
+    def named(cls, family: int, ident: bytes) -> Self:
+        """Give a TCP socket that was seen before, by what names it to the kernel."""
+        return cls(family, socket.IPPROTO_TCP, 0, ident, 0, 0, 0)
 
     def where(self) -> str:
         """Name its two ends to people."""
@@ -100,7 +107,7 @@ def _parse(protocol: int, payload: bytes) -> Sock | None:
     if len(payload) < _MSG_LENGTH:
         return None
     family, state = payload[0], payload[1]
-    (queued,) = struct.unpack_from("=I", payload, 60)
+    queued, _uid, inode = struct.unpack_from("=III", payload, 60)
     cgroup_id, moved, offset = 0, 0, _MSG_LENGTH
     while offset + _ATTR.size <= len(payload):
         length, kind = _ATTR.unpack_from(payload, offset)
@@ -114,7 +121,7 @@ def _parse(protocol: int, payload: bytes) -> Sock | None:
             moved = acked + received
         offset += (length + 3) & ~3
     ident = payload[4 : 4 + _ID_LENGTH]
-    return Sock(family, protocol, state, ident, queued, moved, cgroup_id)
+    return Sock(family, protocol, state, ident, queued, moved, cgroup_id, inode)
 
 
 def _request(family: int, protocol: int, ident: bytes, extension: int) -> bytes:
@@ -228,6 +235,31 @@ class Diag:
             if each is not None and each.cgroup_id in wanted:
                 yield each
 
+    def tcp(self) -> list[Sock]:
+        """List every TCP socket."""
+        found = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            body = _request(family, socket.IPPROTO_TCP, bytes(_ID_LENGTH), 0)
+            for payload in self._ask(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, body):
+                each = _parse(socket.IPPROTO_TCP, payload)
+                if each is not None:
+                    found.append(each)
+        return found
+
+    def present(self, known: Iterable[Sock]) -> list[Sock]:
+        """Give those of `known` that are still there: each is asked for by its own cookie."""
+        found = []
+        for each in known:
+            body = _request(each.family, each.protocol, each.ident, 1 << (_INFO - 1))
+            try:
+                answers = list(self._ask(_SOCK_DIAG_BY_FAMILY, 0, body, one=True))
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.ESTALE}:
+                    raise
+                continue
+            found += [sock for sock in (_parse(each.protocol, a) for a in answers) if sock]
+        return found
+
     def destroy(self, found: Iterable[Sock], end: float = inf) -> int:
         """Destroy these until `end` (CLOCK_MONOTONIC); return how many the kernel took.
 
@@ -246,8 +278,8 @@ class Diag:
                 taken += error.errno == errno.ENOENT
         return taken
 
-    def _ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
-        """Send one request and give the answers to it, to their end."""
+    def _ask(self, kind: int, flags: int, body: bytes, *, one: bool = False) -> Iterator[bytes]:
+        """Send one request and give the answers to it, to their end; or the `one` that comes."""
         self._number = number = self._number % 0xFFFFFFFF + 1
         head = _HEAD.pack(_HEAD.size + len(body), kind, _NLM_F_REQUEST | flags, number, 0)
         self._sock.send(head + body)
@@ -265,6 +297,8 @@ class Diag:
                         raise OSError(-code, f"sock_diag: {name}")
                     return
                 yield payload
+                if one:
+                    return
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:

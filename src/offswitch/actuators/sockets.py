@@ -55,19 +55,20 @@ class Sockets:
 
     def left(self, *cells: Cell) -> bool | None:
         """Destroy what is there of any of them; say whether anything remains (None: unknown)."""
-        numbers = [cell.cgroup_id for cell in cells if cell.cgroup_id is not None]
+        numbers = [n for cell in cells if cell.cgroup_id for n in (cell.cgroup_id, *cell.also)]
+        older = [sock for cell in cells for sock in cell.older]
         if not numbers or self._diag is None:
             return None
         try:
             end = time.monotonic() + _A_TRIP_S
             for _round in range(_ROUNDS):
-                found = self._diag.sockets_of(*numbers, most=_AT_ONCE)
+                found = self._diag.sockets_of(*numbers, most=_AT_ONCE) + self._diag.present(older)
                 if not found:
                     return False
                 self._diag.destroy(found, end)
                 if time.monotonic() > end:
                     return True
-            return bool(self._diag.sockets_of(*numbers, most=1))
+            return bool(self._diag.sockets_of(*numbers, most=1) or self._diag.present(older))
         except OSError:
             return None
 

@@ -25,6 +25,7 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
+from offswitch.host.drop_in import drop_in_of
 from offswitch.host.setup import RUN as SYSTEM_RUN
 from offswitch.host.whole import differing
 from offswitch.warden.cells.canary import prove
@@ -288,6 +289,26 @@ def _boot(facts: Facts) -> Check:
     return Check("boot", True, detail, hint)
 
 
+def _adopted(facts: Facts) -> Check:
+    """SR-16, SR-24: what others start is found when it starts, unless that is before us."""
+    named = [str(row.get("adopted") or "") for row in facts.status.get("targets", [])]
+    adopted = [name for name in named if name]
+    if not adopted:
+        return Check("adopted", True, "nothing is adopted")
+    if not facts.health["pids"].get("finder"):
+        hint = f"see {facts.place.home}/warden.log; it is started again by itself"
+        return Check("adopted", False, "no finder: what is started again is not found", hint)
+    free = [name for name in adopted if not _is_held_back(name)]
+    early = f"; could start before us at boot: {', '.join(free)}" if free else ""
+    return Check("adopted", True, f"{len(adopted)} are found again by name{early}")
+
+
+def _is_held_back(adopted: str) -> bool:
+    kind, _, unit = adopted.partition(" ")
+    path = drop_in_of(unit) if kind == "unit" else None
+    return path is not None and os.path.exists(path)
+
+
 def _run(facts: Facts) -> Check:
     run, memory = facts.place.run, facts.place.memory
     if memory == run:
@@ -395,6 +416,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _latch,
     _state,
     _boot,
+    _adopted,
     _run,
     _group,
     _trust,

@@ -27,6 +27,7 @@ from offswitch.config.load import Loaded
 from offswitch.control.client import Conversation, call
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError, Storage
+from offswitch.host.drop_in import write_drop_in
 from offswitch.model.entry import VERSION, EntryKind
 
 __all__ = ["Household"]
@@ -83,6 +84,8 @@ class Household:
     _told: dict[str, str] = field(default_factory=dict)
     """What people were told of and that lasts, with what to say at its end."""
     _keyless: bool = False
+    _held_back: set[str] = field(default_factory=set)
+    """Declared units that start only where the warden lets them."""
 
     def __post_init__(self) -> None:
         """See whether the ledger is yet to be made: its key is told once."""
@@ -116,6 +119,7 @@ class Household:
             self._start(self._watch, now)
         if answers:
             self._pass_on()
+            self._hold_back()
 
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
@@ -202,11 +206,27 @@ class Household:
         if targets:
             with suppress(Storage):  # declared, if not kept, as a note of the warden's says
                 call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
+        self._held_back = set()
         self._declared_to = known
         self._installation = str(ping["installation"])
         whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
         self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
         return True
+
+    def _hold_back(self) -> None:
+        """Keep declared units, once they are adopted, from starting before us at boot (SR-16)."""
+        targets = self.loaded.config.target if self.loaded is not None else []
+        declared = {target.name for target in targets if target.unit}
+        if os.geteuid() != 0 or not declared - self._held_back:
+            return
+        for row in call(self.place, {"op": "targets"}, _RECORD_S)["targets"]:
+            name, (kind, _, unit) = str(row["target"]), str(row["adopted"]).partition(" ")
+            if name in declared - self._held_back and kind == "unit":
+                self._held_back.add(name)
+                try:
+                    write_drop_in(self.place, name, unit)
+                except OSError as error:
+                    self.tell(f"{unit} may start before us at boot: {error}")
 
     def _pass_on(self) -> None:
         """Tell what the warden wants people to know, each thing when it comes (SR-2)."""

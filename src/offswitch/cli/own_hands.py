@@ -133,7 +133,9 @@ def cells_of(place: Place, scopes: list[str]) -> list[Cell]:
         if not isinstance(facts, dict):
             continue
         at = facts.get("path")
-        if at is not None and not _lawful(str(at), tree):
+        own = facts.get("facts")
+        adopted = trusted and isinstance(own, dict) and own.get("adopted")
+        if at is not None and not (_lawful(str(at), tree) or (adopted and _below(str(at)))):
             continue
         cell = Cell(facts, None if at is None else str(at), trusted=trusted)
         if any(covers(scope, cell.name, cell.labels) for scope in scopes):
@@ -145,6 +147,12 @@ def _lawful(path: str, tree: str) -> bool:
     """Tell whether `path` is a cell right below this installation's own folder."""
     folder, _, name = path.rpartition("/")
     return folder == tree and bool(name.strip(".")) and _NAME.issuperset(name)
+
+
+def _below(path: str) -> bool:
+    """Tell whether `path` is a cgroup that others made, somewhere below the tree's root."""
+    tree = _tree() + "/"
+    return path.startswith(tree) and len(path) > len(tree) and ".." not in path.split("/")
 
 
 def _tree() -> str:

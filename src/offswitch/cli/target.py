@@ -1,4 +1,4 @@
-"""`offswitch target list|show`: what can be stopped, and all that is known of one of them."""
+"""`offswitch target list|show|adopt|release`: what can be stopped, and all that is known of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offswitch.cli.adopt import adopt, release
 from offswitch.cli.gather import Answer, ask_all, rows_of
 from offswitch.cli.paint import level_text, signals_text, state_text
 from offswitch.cli.show import emit
@@ -21,7 +22,9 @@ from offswitch.printable import printable
 
 __all__ = ["app", "show_all", "show_one"]
 
-app = typer.Typer(help="What can be stopped: list, show.", no_args_is_help=True)
+app = typer.Typer(help="What can be stopped: list, show, adopt, release.", no_args_is_help=True)
+app.command("adopt")(adopt)
+app.command("release")(release)
 _MICRO = 1_000_000
 
 
@@ -125,6 +128,7 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Text]]:
         ("latched", level_text(row)),
         ("stops", Text("\n".join(printable(stop) for stop in row.get("stops") or []))),
         ("kind", Text(printable(row.get("kind", "")))),
+        ("adopted", Text(printable(row.get("adopted") or ""))),
         ("labels", Text(printable(labels))),
         ("user", Text(_user(row))),
         ("processes", Text(str(row.get("pids", 0)))),

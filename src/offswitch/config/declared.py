@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
 
 from offswitch.config.section import (
     DetectorSection,
@@ -25,6 +32,7 @@ from offswitch.config.section import (
 )
 from offswitch.errors import Usage
 from offswitch.model.level import Level
+from offswitch.model.named import KINDS, Named
 from offswitch.model.scope import parse_scope
 from offswitch.model.target import check_label
 
@@ -141,6 +149,14 @@ class Target(Section):
     name: TargetName
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "process"
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
+    unit: Text | None = None
+    """Adopted: the service or scope of systemd's that it is, instead of a command of ours."""
+    container: Text | None = None
+    """Adopted: likewise the container's name or id."""
+    cgroup: Text | None = None
+    """Adopted: likewise the cgroup's path, from the root of the v2 tree."""
+    program: Text | None = None
+    """Adopted: likewise the name of a program that has a cgroup to itself."""
     command: Annotated[list[str], Field(min_length=1)] | None = None
     """With it, `start` can bring the target up."""
     user: Text | None = None
@@ -159,6 +175,14 @@ class Target(Section):
     """How long work in flight may take to end in a drain, before the kill; 30 s unless given."""
     freeze_for: Limit | None = None
     """How long a freeze lasts before it becomes a kill; 10 s unless given."""
+
+    @model_validator(mode="after")
+    def _adopted_or_ours(self) -> Self:
+        named = Named.of(self.model_dump(include=set(KINDS)))
+        ours = [key for key in ("command", "user", "cwd", "env_file") if getattr(self, key)]
+        if named is not None and ours:
+            raise ValueError(f"adopted as {named.text}, so others start it: leave out {ours[0]}")
+        return self
 
 
 class StopSection(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from offswitch.warden.children import Children
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.watch_report import WatchReport
 from offswitch.warden.errands import Errands
+from offswitch.warden.finder_link import FinderLink
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop
@@ -66,6 +68,8 @@ class Core:
     """Undo the network's denial for a cell that may go on."""
     sockets: Sockets
     """To destroy the sockets of cells once more."""
+    finder: FinderLink | None = None
+    """Only where something is adopted."""
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None
     sweeper: SweeperLink | None = None
@@ -77,6 +81,18 @@ class Core:
     """Digests that an open reset names: no press may join them."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
+
+    def pids(self) -> dict[str, int | None]:
+        """Give our own processes, by name; None: it is not there."""
+        finder = {"finder": self.finder.pid} if self.finder else {}
+        return {
+            "warden": os.getpid(),
+            "keeper": self.keeper.pid if self.keeper else None,
+            "observer": self.observer.pid if self.observer else None,
+            "recorder": self.recording.pid,
+            "sweeper": self.sweeper.pid if self.sweeper else None,
+            **finder,
+        }
 
     def level(self, row: Tracked) -> Level | None:
         """Give the level at which a target is latched."""

@@ -33,6 +33,7 @@ from offswitch.errors import Busy, OffswitchError, Refused
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
+from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells import cell
 from offswitch.warden.cells.rung import this_rung
 from offswitch.warden.children import Children
@@ -119,7 +120,11 @@ class Warden:
         self._starter.on_drained = self._stopper.drained
         self._starter.on_buried = self._stopper.buried
         self._resetter = Resetter(core, self._stopper, self._starter)
-        self._operations = Operations(core, self._stopper, self._starter, self._resetter)
+        self._adopter = Adopter(core, self._stopper, self._starter)
+        self._starter.on_adopted = self._adopter.changed
+        self._operations = Operations(
+            core, self._stopper, self._starter, self._resetter, self._adopter
+        )
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
@@ -128,6 +133,7 @@ class Warden:
             core.recording.start()
         self._record_start(core)
         self._recovery.enforce()
+        self._adopter.begin()
         self._crew.start_keeper()
         self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
         self._recovery.thaw()
@@ -381,7 +387,7 @@ class Warden:
 
     def _idle(self) -> bool:
         core = self._core
-        return not len(core.latch) and all(row.cell is None for row in core.table)
+        return not len(core.latch) and not any(row.cell or row.adopted for row in core.table)
 
     def _leave(self) -> None:
         """End: with cells left this is a loss of the warden, and the keeper takes over.
@@ -405,6 +411,7 @@ class Warden:
             state="no warden",
             cells=alive,
         )
+        self._adopter.end()
         self._crew.end(alive=alive > 0)
         if not alive:
             cell.clear_ground(core.place)

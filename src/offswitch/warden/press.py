@@ -110,6 +110,12 @@ class Press:
     def _uncommanded(self, row: Tracked, layer: str) -> Receipt:
         """Say why there was nothing to command: nothing is there, or nobody can do it."""
         at = self.commanded[row.target.name][COOPERATIVE]
+        if not row.sought:
+            text = "nobody has looked yet where it runs"
+            return Receipt(layer, at, None, confirmed=False, detail=text)
+        if row.cell is None and row.adopted is not None and layer in LOCAL:
+            text = f"no cgroup bears its name, {row.adopted.text}"
+            return Receipt(layer, at, at, confirmed=True, detail=text)
         if row.cell is None and (layer == "process" or (layer in LOCAL and row.remains is None)):
             gone = "it has no cell, so nothing of it runs here"
             text = gone if row.remains is None else "its cell was empty, and is gone"

@@ -20,11 +20,14 @@ from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
 from offswitch.errors import Busy, Corrupt, OffswitchError, Usage
 from offswitch.model.level import Level
+from offswitch.model.named import Named
 from offswitch.model.order import Stop
 from offswitch.model.scope import EVERYTHING, Scope
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_label, check_name
+from offswitch.warden.arming import arm
 from offswitch.warden.cells import cell
+from offswitch.warden.cells.adopted import find
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.core import Core
 from offswitch.warden.starting import Starter
@@ -57,6 +60,7 @@ class Recovery:
     def find(self) -> None:
         """Fill the table; nothing is commanded yet."""
         self._find_declared()
+        self._find_adopted()
         self._find_watched()
         self._find_cells()
         self._find_known()
@@ -111,6 +115,17 @@ class Recovery:
             row.declared = item
             core.table.put(row)
 
+    def _find_adopted(self) -> None:
+        """Know what is adopted; where it runs is for the finder to say, and unknown until then."""
+        try:
+            for item in self._core.table.load_adopted():
+                row = self._row(check_name(str(item["target"])))
+                row.adopted = Named.of({str(item["kind"]): item["value"]})
+                row.sought, row.sharing = False, True
+        except (OffswitchError, KeyError, TypeError) as error:
+            why = "what is adopted cannot be read, so none of it is found: adopt it again"
+            self._note("adopted", Corrupt(f"{why} ({error})"))
+
     def _find_watched(self) -> None:
         try:
             self._core.watch.meant(map(str, self._core.table.load_watched()))
@@ -122,7 +137,7 @@ class Recovery:
         core = self._core
         core.page.go_on(*core.table.page_before())
         try:
-            kept, remains = core.table.kept()
+            kept, remains, slots = core.table.kept()
         except Corrupt as error:
             self._note("cells", error)
             return
@@ -137,6 +152,10 @@ class Recovery:
                 row.remains = Remains.again(left) if row.body is None else row.remains
             except (OffswitchError, KeyError, TypeError, ValueError) as error:
                 self._note("cells", Corrupt(f"what is left of a cell is garbled: {error}"))
+        for name, slot in slots.items():
+            known = core.table.get(name)
+            if known is not None and known.adopted is not None and isinstance(slot, int):
+                known.slot = slot
 
     def _row(self, name: str) -> Tracked:
         """Give the row of a target, and one that ended if it was not known."""
@@ -149,7 +168,7 @@ class Recovery:
     def _find_cell(self, facts: dict[str, Any]) -> None:
         core = self._core
         target = declared_target({**facts, "name": facts["target"]})
-        found = cell.find(core.place, facts["facts"])
+        found = find(core.place, facts["facts"])
         known = core.table.get(target.name)
         row = known if known is not None else Tracked(target)
         row.target, row.cell = target, found
@@ -167,7 +186,8 @@ class Recovery:
         if row.cell is None:
             row.remains = Remains.again(facts["facts"])
             return
-        row.readiness = self._starter.arm(row)
+        row.adopted = row.adopted or Named.of(facts["facts"].get("adopted") or {})
+        row.readiness = arm(core, row)
         self._heed_word(row, level)
         self._starter.follow(row)
 

@@ -18,10 +18,11 @@ from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
-from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Usage
+from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Unsupported, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.model.target import Target, check_name
+from offswitch.warden.arming import arm
 from offswitch.warden.cells import birth, cell
 from offswitch.warden.cells.account import NOGROUP, Account, look_up
 from offswitch.warden.cells.cell import Cell
@@ -54,6 +55,8 @@ class Starter:
         """Hears that a target's cell was empty and is removed."""
         self.on_drained: Callable[[Tracked], None] = lambda _row: None
         """Hears of a latched target that ended by itself."""
+        self.on_adopted: Callable[[Tracked], None] = lambda _row: None
+        """Hears that the cgroup of an adopted target was filled or emptied."""
 
     # --- the way to life ----------------------------------------------------------
 
@@ -77,6 +80,7 @@ class Starter:
             raise Busy(f"{request.name} is running already", hint)
         target = row.target if row is not None else Target(request.name)
         self._refuse_latched(target)
+        self.refuse_adopted(row)
         if core.keeper is None or not core.keeper.alive():
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         account = request.account
@@ -130,7 +134,7 @@ class Starter:
         row.uid, row.user, row.sharing = account.uid, account.name, not account.own
         row.receipts, row.order, row.leader = [], None, None
         row.unseen()
-        row.readiness = self.arm(row)
+        row.readiness = arm(core, row)
         row.keeper_has_it = False
         core.page.set(row.slot, RUN)
         if not core.table.keep():
@@ -165,24 +169,19 @@ class Starter:
             return True
         return any(waiting is row for _request, waiting, _spec in self._waiting.values())
 
+    def refuse_adopted(self, row: Tracked | None) -> None:
+        """Raise, with what to type instead, if others start it; `Latched` first, if it is."""
+        if row is not None and row.adopted is not None:
+            self._refuse_latched(row.target)
+            why = f"{row.target.name} is adopted, and not ours to start"
+            raise Unsupported(why, f"type: {row.adopted.again}")
+
     def _refuse_latched(self, target: Target) -> None:
         stops = self._core.latch.covering(target)
         if stops:
             scopes = ", ".join(sorted({live.stop.scope.text for live in stops}))
             hint = f"clear it first: offswitch reset {stops[0].stop.scope.text} --reason TEXT"
             raise Latched(f"{target.name} is latched by a stop of {scopes}", hint)
-
-    def arm(self, row: Tracked) -> dict[str, tuple[str, str]]:
-        """Ask every layer of a kill whether it would work on this cell, which is still empty."""
-        readiness = {"guard": ("ready", "cooperative")}
-        for layer, actuator in self._core.kill_steps:
-            if row.cell is None:
-                continue
-            ready = actuator.arm(row.cell)
-            known = readiness.get(layer)
-            if known is None or known[0] == "ready":
-                readiness[layer] = (ready.state.value, ready.detail)
-        return readiness
 
     def acknowledged(self, name: str) -> None:
         """The keeper has the cell's descriptors: now its first instruction may come."""
@@ -260,7 +259,7 @@ class Starter:
             "raw": request.raw,
         }
         core.table.keep()
-        self._watch_events(row)
+        self.hear_events(row)
         core.recording.note(
             "start" if request.detached else "run",
             {"argv": request.argv, "by": f"uid:{request.peer.uid}", "user": row.user},
@@ -337,7 +336,7 @@ class Starter:
 
     # --- the end ------------------------------------------------------------------
 
-    def _watch_events(self, row: Tracked) -> None:
+    def hear_events(self, row: Tracked) -> None:
         """Hear of the cell's becoming empty by its own events, where it has any."""
         fd = row.cell.fds().get("events") if row.cell else None
         if fd is not None:
@@ -353,7 +352,7 @@ class Starter:
 
     def follow(self, row: Tracked) -> None:
         """Follow a target that an earlier warden started (its exit code is not ours to know)."""
-        self._watch_events(row)
+        self.hear_events(row)
         try:
             row.pidfd = os.pidfd_open(row.leader or 0)
         except OSError:
@@ -396,6 +395,9 @@ class Starter:
 
     def settle(self, row: Tracked) -> None:
         """Where nothing of a target lives any more, say so; unlatched, its cell is removed."""
+        if row.adopted is not None:
+            self.on_adopted(row)
+            return
         if row.cell is None or row.cell.populated() is not False:
             return
         if row.ours:
@@ -431,7 +433,7 @@ class Starter:
         core, old = self._core, row.cell
         if old is None:
             return
-        if row.slot is not None:
+        if row.slot is not None and row.adopted is None:
             core.page.set(row.slot, 0)
         fd = old.fds().get("events")
         if fd is not None:
@@ -445,7 +447,7 @@ class Starter:
             if layer == "sweep":
                 actuator.trip(old)  # a user whose cell is gone has no processes any more
         self._remove(old)
-        row.cell, row.slot = None, None
+        row.cell, row.slot = None, row.slot if row.adopted else None
         row.remains = Remains.of(old) if lived else row.remains
         self.on_buried(row)
 

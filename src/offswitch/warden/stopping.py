@@ -133,6 +133,16 @@ class Stopper:
             "moved", {"what": why}, target=row.target.name, level=level.label, channel="warden"
         )
 
+    def found_again(self, row: Tracked, why: str) -> None:
+        """Something latched was made anew by others: command it again, told once a second."""
+        level, told = self._core.level(row), self._told.get(row.target.name)
+        if told is None or self._core.clock.mono_us() - told > _TOLD_AGAIN_US:
+            self.enforce(row, why)
+        elif level is not None:
+            row.unseen()
+            self._new_turn(row, level)
+            self._command_again(row, level)
+
     def _command_again(self, row: Tracked, level: Level) -> None:
         press = self._press_of(row, level)
         self.set_word(row, level)

@@ -51,7 +51,8 @@ def refusal(uid: int, *, exclusive: bool) -> str:
     """Say why `uid` must not be swept; empty if it may be."""
     if uid == 0:
         return "uid 0 is the machine's own"
-    if uid in {*users.SWEEPERS, users.CANARY, users.OBSERVER, users.RECORDER, users.WATCH}:
+    ours = {users.CANARY, users.FINDER, users.OBSERVER, users.RECORDER, users.WATCH}
+    if uid in {*users.SWEEPERS, *ours}:
         return "this id is one of ours"
     if not users.is_allotted(uid) and not exclusive:
         return "others may run as this user"

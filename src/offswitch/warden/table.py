@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, NotFound, Usage
+from offswitch.model.named import Named
 from offswitch.model.receipt import Receipt
 from offswitch.model.scope import Scope, scopes_over
 from offswitch.model.state import State
@@ -45,6 +46,7 @@ class Tracked:
     """One target as the warden sees it. Mutable; only the warden's loop touches it."""
 
     __slots__ = (
+        "adopted",
         "blind",
         "cell",
         "confirmed",
@@ -62,9 +64,11 @@ class Tracked:
         "sharing",
         "since_us",
         "slot",
+        "sought",
         "stands",
         "state",
         "target",
+        "trouble",
         "uid",
         "user",
         "watched",
@@ -77,6 +81,12 @@ class Tracked:
         self.cell: Cell | None = None
         self.remains: Remains | None = None
         """What may be left of its last cell, which is gone."""
+        self.adopted: Named | None = None
+        """The name by which its cgroup, which others make, is found again."""
+        self.sought = True
+        """Whether the finder has looked for it: else where it runs is unknown."""
+        self.trouble = ""
+        """Why what bears its name cannot be held; empty if it can."""
         self.slot: int | None = None
         self.leader: int | None = None
         self.ours = False
@@ -189,8 +199,11 @@ class Table:
         """Write `cells.json` anew (tmpfs: waits for no disk); false if it could not be."""
         cells = [row.facts() for row in self if row.cell is not None]
         remains = {row.target.name: row.remains.facts() for row in self if row.remains is not None}
+        slots = {row.target.name: row.slot for row in self if row.adopted and row.slot is not None}
         page = [0, 0] if self._page is None else [self._page.epoch, self._page.used]
-        body = json.dumps({"cells": cells, "remains": remains, "page": page}).encode()
+        body = json.dumps(
+            {"cells": cells, "remains": remains, "page": page, "slots": slots}
+        ).encode()
         try:
             _write_anew(self._path, body, 0o640, self._gid)
         except OSError as error:
@@ -199,22 +212,24 @@ class Table:
         self.trouble = None
         return True
 
-    def kept(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def kept(self) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
         """Read what an earlier warden of this boot kept; garbage raises `Corrupt`.
 
-        Its cells, and by target what may be left of those that are gone.
+        Its cells, by target what may be left of those that are gone, and slots of adopted ones.
         """
         try:
             with open(self._path, "rb") as file:
                 whole = json.load(file)
             cells, remains = whole["cells"], whole.get("remains", {})
+            slots = whole.get("slots", {})
         except FileNotFoundError:
-            return [], {}
+            return [], {}, {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Corrupt(f"{self._path}: {error}") from None
-        if not isinstance(cells, list) or not isinstance(remains, dict):
+        kinds = isinstance(cells, list), isinstance(remains, dict), isinstance(slots, dict)
+        if not all(kinds):
             raise Corrupt(f"{self._path} is garbled")
-        return [cell for cell in cells if isinstance(cell, dict)], remains
+        return [cell for cell in cells if isinstance(cell, dict)], remains, slots
 
     def page_before(self) -> tuple[int, int]:
         """Give the epoch that an earlier warden's page had, and how many slots were used."""
@@ -306,6 +321,22 @@ class Table:
     def load_declared(self) -> list[Any]:
         """Read them again; garbage raises `Corrupt`, and none were ever declared is none."""
         return self._load_list("declared.json")
+
+    def adoptions(self) -> list[dict[str, str]]:
+        """List what is adopted now, and by which name."""
+        return [
+            {"target": row.target.name, "kind": row.adopted.kind, "value": row.adopted.value}
+            for row in self
+            if row.adopted is not None
+        ]
+
+    def save_adopted(self, items: list[dict[str, str]]) -> None:
+        """Keep it: what is latched by such a name is latched after a reboot, too."""
+        _write_anew(f"{self._place.home}/adopted.json", json.dumps(items).encode(), 0o600)
+
+    def load_adopted(self) -> list[Any]:
+        """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
+        return self._load_list("adopted.json")
 
     def save_watched(self, scopes: list[str]) -> None:
         """Keep what automatic rules are about: the next warden knows who is blind without watch."""

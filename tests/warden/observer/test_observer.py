@@ -271,7 +271,7 @@ def test_SR_4_the_observer_has_a_user_of_its_own_and_may_do_nothing(stage: Stage
 def test_garbage_from_the_warden_ends_nothing_but_what_it_names(stage: Stage) -> None:
     actor = stage.play("idle")
     for message in ({"op": "teapot"}, {"op": "look"}, {"op": "watch", "cell": 3, "level": "kill"}):
-        stage.observer._send(message)
+        stage.observer.say(message)
     assert stage.look(actor, ["process"], deadline_ms=50) == {"process": False}
     assert stage.observer.alive()
 

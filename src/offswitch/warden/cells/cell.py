@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class Cell(Protocol):
     held: Held
     leader: int
     marker: str
+    also: Sequence[int]
+    older: Sequence[sock_diag.Sock]
 
     @property
     def folder_fd(self) -> int:
@@ -120,6 +122,9 @@ class Cell(Protocol):
 
 class CgroupCell:
     """A cell on the first rung."""
+
+    also: Sequence[int] = ()
+    older: Sequence[sock_diag.Sock] = ()
 
     def __init__(
         self,

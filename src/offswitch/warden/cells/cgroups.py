@@ -17,7 +17,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LIMITED", "Trees", "check_cell_name", "find_trees", "hand_down", "remove_tree"]
+__all__ = [
+    "LIMITED",
+    "Trees",
+    "check_cell_name",
+    "find_trees",
+    "find_v1",
+    "hand_down",
+    "remove_tree",
+]
 
 LIMITED = ("pids", "memory")
 """The controllers that a cell's limits need."""
@@ -74,6 +82,17 @@ def find_trees() -> Trees:
     if v2 is None:
         return Trees(None, frozenset(), v1)
     return Trees(v2, _controllers_of(v2), v1)
+
+
+def find_v1(controller: str) -> str | None:
+    """Give the folder where a v1 controller's tree is mounted; None: there is none."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(" ")
+            kind = fields[fields.index("-") + 1]
+            if kind == "cgroup" and controller in fields[-1].split(","):
+                return _unescape(fields[4])
+    return None
 
 
 def _controllers_of(folder: str) -> frozenset[str]:

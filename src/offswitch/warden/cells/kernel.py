@@ -26,6 +26,8 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAP_SETUID = 7
+LOOKING = (2, 19)
+"""CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: to look at what others may not."""
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
@@ -67,9 +69,11 @@ def _last_capability() -> int:
         return int(file.read())
 
 
-def bound_capabilities() -> None:
+def bound_capabilities(but: tuple[int, ...] = ()) -> None:
     """Empty the bounding and ambient sets, so that nothing can bring a capability back."""
     for capability in range(_last_capability() + 1):
+        if capability in but:
+            continue
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except PermissionError:
@@ -113,9 +117,14 @@ def keep_capabilities() -> None:
     prctl(PR_SET_KEEPCAPS, 1)
 
 
+def keep_only(capabilities: tuple[int, ...]) -> None:
+    """Give up every capability but these, all of which are below 32."""
+    bits = sum(1 << capability for capability in capabilities)
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+    _capset(head, data)
+
+
 def keep_only_setuid() -> None:
     """Give up every capability but CAP_SETUID."""
-    bit = 1 << CAP_SETUID
-    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(bit, bit, 0, 0, 0, 0)
-    _capset(head, data)
+    keep_only((CAP_SETUID,))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from offswitch.actuators.sock_diag import Sock
 from offswitch.warden.cells.cell import Cell
 
 __all__ = ["Remains"]
@@ -27,6 +28,10 @@ class Remains:
     """The number that its sockets bear; None on the lower rung."""
     uid: int
     own_uid: bool
+    also: tuple[int, ...] = ()
+    """Further numbers that its sockets may bear."""
+    older: tuple[Sock, ...] = ()
+    """Its sockets that bear another cgroup's number."""
     path: str | None = None
     """There is no folder any more."""
     folder_fd: int = -1
@@ -34,14 +39,18 @@ class Remains:
     @classmethod
     def of(cls, cell: Cell) -> Self:
         """Give what may be left of `cell`."""
-        return cls(cell.name, cell.cgroup_id, cell.uid, cell.own_uid)
+        also, older = tuple(cell.also), tuple(cell.older)
+        return cls(cell.name, cell.cgroup_id, cell.uid, cell.own_uid, also, older)
 
     @classmethod
     def again(cls, facts: Mapping[str, Any]) -> Self:
         """Find them again from a cell's facts, or their own."""
         number = facts["cgroup_id"]
         known = int(number) if number is not None else None
-        return cls(str(facts["name"]), known, int(facts["uid"]), facts["own_uid"] is True)
+        also = tuple(map(int, facts.get("also", ())))
+        older = tuple(Sock.named(int(f), bytes.fromhex(i)) for f, i in facts.get("older", ()))
+        uid, own = int(facts["uid"]), facts["own_uid"] is True
+        return cls(str(facts["name"]), known, uid, own, also, older)
 
     @property
     def layers(self) -> list[str]:
@@ -57,6 +66,8 @@ class Remains:
             "cgroup_id": self.cgroup_id,
             "uid": self.uid,
             "own_uid": self.own_uid,
+            "also": list(self.also),
+            "older": [[sock.family, sock.ident.hex()] for sock in self.older],
         }
 
     def kill(self) -> None:

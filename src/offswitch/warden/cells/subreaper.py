@@ -16,10 +16,11 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from offswitch.actuators.sock_diag import Sock
 from offswitch.warden.cells.descendants import Process, Tracker, start_of
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.rung import Rung
@@ -32,6 +33,9 @@ _PATIENCE_S = 0.002
 
 class SubreaperCell:
     """A cell on the lower rung."""
+
+    also: Sequence[int] = ()
+    older: Sequence[Sock] = ()
 
     def __init__(
         self, name: str, *, uid: int, held: Held, leader: int, leader_start: int, marker: str

@@ -24,6 +24,7 @@ from offswitch.warden.cells.threads import state_behind
 
 __all__ = [
     "CANARY",
+    "FINDER",
     "FIRST",
     "LAST",
     "OBSERVER",
@@ -42,6 +43,7 @@ SWEEPERS = (1_899_999_999, 1_899_999_995, 1_899_999_994, 1_899_999_993)
 """Reserved for the sweep's workers, one each: workers of one id could signal each other."""
 CANARY = 1_899_999_992
 """Likewise for the worker of a canary."""
+FINDER = 1_899_999_989
 _OF_SWEEPERS = frozenset(b"%d" % uid for uid in (*SWEEPERS, CANARY))
 _COUNTER = "/dev/shm/offswitch-users"  # noqa: S108 - owner and mode are checked at use
 _TRIES = 10_000

@@ -15,6 +15,8 @@ from offswitch.decide.secret import is_secret_set
 from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
+from offswitch.warden.adopting import Adopter
+from offswitch.warden.cells.adopted import AdoptedCell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door import reporting
@@ -68,8 +70,16 @@ class _Relay:
 class Operations:
     """Serves the messages of one warden."""
 
-    def __init__(self, core: Core, stopper: Stopper, starter: Starter, resetter: Resetter) -> None:
+    def __init__(
+        self,
+        core: Core,
+        stopper: Stopper,
+        starter: Starter,
+        resetter: Resetter,
+        adopter: Adopter,
+    ) -> None:
         """Work on the parts of this warden."""
+        self._adopter = adopter
         self._core = core
         self._stopper = stopper
         self._starter = starter
@@ -110,7 +120,9 @@ class Operations:
             for row in self._core.table:
                 if row.cell is not None:
                     pids.update(row.cell.pids())
-        return self._core.rights.in_cell(peer, pids)
+        cells = [row.cell for row in self._core.table]
+        adopted = [cell.place for cell in cells if isinstance(cell, AdoptedCell)]
+        return self._core.rights.in_cell(peer, pids, adopted)
 
     def garbage(self, peer: Peer, what: str) -> None:
         """Note a peer that sent what is no message."""
@@ -166,6 +178,7 @@ class Operations:
     def _op_start(self, connection: Connection, message: dict[str, Any]) -> None:
         core = self._core
         name = check_name(str(message.get("target", "")))
+        self._starter.refuse_adopted(core.table.get(name))
         relay, fds = self._relay(connection)
 
         def read(spec: dict[str, Any] | OffswitchError | OSError) -> None:
@@ -263,6 +276,26 @@ class Operations:
         if relay.row is not None:
             self._starter.signal(relay.row, number)
 
+    # --- what others start --------------------------------------------------------
+
+    def _op_adopt(self, connection: Connection, message: dict[str, Any]) -> None:
+        name, said = str(message.get("target", "")), message.get("as")
+        if not isinstance(said, dict):
+            raise Usage("it is not said what is to be adopted")
+
+        def done(row: Tracked) -> None:
+            connection.reply({"ok": True, **reporting.everything(self._core, row)})
+
+        self._adopter.adopt(name, said, connection.peer, done, connection.error)
+
+    def _op_release(self, connection: Connection, message: dict[str, Any]) -> None:
+        name = str(message.get("target", ""))
+
+        def done(row: Tracked) -> None:
+            connection.reply({"ok": True, **reporting.target(self._core, row)})
+
+        self._adopter.release(name, connection.peer, done, connection.error)
+
     # --- looking ------------------------------------------------------------------
 
     def _op_ping(self, connection: Connection, _message: dict[str, Any]) -> None:
@@ -340,6 +373,7 @@ class Operations:
                 self._stopper.resume(row)
             row.declared = item
             self._relabel(row, target)
+            self._adopter.declared(row, item, connection.peer)
         self._core.recording.note(
             "config",
             {"by": f"uid:{connection.peer.uid}"},

@@ -6,7 +6,6 @@ asked looks at its cells now, and what cannot be told is `unknown`, never the la
 
 from __future__ import annotations
 
-import os
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -14,6 +13,7 @@ from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope, parse_scope, scopes_above, scopes_over
 from offswitch.model.state import State
+from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.plan import layers_of
@@ -105,6 +105,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,
+        "adopted": row.adopted.text if row.adopted is not None else None,
     }
 
 
@@ -126,6 +127,8 @@ def _pids(row: Tracked) -> list[int] | None:
 
 
 def _state(row: Tracked, pids: list[int] | None) -> State:
+    if not row.sought:
+        return State.UNKNOWN
     if row.cell is not None and (pids is None or row.cell.populated() is None):
         return State.UNKNOWN
     return row.state
@@ -170,6 +173,9 @@ def _notes(core: Core) -> list[str]:
         notes.append("no keeper: nothing new starts until it is back")
     if core.observer is None or not core.observer.alive():
         notes.append("no observer: no stop can be confirmed")
+    notes += [f"{row.target.name} is not held: {row.trouble}" for row in core.table if row.trouble]
+    if core.finder is None and any(row.adopted for row in core.table):
+        notes.append("no finder: what is adopted and started again is not found")
     return notes
 
 
@@ -206,6 +212,9 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     answer["declared"] = row.declared
     answer["plan"] = _plan(core, row)
     answer["notes"] = _degraded(core)
+    if row.adopted is not None:
+        trouble = [f"not held: {row.trouble}"] if row.trouble else []
+        answer["notes"] += [*trouble, *(f"adopted, so not promised: {each}" for each in LIMITS)]
     return answer
 
 
@@ -226,13 +235,7 @@ def health(core: Core) -> dict[str, Any]:
         "keeper": core.keeper is not None and core.keeper.alive(),
         "observer": core.observer is not None and core.observer.alive(),
         "recorder": core.recording.pid is not None,
-        "pids": {
-            "warden": os.getpid(),
-            "keeper": core.keeper.pid if core.keeper else None,
-            "observer": core.observer.pid if core.observer else None,
-            "recorder": core.recording.pid,
-            "sweeper": core.sweeper.pid if core.sweeper else None,
-        },
+        "pids": core.pids(),
         "journal": core.recording.facts(),
         "latch_problem": core.store.problem,
         "live_stops": len(core.latch),

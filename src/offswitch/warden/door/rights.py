@@ -11,6 +11,7 @@ groups and pid are the kernel's.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from offswitch.control.ids import users
@@ -19,7 +20,7 @@ from offswitch.errors import Refused
 
 __all__ = ["OWNER_ONLY", "Rights", "cgroup_of"]
 
-OWNER_ONLY = frozenset({"declare", "report", "handover"})
+OWNER_ONLY = frozenset({"adopt", "declare", "handover", "release", "report"})
 """Operations that take the owner, or whoever of ours has them as its work."""
 _LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health"})
 _WORK = {
@@ -74,14 +75,17 @@ class Rights:
             return str(message["by"])[:_LONGEST_NAME].encode("utf-8", "replace").decode()
         return f"uid:{peer.uid}"
 
-    def in_cell(self, peer: Peer, pids: set[int]) -> bool | None:
+    def in_cell(self, peer: Peer, pids: set[int], adopted: Iterable[str] = ()) -> bool | None:
         """Tell whether `peer` lives in a cell of ours; None: it is gone, so nobody can tell.
 
-        `pids` are the processes of cells that have no cgroup of their own (the lower rung).
+        `pids` are the processes of cells that have no cgroup of their own (the lower rung),
+        `adopted` the cgroups that others made for targets.
         """
         cgroup = cgroup_of(peer.pid)
         if cgroup is None:
             return None
+        if any(f"{cgroup}/".startswith(f"{each}/") for each in adopted):
+            return True
         below = f"/{self.cell_root}/"
         return (below in cgroup + "/" and cgroup.rstrip("/") != below) or peer.pid in pids
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from offswitch.control.page import RUN, PageFile
@@ -33,14 +34,14 @@ class CgroupHands:
         self._fds = dict(fds)
 
     def _write(self, key: str, value: bytes) -> None:
-        try:
+        # The cgroup is gone, and nothing can live in it; or there is no such file.
+        with suppress(OSError, KeyError):
             os.pwrite(self._fds[key], value, 0)
-        except (OSError, KeyError):
-            return  # the cgroup is gone; nothing can live in it
 
     def kill(self) -> None:
-        """Kill by one write."""
+        """Kill by one write; what a v1 freezer holds dies only when that is thawed."""
         self._write("kill", b"1")
+        self._write("thaw", b"THAWED")
 
     def freeze(self) -> None:
         """Freeze by one write."""
@@ -115,8 +116,6 @@ def grip_of(message: Mapping[str, Any], fds: list[int]) -> Grip:
 
 def _hands(message: Mapping[str, Any], fds: list[int]) -> Hands:
     keys = list(message["keys"])
-    if len(fds) != len(keys):
-        raise ValueError(f"{len(fds)} descriptors of {len(keys)} came")
     if "kill" in keys:
         return CgroupHands(dict(zip(keys, fds, strict=True)))
     from offswitch.warden.cells.subreaper import SubreaperCell  # noqa: PLC0415 - the lower rung only

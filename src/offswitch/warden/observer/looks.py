@@ -39,7 +39,10 @@ __all__ = [
     "lives",
     "living",
     "look_for",
+    "numbers_of",
+    "older_of",
     "remain",
+    "still_there",
 ]
 
 LAYERS = ("process", "network", "sweep")
@@ -183,29 +186,35 @@ class NetworkLook(Look):
         """Look at the sockets that bear the cell's number."""
         number = facts.get("cgroup_id")
         self._cgroup_id = None if number is None else int(number)
+        self._numbers = () if number is None else numbers_of(facts)
+        self._older = older_of(facts)
+        self._foreign_net = facts.get("foreign_net") is True
         self._moved_is_enough = level == "freeze"
         self._before: dict[bytes, int] | None = None
         self._since_ns = 0
 
     def pose(self, cells: set[int], _uids: set[int]) -> None:
-        """Name the cell's number."""
-        if self._cgroup_id is not None:
-            cells.add(self._cgroup_id)
+        """Name the cell's numbers."""
+        cells.update(self._numbers)
 
     def once(self, picture: Picture | None = None) -> Seen:
         """List them."""
         if self._cgroup_id is None:
             return Seen(None, "without a cgroup its sockets cannot be told from others")
         try:
-            found = (picture or Picture([self])).sockets(self._cgroup_id)
-            if self._moved_is_enough and len(found) == sock_diag.SOME:  # perhaps not all of them
+            shown = picture or Picture([self])
+            found = [sock for number in self._numbers for sock in shown.sockets(number)]
+            if self._moved_is_enough and len(found) >= sock_diag.SOME:  # perhaps not all of them
                 with sock_diag.Diag() as diag:
-                    found = diag.sockets_of(self._cgroup_id, most=sock_diag.MANY)
+                    found = diag.sockets_of(*self._numbers, most=sock_diag.MANY)
+            found += still_there(self._older)
         except OSError as error:
             return Seen(None, f"the kernel does not list sockets: {error.strerror}")
+        if self._foreign_net and not found:
+            return Seen(None, "it has a network of its own, whose sockets nobody here sees")
         if not self._moved_is_enough or not found:
             return remain(found)
-        if len(found) == sock_diag.MANY:
+        if len(found) >= sock_diag.MANY:
             return Seen(False, "it has too many sockets to watch each of them")
         return self._stands_still(found)
 
@@ -219,6 +228,26 @@ class NetworkLook(Look):
         if now - self._since_ns < _STILL_NS:
             return Seen(False, "being watched")
         return Seen(True, f"no byte passes on its {len(state)} sockets")
+
+
+def numbers_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """Give all numbers that a cell's sockets may bear; empty on the lower rung."""
+    number = facts["cgroup_id"]
+    return () if number is None else (int(number), *map(int, facts.get("also", ())))
+
+
+def older_of(facts: Mapping[str, Any]) -> list[sock_diag.Sock]:
+    """Give a cell's sockets that bear another cgroup's number."""
+    known = facts.get("older", ())
+    return [sock_diag.Sock.named(int(family), bytes.fromhex(ident)) for family, ident in known]
+
+
+def still_there(older: list[sock_diag.Sock]) -> list[sock_diag.Sock]:
+    """Ask the kernel for each of these; OSError: it does not answer."""
+    if not older:
+        return []
+    with sock_diag.Diag() as diag:
+        return diag.present(older)
 
 
 def remain(found: list[sock_diag.Sock]) -> Seen:

@@ -26,6 +26,8 @@ from offswitch.warden.observer.looks import (
     lives,
     living,
     look_for,
+    numbers_of,
+    older_of,
     remain,
 )
 
@@ -39,7 +41,7 @@ _UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is
 class _Watched:
     """One cell."""
 
-    __slots__ = ("cgroup_id", "name", "process", "told", "uid")
+    __slots__ = ("name", "numbers", "older", "process", "told", "uid")
 
     def __init__(self, facts: Mapping[str, Any], level: str) -> None:
         self.name = str(facts["name"])
@@ -47,7 +49,8 @@ class _Watched:
         # A frozen cell keeps its sockets and its user's processes: that they stand still is seen
         # by their being frozen.
         killed = level != "freeze"
-        self.cgroup_id: int | None = facts["cgroup_id"] if killed else None
+        self.numbers = numbers_of(facts) if killed else ()
+        self.older = older_of(facts) if killed else []
         self.uid: int | None = int(facts["uid"]) if killed and facts["own_uid"] else None
         self.told: dict[str, float] = {}
 
@@ -113,7 +116,7 @@ class StandingWatch:
         self._next = now + _EVERY_S
         cells = list(self._cells.values())
         self._look_at_processes(cells)
-        self._look_at_sockets([each for each in cells if each.cgroup_id is not None])
+        self._look_at_sockets([each for each in cells if each.numbers])
         swept = [each for each in cells if each.uid is not None]
         if swept and self._users_may_have_changed(now):
             self._look_at_users(swept)
@@ -133,14 +136,16 @@ class StandingWatch:
         try:
             if self._diag is None:
                 self._diag = Diag()
-            ids = [each.cgroup_id for each in cells if each.cgroup_id is not None]
+            ids = [number for each in cells for number in each.numbers]
             by_cell = self._diag.by_cgroup(ids)
+            older = {each.name: self._diag.present(each.older) for each in cells if each.older}
         except OSError:
             for each in cells:
                 self._judge(each, "network", _UNLISTED)
             return
         for each in cells:
-            self._judge(each, "network", remain(by_cell.get(each.cgroup_id or 0, [])))
+            found = [sock for number in each.numbers for sock in by_cell.get(number, ())]
+            self._judge(each, "network", remain(found + older.get(each.name, [])))
 
     def _look_at_users(self, cells: list[_Watched]) -> None:
         left = living([each.uid for each in cells if each.uid is not None])

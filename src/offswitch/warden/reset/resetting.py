@@ -458,14 +458,14 @@ class Resetter:
         self._stopper.let_go(row)
         if level is not None and level >= Level.FREEZE:
             return  # a wider or another stop still holds it as it is
-        if row.cell is not None and alive:
-            if frozen:
+        if row.adopted or (row.cell is not None and alive):
+            if frozen or row.adopted:
                 self._stopper.release(row)
             self._stopper.set_word(row, level)
         if row.body is not None and core.observer is not None and row.watched:
             core.observer.unwatch(row.body.name)
             row.watched = False
-        if row.cell is not None and not alive and level is None:
+        if row.cell is not None and not (alive or row.adopted) and level is None:
             self._starter.bury(row)
         if level is None:
             row.receipts, row.order = [], None

@@ -22,7 +22,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from offswitch.config.section import Name, SensorSection
-from offswitch.watch.inotify import MODIFIED, Inotify
+from offswitch.control.inotify import MODIFIED, Inotify
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 
 __all__ = ["Logs", "LogsSection"]

@@ -35,7 +35,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from offswitch.config.section import SensorSection, Text
-from offswitch.watch.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
+from offswitch.control.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
 from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff, digest

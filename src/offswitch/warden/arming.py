@@ -1,0 +1,38 @@
+"""Whether each layer of a kill would work on a target, asked before it is needed.
+
+A cell of ours is asked while it is empty, by trying what can be tried. An adopted one lives
+already: nothing is attached to it to see whether that goes, since it would lose packets by
+it; and what adoption cannot promise is *degraded*, in the words that `doctor` shows.
+"""
+
+from __future__ import annotations
+
+from offswitch.actuators.contract import Ready
+from offswitch.warden.core import Core
+from offswitch.warden.table import Tracked
+
+__all__ = ["arm"]
+
+_ADOPTED = {
+    "process": (Ready.READY.value, "one write to a descriptor that is open already"),
+    "network": (
+        Ready.DEGRADED.value,
+        "adopted: denied at a stop; what it holds of older sockets is looked for twice a second",
+    ),
+    "sweep": (Ready.ABSENT.value, "adopted: its user is not its own here, so there is no sweep"),
+}
+
+
+def arm(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
+    """Ask every layer of a kill whether it would work on this cell."""
+    readiness = {"guard": ("ready", "cooperative")}
+    if row.cell is None:
+        return readiness
+    if row.adopted is not None:
+        return readiness | _ADOPTED
+    for layer, actuator in core.kill_steps:
+        ready = actuator.arm(row.cell)
+        known = readiness.get(layer)
+        if known is None or known[0] == "ready":
+            readiness[layer] = (ready.state.value, ready.detail)
+    return readiness

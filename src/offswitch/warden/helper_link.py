@@ -1,0 +1,88 @@
+"""The warden's end of the link to a helper that looks; nothing here ever waits.
+
+What cannot be sent because the helper is stuck or gone is dropped, and it counts as gone: a
+stop that nobody saw is *not confirmed*, which is the truth.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from offswitch.control import frames
+from offswitch.errors import Usage
+
+__all__ = ["HelperLink"]
+
+
+class HelperLink:
+    """Asks, and hears answers and events."""
+
+    __slots__ = ("_broken", "_decoder", "_link", "_out", "pid")
+
+    def __init__(self, link: socket.socket, pid: int) -> None:
+        """Hold the warden's end and the helper's pid."""
+        link.setblocking(False)
+        self._link = link
+        self._decoder = frames.Decoder()
+        self._out = bytearray()
+        self._broken = False
+        self.pid = pid
+
+    def fileno(self) -> int:
+        """Readable when `messages` has something, or the helper is gone."""
+        return self._link.fileno()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Take in what has come; also sends what could not be sent before."""
+        self._flush()
+        while not self._broken:
+            try:
+                data = self._link.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self._broken = True
+                break
+            try:
+                return self._decoder.feed(data)
+            except Usage:
+                self._broken = True
+        return []
+
+    def alive(self) -> bool:
+        """Whether the helper still holds its end."""
+        if self._broken:
+            return False
+        try:
+            return self._link.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """End the helper."""
+        self._link.close()
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a message, now or with a later one."""
+        self._out += frames.encode(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._out and not self._broken:
+            try:
+                sent = self._link.send(self._out)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._broken = True
+                break
+            del self._out[:sent]
+        if len(self._out) > frames.MAX_FRAME:
+            self._broken = (
+                True  # it has not read for a megabyte: it is stuck, so it is as good as gone
+            )
