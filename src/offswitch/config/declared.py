@@ -55,6 +55,7 @@ TWO_PEOPLE_US = 120_000_000
 """The same for two people."""
 
 _DAY_US = 86_400_000_000
+_SECOND_US = 1_000_000
 
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
@@ -95,6 +96,12 @@ def _scope(value: str) -> str:
 def _at_most_a_day(value: int) -> int:
     if value > _DAY_US:
         raise ValueError('at most "1d": until then what is stopped is not dead')
+    return value
+
+
+def _at_most_a_second(value: int) -> int:
+    if value > _SECOND_US:
+        raise ValueError('at most "1s": a kill is not put off longer')
     return value
 
 
@@ -143,6 +150,23 @@ class StopImpact(Section):
     told_by: Text
 
 
+Layers = Annotated[list[LayerName], Field(min_length=1)]
+
+
+class StopPlan(Section):
+    """Which layers a level has beside those of this machine; it takes none away."""
+
+    restrict: Layers | None = None
+    drain: Layers | None = None
+    freeze: Layers | None = None
+    kill: Layers | None = None
+    poweroff: Layers | None = None
+    snapshot: Annotated[Duration, AfterValidator(_at_most_a_second)] | None = None
+    """For how long a kill freezes first, so that evidence can be read; at once unless given."""
+    snapshot_memory: Size | None = None
+    """How many bytes of its memory are copied in that time; none unless given."""
+
+
 class Target(Section):
     """One thing that can be stopped."""
 
@@ -167,10 +191,8 @@ class Target(Section):
     safe_state: Text | None = None
     on_blind: LevelName | None = None
     """What it falls to when nobody watches it (SR-13)."""
-    stop: dict[LevelName, Annotated[list[LayerName], Field(min_length=1)]] = Field(
-        default_factory=dict
-    )
-    """The stop plan: which layers a level has beside those of this machine; it takes none away."""
+    stop: StopPlan = Field(default_factory=StopPlan)
+    """The stop plan."""
     drain_for: Limit | None = None
     """How long work in flight may take to end in a drain, before the kill; 30 s unless given."""
     freeze_for: Limit | None = None

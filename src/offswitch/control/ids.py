@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 
 __all__ = [
+    "EVIDENCE",
     "GATEWAY",
     "OBSERVER",
     "OURS",
@@ -29,12 +30,15 @@ RECORDER = 1_899_999_997
 WATCH = 1_899_999_996
 GATEWAY = 1_899_999_991
 STATION = 1_899_999_990
+EVIDENCE = 1_899_999_988
+"""Of whoever keeps evidence of what is stopped: it reads other processes."""
 _RESERVED = {
     "observer": OBSERVER,
     "recorder": RECORDER,
     "watch": WATCH,
     "gateway": GATEWAY,
     "station": STATION,
+    "evidence": EVIDENCE,
 }
 OURS = frozenset(_RESERVED.values())
 """The reserved ids of our processes."""

@@ -47,6 +47,11 @@ class Place:
         return self.run + "/control"
 
     @property
+    def evidence(self) -> str:
+        """What was kept of what was stopped, for its owner's eyes only."""
+        return self.home + "/evidence"
+
+    @property
     def warden_socket(self) -> str:
         """The warden's socket."""
         return self.run + "/control/warden"

@@ -10,7 +10,7 @@ import os
 
 __all__ = ["way_in"]
 
-_OURS = range(1_899_999_990, 1_900_000_000)
+_OURS = range(1_899_999_988, 1_900_000_000)
 """The group of watch where no group of people may stop (`ids`): nobody can be added to it."""
 
 

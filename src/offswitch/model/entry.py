@@ -56,6 +56,8 @@ class EntryKind(StrEnum):
     """Targets were declared, or rules changed."""
     BYPASS = "bypass"
     """A person lowered a rule for a while."""
+    EVIDENCE = "evidence"
+    """What was seen of a target at a stop, and the files that were kept of it (ACT-11)."""
     RESTART = "restart"
     """One of our own processes began or ended."""
     GAP = "gap"
@@ -103,6 +105,7 @@ REQUIRED: Mapping[str, Required] = MappingProxyType(
         EntryKind.WATCH: Required(("channel", "what", "why", "prior", "state"), ("by",)),
         EntryKind.CONFIG: Required(("what",)),
         EntryKind.BYPASS: Required(("channel", "what", "prior", "state"), ("by", "reason")),
+        EntryKind.EVIDENCE: Required(("target", "order", "level")),
         EntryKind.RESTART: Required(("channel", "process", "why", "prior", "state"), ("by",)),
         EntryKind.GAP: Required(("what", "why")),
         EntryKind.ERASE: Required(("entry", "field"), ("by", "reason")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from offswitch.actuators.contract import Actuator
 from offswitch.actuators.sockets import Sockets
@@ -33,6 +34,31 @@ from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 
 __all__ = ["Core"]
+
+
+class Witness(Protocol):
+    """Has evidence kept (`evidence_link.Evidence`). Never waits, never raises."""
+
+    @property
+    def pid(self) -> int | None:
+        """The gatherer's."""
+        ...
+
+    def know(self, row: Tracked, log: int = -1) -> None:
+        """Have a target looked at now and then."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Have a cell looked at no more."""
+        ...
+
+    def gather(self, row: Tracked, level: Level, order: str) -> None:
+        """Have evidence kept of a target that is being stopped."""
+        ...
+
+    def end(self) -> None:
+        """Let it go."""
+        ...
 
 
 @dataclass(slots=True)
@@ -73,6 +99,7 @@ class Core:
     keeper: KeeperLink | None = None
     observer: ObserverLink | None = None
     sweeper: SweeperLink | None = None
+    evidence: Witness | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
     courteous_from_ns: int = 0
@@ -90,6 +117,7 @@ class Core:
             "keeper": self.keeper.pid if self.keeper else None,
             "observer": self.observer.pid if self.observer else None,
             "recorder": self.recording.pid,
+            "evidence": self.evidence.pid if self.evidence else None,
             "sweeper": self.sweeper.pid if self.sweeper else None,
             **finder,
         }

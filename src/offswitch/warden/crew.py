@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from offswitch.warden.core import Core
+from offswitch.warden.evidence_link import Evidence
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.respawn import Respawn
@@ -46,6 +47,8 @@ class Crew:
         if os.geteuid() == 0:
             self._sweeper_again.begin()
         self._observer_again.begin()
+        self._core.evidence = evidence = Evidence(self._core)
+        evidence.begin()
 
     def start_keeper(self) -> None:
         """Start the keeper, and wait until it has every cell, but no longer than it may take."""
@@ -64,6 +67,8 @@ class Crew:
             self._core.keeper.dismiss()
         if self._core.observer is not None:
             self._core.observer.close()
+        if self._core.evidence is not None:
+            self._core.evidence.end()
         if self._core.sweeper is not None:
             self._core.sweeper.close()
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import grp
 import os
 import re
+from contextlib import suppress
 
-from offswitch.control.ids import users
+from offswitch.control.ids import User, user_of, users
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, Refused, Storage
 
@@ -80,6 +81,25 @@ def _folder(path: str, mode: int, gid: int = -1) -> None:
     os.chmod(path, mode)
 
 
+def _folder_of_another(path: str, user: User | None) -> None:
+    """Make a folder that one of our own users alone can enter; without root it is ours."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        raise Refused(f"{path} is no folder of ours: {error.strerror}", "remove it") from None
+    try:
+        if os.fstat(fd).st_uid not in {os.geteuid(), user.uid if user else -1}:
+            raise Refused(f"{path} is there already and is not ours", "remove it")
+        if user is not None:
+            os.fchown(fd, user.uid, user.gid)
+        os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
 def prepare(place: Place) -> int:
     """Make all folders of `place` with their modes; return the group that may stop."""
     _folder(place.home, 0o711)
@@ -90,4 +110,5 @@ def prepare(place: Place) -> int:
         _folder(place.memory, 0o711, gid)
     _folder(place.specs, 0o700)
     _folder(place.logs, 0o711)
+    _folder_of_another(place.evidence, user_of("evidence"))
     return gid

@@ -14,7 +14,7 @@ from typing import Any
 
 from offswitch.model.level import Level
 
-__all__ = ["COOPERATIVE", "LOCAL", "layers_of", "limit_s"]
+__all__ = ["COOPERATIVE", "LOCAL", "layers_of", "limit_s", "snapshot_of"]
 
 COOPERATIVE = "guard"
 LOCAL = frozenset({"network", "process", "sweep"})
@@ -22,6 +22,7 @@ LOCAL = frozenset({"network", "process", "sweep"})
 _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
 """How long work in flight may take to end by itself, and how long a freeze lasts (ACT-1)."""
 _LONGEST_S = 86_400.0
+_LONGEST_SNAPSHOT_US = 1_000_000
 _DEFAULT = {
     Level.RESTRICT: ("guard",),
     Level.DRAIN: ("guard",),
@@ -45,6 +46,19 @@ def layers_of(
     added = [str(layer) for layers in named if isinstance(layers, list) for layer in layers]
     usual = [x for x in _DEFAULT[level] if x in available or x in {COOPERATIVE, "power"}]
     return list(dict.fromkeys([*usual, *added]))
+
+
+def snapshot_of(declared: Mapping[str, Any] | None) -> tuple[float, int]:
+    """Give for how many seconds a kill freezes first, for a snapshot, and how much memory it has.
+
+    0 unless the plan asks for it, and never more than a second: a kill is not put off longer.
+    """
+    plan = (declared or {}).get("stop")
+    wanted = plan.get("snapshot") if isinstance(plan, Mapping) else None
+    memory = plan.get("snapshot_memory") if isinstance(plan, Mapping) else None
+    if type(wanted) is not int or not 0 < wanted <= _LONGEST_SNAPSHOT_US:
+        return 0.0, 0
+    return wanted / 1e6, memory if type(memory) is int and memory > 0 else 0
 
 
 def limit_s(level: Level, declared: Mapping[str, Any] | None) -> float | None:

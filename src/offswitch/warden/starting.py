@@ -304,6 +304,9 @@ class Starter:
         if log is None and not request.raw:
             answer["notes"].append("the disk takes nothing: its output is not logged")
         request.born(answer, log)
+        row = self._core.table.get(request.name)
+        if row is not None and self._core.evidence is not None:
+            self._core.evidence.know(row, -1 if log is None else log)
         _close((saved, log))
 
     def _degraded(self, row: Tracked) -> list[str]:
@@ -440,6 +443,8 @@ class Starter:
             core.loop.forget(fd)
         if core.keeper is not None:
             core.keeper.drop(old.name)
+        if core.evidence is not None:
+            core.evidence.forget(old.name)
         if core.observer is not None and row.watched:
             core.observer.unwatch(old.name)
         row.watched = False

@@ -18,17 +18,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from offswitch.actuators.contract import Actuator
 from offswitch.clock import new_nonce
 from offswitch.control.page import word_of_level
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
-from offswitch.warden.cells.cell import is_gone
+from offswitch.warden.cells.cell import Cell, is_gone
 from offswitch.warden.core import Core
+from offswitch.warden.evidence_link import cut_first
 from offswitch.warden.loop import Timer
 from offswitch.warden.merging import Merging
-from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s
+from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s, snapshot_of
 from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.sharing import Sharing
 from offswitch.warden.table import Tracked
@@ -46,6 +48,7 @@ _SOCKETS_NS = 20_000_000
 _TELL_KEEPER_S = 0.005
 """The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
 _IN_ONE_WORD = 256
+_WARDEN = "warden"
 _LOOK_AGAIN_S = 1.0
 _POLL_S, _LONGEST_POLL_S = 0.005, 0.5
 _LONGEST_WAIT_NS = 5_000_000_000
@@ -69,6 +72,8 @@ class Stopper:
         self._told: dict[str, int] = {}
         """Target → when it was last written down that it moved."""
         self._turn = 0
+        self._fresh: list[Tracked] = []
+        """What the press that is being carried out commands anew: evidence is kept of it."""
         self._turns: dict[str, tuple[Level, int]] = {}
         """Target → the level last commanded, and its turn: a new one whenever that changes or
         something moves."""
@@ -95,6 +100,7 @@ class Stopper:
             self._sharing.follow(press, owner)
         core.store.sync()
         self._record(press)
+        self._keep_evidence(press)
         self.merging.look()
         if not self._obeyed:
             core.loop.later(_TELL_KEEPER_S, self._tell_keeper)
@@ -114,6 +120,14 @@ class Stopper:
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
         for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
             self._command(press, row)
+
+    def _keep_evidence(self, press: Press) -> None:
+        """Have evidence kept of what was commanded anew; every command was given before."""
+        fresh, self._fresh = self._fresh, []
+        for row in fresh:
+            level = press.levels.get(row.target.name)
+            if level is not None and level >= Level.FREEZE and self._core.evidence is not None:
+                self._core.evidence.gather(row, level, row.order or press.stops[0].digest)
 
     def _tell_keeper(self) -> None:
         nonces, self._obeyed = self._obeyed, []
@@ -220,26 +234,55 @@ class Stopper:
     def _command(self, press: Press, row: Tracked) -> None:
         """Give every command of the level to one target; what one raises delays no other."""
         name, level = row.target.name, press.levels[row.target.name]
-        if self._turns.get(name, (None, 0))[0] is not level:
+        anew = self._turns.get(name, (None, 0))[0] is not level
+        if anew:
             self._new_turn(row, level)
+            self._fresh.append(row)
         press.turns[name] = self._turns[name][1]
         row.state = step(row.state, Event.STOP, level, alive=row.cell is not None)
         row.unseen()
-        if level >= Level.FREEZE:
+        if anew and level >= Level.KILL and self._snapshot_first(press, row):
+            pass
+        elif level >= Level.FREEZE:
             self._trip(press, row)
         self._limit(row, level)
+
+    def _snapshot_first(self, press: Press, row: Tracked) -> bool:
+        """Cut and freeze now, and kill by a timer of our own, where the plan wants a snapshot.
+
+        Only a first press of somebody's is put off so: the next one kills at once, and so does
+        whatever we order ourselves. Whoever takes the snapshot is not waited for (ACT-11).
+        """
+        core, (budget_s, _memory) = self._core, snapshot_of(row.declared)
+        if not budget_s or row.cell is None or any(stop.by == _WARDEN for stop in press.given):
+            return False
+        steps, reach = cut_first(core), self._reach(row, press.levels[row.target.name])
+        self._trip(press, row, [step for step in steps if step[0] in reach])
+        killed_ns = press.since_ns() + int(budget_s * 1e9)
+        for layer in reach:  # what is only due with the kill is commanded with it
+            press.commanded[row.target.name].setdefault(layer, killed_ns)
+        core.loop.later(budget_s, partial(self._cut, row, row.cell))
+        return True
+
+    def _cut(self, row: Tracked, cell: Cell) -> None:
+        level = self._core.level(row)
+        if row.cell is cell and level is not None and level >= Level.KILL:
+            self._trip(self._press_of(row, level), row)
 
     def _new_turn(self, row: Tracked, level: Level) -> None:
         """What was seen of a target up to now says nothing any more."""
         self._turn += 1
         self._turns[row.target.name] = (level, self._turn)
 
-    def _trip(self, press: Press, row: Tracked) -> None:
+    def _trip(
+        self, press: Press, row: Tracked, steps: list[tuple[str, Actuator]] | None = None
+    ) -> None:
         body, level = row.body, press.levels[row.target.name]
         if body is None:
             return
-        layers, commanded = self._reach(row, level), press.commanded[row.target.name]
-        for layer, actuator in self._core.steps(level):
+        layers = self._reach(row, level)
+        commanded = press.commanded.setdefault(row.target.name, {})
+        for layer, actuator in self._core.steps(level) if steps is None else steps:
             if layer not in layers:
                 continue
             if actuator is self._core.sockets and press.since_ns() > _SOCKETS_NS:
@@ -301,7 +344,7 @@ class Stopper:
         core = self._core
         scope = Scope(row.target.name)
         now = core.clock.wall_us()
-        by = "warden"
+        by = _WARDEN
         self.press([Stop(core.installation, scope, level, by, by, new_nonce(), now, why)])
 
     def let_go(self, row: Tracked) -> None:

@@ -32,6 +32,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NoReturn
 
+from offswitch.control.ids import OURS
 from offswitch.warden.cells import kernel, users
 
 __all__ = ["REQUEST", "RESULT", "Head", "main", "prepare", "refusal", "sweep"]
@@ -51,8 +52,7 @@ def refusal(uid: int, *, exclusive: bool) -> str:
     """Say why `uid` must not be swept; empty if it may be."""
     if uid == 0:
         return "uid 0 is the machine's own"
-    ours = {users.CANARY, users.FINDER, users.OBSERVER, users.RECORDER, users.WATCH}
-    if uid in {*users.SWEEPERS, *ours}:
+    if uid in {*users.SWEEPERS, users.CANARY, users.FINDER, *OURS}:
         return "this id is one of ours"
     if not users.is_allotted(uid) and not exclusive:
         return "others may run as this user"

@@ -1,0 +1,1 @@
+"""Evidence of what was stopped: looked at beforehand, and kept beside the stop (ACT-11)."""
