@@ -6,8 +6,10 @@ is no number lies nowhere). The
 clock is compared here, inside the program, because a flag that says "fresh" would outlive
 the daemon that set it. Whatever is wrong (no page, a short one, another boot's, a word that
 nobody has) reads as *stop*. A page that is removed or replaced leaves us with a mapping that
-nobody renews, so its lease runs out. The mapping is shared with forked children and cannot
-be written through: a stopped program cannot un-stop itself.
+nobody renews, so its lease runs out.
+A program whose CLOCK_BOOTTIME is behind the warden's (a time namespace does that) would see one
+that lasts for hours: it is found out at the beginning. The mapping is shared with forked children
+and cannot be written through: a stopped program cannot un-stop itself.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ __all__ = ["View", "attach", "blank"]
 
 _LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
 _BOOT_ID = slice(16, 32)
+_LONGEST_LEASE_NS = 60_000_000_000
+"""No warden gives more. What lies further ahead was given on another clock than ours."""
 
 
 class View:
@@ -78,4 +82,6 @@ def attach(path: str, word: str) -> View:
     data = reader.words.cast("B")
     if bytes(data[_BOOT_ID]) != boot:
         return blank(f"stopped: {path} is the page of another boot")
+    if reader.lease_left_ns() > _LONGEST_LEASE_NS:
+        return blank("stopped: this program's clock is behind the warden's (a time namespace?)")
     return View(data, FIRST_WORD + int(word), path)
