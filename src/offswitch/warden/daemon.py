@@ -271,7 +271,12 @@ class Warden:
 
     def _keeper_acted(self) -> None:
         """Take in what a keeper did by itself, and do it as a stop is done."""
-        self._join(self._core, left_orders(self._place.memory))
+        try:
+            left = left_orders(self._place.memory)
+        except OSError:
+            self._loop.later(_LOOK_S, self._keeper_acted)
+            return
+        self._join(self._core, left)
         self._recovery.enforce()
 
     def _look_at_page(self) -> None:

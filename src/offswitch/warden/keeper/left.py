@@ -8,6 +8,7 @@ before the warden serves, and after that only by the disk's thread.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,18 +20,26 @@ from offswitch.warden.latch import records
 
 __all__ = ["forget_left", "left_orders"]
 
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What ends by itself: then there may be orders, and nobody can tell yet."""
+
 
 def _files(folder: str) -> list[str]:
     try:
         names = os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
         return []
     kept = [name for name in names if name.startswith(PREFIX) and not name.endswith(".new")]
     return sorted(f"{folder}/{name}" for name in kept)
 
 
 def left_orders(*folders: str) -> list[Stop]:
-    """Give the stops that keepers made and no warden has made durable yet."""
+    """Give the stops that keepers made and no warden has made durable yet.
+
+    Raises OSError where there is no descriptor left to look: ask again later.
+    """
     stops: dict[str, Stop] = {}
     for path in [path for folder in folders for path in _files(folder)]:
         read = records.read_file(path)
