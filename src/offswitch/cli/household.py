@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,8 @@ _FORGIVEN_S = 60.0
 _LOOK_S = 1.0
 _RECORD_S = 2.0
 _END_S = 8.0
+_BOTH_S = 3.0
+"""How long a new watch has to begin before the old one ends."""
 _FIRST_REPORT_S = 5.0
 """After so long watch has looked and said so."""
 _SHOWN = 8
@@ -86,6 +89,9 @@ class Household:
     _keyless: bool = False
     _held_back: set[str] = field(default_factory=set)
     """Declared units that start only where the warden lets them."""
+    _relieved: list[tuple[float, subprocess.Popen[bytes]]] = field(default_factory=list)
+    """A watch of the code before, and when it is to end (CLOCK_MONOTONIC)."""
+    _leaving: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """See whether the ledger is yet to be made: its key is told once."""
@@ -100,6 +106,7 @@ class Household:
         """Start what is missing, notice what died, declare the targets to a new warden."""
         self._reap(self._warden, now)
         self._reap(self._watch, now)
+        self._relieve(now)
         if now - self._looked < _LOOK_S and self._declared_to[0]:
             return
         self._looked = now
@@ -162,6 +169,25 @@ class Household:
             self._declared_to = (0, 0)
         self._record(member, how)
 
+    def _renew_watch(self) -> None:
+        """The warden was renewed in place: watch follows, the new one first, so that none is blind.
+
+        For a moment both see, and both may stop; the latch joins what they say.
+        """
+        old = self._watch.process
+        if old is None:
+            return
+        self._relieved.append((time.monotonic() + _BOTH_S, old))
+        self._watch.process = None
+        self._watch.again_at = 0.0
+
+    def _relieve(self, now: float) -> None:
+        for due, old in [each for each in self._relieved if each[0] <= now]:
+            self._relieved.remove((due, old))
+            old.terminate()
+            self._leaving.append(old)
+        self._leaving = [old for old in self._leaving if old.poll() is None]
+
     def _record(self, member: _Member, how: str) -> None:
         """Note an end for the record; it is handed in as soon as a recorder is there."""
         clock = SystemClock()
@@ -202,6 +228,8 @@ class Household:
         known = (int(ping["pid"]), int(ping["epoch"]))
         if known == self._declared_to:
             return True
+        if known[0] == self._declared_to[0]:
+            self._renew_watch()
         targets = declaration(self.loaded) if self.loaded is not None else []
         if targets:
             with suppress(Storage):  # declared, if not kept, as a note of the warden's says
@@ -281,6 +309,9 @@ class Household:
 
     def end(self) -> None:
         """End what is ours, watch first, so that it does not call the warden's end a fault."""
+        for old in [*self._leaving, *(each for _due, each in self._relieved)]:
+            old.kill()
+            old.wait()
         for member in (self._watch, self._warden):
             process = member.process
             if process is None:

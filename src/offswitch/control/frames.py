@@ -85,6 +85,11 @@ class Decoder:
         return body
 
     @property
+    def rest(self) -> bytes:
+        """What has come of a frame that is not whole yet."""
+        return bytes(self._buffer)
+
+    @property
     def garbled(self) -> bool:
         """Whether garbage has come: what is fed next raises."""
         return self._garbage is not None

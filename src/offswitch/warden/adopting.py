@@ -89,6 +89,11 @@ class Adopter:
             self._core.table.keep()  # their slots, which `may_start` looks up
             self._again.begin()
 
+    @property
+    def busy(self) -> str:
+        """Say what is half done and cannot be handed over; empty: nothing."""
+        return "an adoption" if self._asked or self._taken else ""
+
     def end(self) -> None:
         """Look no longer."""
         self._ending = True

@@ -77,6 +77,10 @@ class Children:
             return
         self._waiting[pid] = callback
 
+    def catch_up(self) -> None:
+        """Reap what ended before we listened: children of our code before (SR-23)."""
+        self._loop.later(0, self._reap)
+
     def _woken(self, _events: int) -> None:
         self._loop.forget(self._read)
         self._loop.later(_GATHER_S, self._reap)

@@ -38,6 +38,7 @@ class Crew:
         self._starter = starter
         self._keeper_acted = keeper_acted
         self._ending = False
+        self._relieved: KeeperLink | None = None
         self._sweeper_again = Respawn(core.loop, self._start_sweeper)
         self._observer_again = Respawn(core.loop, self._start_observer)
         self._keeper_again = Respawn(core.loop, self._start_keeper)
@@ -50,10 +51,16 @@ class Crew:
         self._core.evidence = evidence = Evidence(self._core)
         evidence.begin()
 
-    def start_keeper(self) -> None:
-        """Start the keeper, and wait until it has every cell, but no longer than it may take."""
+    def start_keeper(self, before: KeeperLink | None = None) -> None:
+        """Start the keeper, and wait until it has every cell, but no longer than it may take.
+
+        While one of our code before still holds all of them nobody waits.
+        """
         core = self._core
         self._keeper_again.begin()
+        if before is not None:
+            self._relieve(before)
+            return
         deadline = core.clock.mono_us() + int(_KEEPER_PATIENCE_S * 1e6)
         while not self._keeper_has_all() and core.clock.mono_us() < deadline:
             core.loop.turn(0.01)
@@ -153,6 +160,31 @@ class Crew:
                     dict(row.target.labels),
                     row.slot,
                 )
+
+    def _relieve(self, old: KeeperLink) -> None:
+        """Hear of an older keeper what it does by itself until the new one has everything."""
+        self._relieved = old
+
+        def heard(_events: int) -> None:
+            for message in old.messages():
+                if "acted" in message:
+                    self._hear(message)
+            if not old.alive():
+                self._core.loop.forget(old.fileno())
+
+        def left(_status: int) -> None:
+            self._relieved = None
+            self._core.loop.forget(old.fileno())
+            old.close()
+            self._keeper_acted()
+
+        self._core.loop.watch(old.fileno(), heard)
+        self._core.children.expect(old.pid, left)
+
+    @property
+    def keepers(self) -> list[KeeperLink]:
+        """List the keeper, and the one that it relieves."""
+        return [link for link in (self._core.keeper, self._relieved) if link is not None]
 
     def _keeper_has_all(self) -> bool:
         return all(row.keeper_has_it for row in self._core.table if row.cell is not None)

@@ -16,23 +16,24 @@ import fcntl
 import gc
 import os
 import signal
+import socket
 import time
 import traceback
 from contextlib import suppress
 
-from offswitch import __version__
 from offswitch.actuators.network import Network
 from offswitch.actuators.process import Freeze, Kill
 from offswitch.actuators.sockets import Sockets
 from offswitch.actuators.sweep import Sweep
 from offswitch.clock import SystemClock
 from offswitch.control.place import Place
-from offswitch.decide.authority import Start, at_start
+from offswitch.decide.authority import at_start
 from offswitch.decide.secret import is_secret_set
 from offswitch.errors import Busy, OffswitchError, Refused
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
+from offswitch.warden import entries
 from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells import cell
 from offswitch.warden.cells.rung import this_rung
@@ -45,6 +46,9 @@ from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.server import Server, listen
 from offswitch.warden.errands import Errands
 from offswitch.warden.granted import take_what_is_granted
+from offswitch.warden.handover.handover import DEFERRED, HandOver
+from offswitch.warden.handover.parts import Parts, go_on, keeper_before, take_up
+from offswitch.warden.handover.passed import Passed
 from offswitch.warden.installation import installation_id, prepare
 from offswitch.warden.keeper.left import forget_left, left_orders
 from offswitch.warden.latch.store import LatchStore
@@ -89,9 +93,15 @@ def take_lock(place: Place) -> int:
 class Warden:
     """One warden process."""
 
-    def __init__(self, place: Place, *, private: bool, record: bool = True) -> None:
-        """`private`: end when nothing is left to do; `record`: False for a benchmark only."""
+    def __init__(
+        self, place: Place, *, private: bool, record: bool = True, passed: Passed | None = None
+    ) -> None:
+        """`private`: end when nothing is left to do; `record`: False for a benchmark only.
+
+        `passed` is what the code before in this very process has handed over, if any did.
+        """
         self._place = place
+        self._passed = passed
         self._private = private
         self._record = record
         self._loop = Loop(self._defect)
@@ -109,11 +119,12 @@ class Warden:
     def serve(self) -> None:
         """Come up, serve until ended, and leave the latch as it is."""
         self._harden()
-        gid = prepare(self._place)
-        self._lock = take_lock(self._place)
+        passed = self._passed  # then folders and lock are as they should be, and not asked again
+        gid = prepare(self._place) if passed is None else passed.gid
+        self._lock = take_lock(self._place) if passed is None else passed.lock
         self._trusted()
         core = self._core = self._load(gid)
-        self._vital = core.page.live()
+        self._live()
         self._stopper = Stopper(core)
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
@@ -128,20 +139,13 @@ class Warden:
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
-        self._recovery.find()
-        if self._record:
-            core.recording.start()
-        self._record_start(core)
-        self._recovery.enforce()
-        self._adopter.begin()
-        self._crew.start_keeper()
-        self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
-        self._recovery.thaw()
-        self._loop.every(_LOOK_S, self._look_at_page)
-        self._listen(gid)
+        self._recovery.find(buried=() if passed is None else passed.graves)
+        if passed is None:
+            self._come_up(core, gid)
+        else:
+            self._come_up_in_place(core, passed)
         self._loop.watch(core.store.fileno(), self._durability)
-        signal.signal(signal.SIGTERM, self._told_to_end)
-        signal.signal(signal.SIGINT, self._told_to_end)
+        self._heed_signals()
         self._maybe_end()
         self._supervisor.ready()
         prove(core)
@@ -149,24 +153,48 @@ class Warden:
         self._loop.run()
         self._leave()
 
+    def _come_up(self, core: Core, gid: int) -> None:
+        """Hold all that is there, and only then open the door."""
+        if self._record:
+            core.recording.start()
+        entries.started(core, None if self._passed is None else self._passed.code)
+        self._recovery.enforce()
+        self._adopter.begin()
+        self._crew.start_keeper()
+        self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
+        self._recovery.thaw()
+        self._loop.every(_LOOK_S, self._look_at_page)
+        self._open_door(listen(self._place.warden_socket, 0o660, gid))
+        spool.prepare(self._place, gid)
+        self._watch_spool()
+
+    def _come_up_in_place(self, core: Core, passed: Passed) -> None:
+        """Go on where the code before stopped. Its keeper holds all until ours does."""
+        parts = self._open_door(socket.socket(fileno=passed.listener))
+        peers = take_up(passed, parts)
+        if self._record:
+            core.recording.start()
+        entries.started(core, None if self._passed is None else self._passed.code)
+        self._recovery.enforce()
+        self._adopter.begin()
+        self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
+        self._crew.start_keeper(before=keeper_before(passed))
+        self._recovery.thaw()
+        self._loop.every(_LOOK_S, self._look_at_page)
+        self._watch_spool()
+        go_on(passed, peers, core.page.epoch)
+
+    def _heed_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self._told_to_end)
+        signal.signal(signal.SIGINT, self._told_to_end)
+        hand_over = self._operations.hand_over
+        signal.signal(signal.SIGHUP, lambda *_: self._loop.later(0, lambda: hand_over(None)))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFERRED)
+
     def _renew(self, core: Core) -> None:
         """Let the lease go on, and tell whoever would replace us that it does."""
         core.page.renew(LEASE_NS)
         self._supervisor.alive()
-
-    def _record_start(self, core: Core) -> None:
-        first = core.page.epoch == 1
-        core.recording.note(
-            "restart",
-            {"by": f"uid:{os.geteuid()}"},
-            process="warden",
-            channel="process",
-            why="the first of this boot" if first else "the warden before it has ended",
-            prior="no warden",
-            state="serves",
-            version=__version__,
-            epoch=core.page.epoch,
-        )
 
     def _harden(self) -> None:
         """Take what the machine grants: descriptors, priority, the OOM killer's mercy."""
@@ -192,7 +220,13 @@ class Warden:
         place = self._place
         installation = installation_id(place.home)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        children = Children(self._loop, os.open(f"{place.home}/warden.log", flags, 0o600))
+        log = (
+            os.open(f"{place.home}/warden.log", flags, 0o600)
+            if self._passed is None
+            else self._passed.log
+        )
+        self._log = log
+        children = Children(self._loop, log)
         recording = Recording(place, installation, self._clock, self._loop, children)
         page = PageWriter.take(place)
         store = LatchStore(place)
@@ -237,7 +271,7 @@ class Warden:
                 f"the latch was damaged, so everything is latched: {loaded.damage}"
             )
             recording.note("gap", what="latch", why=loaded.damage)
-        _record_authority(recording, start)
+        entries.authority(recording, start)
         if self._degraded:
             core.notes["trust"] = f"degraded: {self._degraded[0]}"
         self._join(core, left_orders(place.memory, place.home))
@@ -249,18 +283,7 @@ class Warden:
         for stop in stops:
             if stop.digest not in core.latch and core.latch.add(stop):
                 core.store.note(stop)
-                core.recording.note(
-                    "order",
-                    {"by": stop.by, "reason": stop.reason},
-                    order="stop",
-                    digest=stop.digest,
-                    scope=stop.scope.text,
-                    level=stop.level.label,
-                    channel=stop.channel,
-                    given_us=stop.time_us,
-                    prior="unknown",
-                    state="latched",
-                )
+                entries.left_by_a_keeper(core, stop)
         core.store.sync()
 
     def _sweep(self, uid: int) -> None:
@@ -278,6 +301,7 @@ class Warden:
             return
         self._join(self._core, left)
         self._recovery.enforce()
+        self._settle()
 
     def _look_at_page(self) -> None:
         """Say it when nobody who comes now would find the page that is in use."""
@@ -291,9 +315,8 @@ class Warden:
 
     # --- its doors ----------------------------------------------------------------
 
-    def _listen(self, gid: int) -> None:
-        place = self._place
-        sock = listen(place.warden_socket, 0o660, gid)
+    def _open_door(self, sock: socket.socket) -> Parts:
+        """Serve who connects to `sock`, and whoever wants this warden renewed."""
         server = Server(
             self._loop,
             sock,
@@ -302,8 +325,31 @@ class Warden:
             broken=self._operations.garbage,
         )
         self._servers.append(server)
-        spool.prepare(place, gid)
-        self._spool = spool.Scan(place)
+        parts = Parts(
+            self._core,
+            self._stopper,
+            self._starter,
+            self._resetter,
+            self._adopter,
+            self._operations,
+            server,
+            self._lock,
+            self._log,
+        )
+        options = ["--home", self._place.home, "--run", self._place.run]
+        options += ["--private"] * self._private + ["--no-recorder"] * (not self._record)
+        hand_over = HandOver(parts, self._supervisor, options, self._let_go, self._live)
+        self._operations.hand_over = hand_over.ask
+        return parts
+
+    def _let_go(self) -> None:
+        self._vital.give_up()  # the kernel would mark an exec as a death
+
+    def _live(self) -> None:
+        self._vital = self._core.page.live()
+
+    def _watch_spool(self) -> None:
+        self._spool = spool.Scan(self._place)
         self._loop.watch(self._spool.fileno(), lambda _events: self._spool_came())
         self._obey_spool()
 
@@ -360,17 +406,23 @@ class Warden:
             os.read(self._core.store.fileno(), 8)
         except BlockingIOError:
             pass
-        core, keeper = self._core, self._core.keeper
         self._stopper.merging.cramped()
-        if not self._unsettled or keeper is None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Have keepers forget which of their own orders are durable in the latch's file."""
+        core, keepers = self._core, self._crew.keepers
+        if not self._unsettled or not keepers:
             return
         cleared, durable = core.latch.cleared, core.store.durable
 
         def safe(digest: str) -> bool:
             return durable(digest) or digest in cleared
 
-        memory, home, living = self._place.memory, self._place.home, keeper.pid
-        keeper.joined([stop.digest for stop in left_orders(memory) if safe(stop.digest)])
+        memory, home = self._place.memory, self._place.home
+        living = [keeper.pid for keeper in keepers]
+        for keeper in keepers:
+            keeper.joined([stop.digest for stop in left_orders(memory) if safe(stop.digest)])
         forget_left(memory, safe, living)
         core.errands.send(lambda: forget_left(home, safe, living), lambda _outcome: None)
         self._unsettled = {digest for digest in self._unsettled if not safe(digest)}
@@ -444,17 +496,3 @@ class Warden:
             self._core.recording.note("note", what="defect", why=f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001, S110 - a defect in recording a defect must not end the loop
             pass
-
-
-def _record_authority(recording: Recording, start: Start) -> None:
-    """Enter that somebody changed, while no warden ran, how many people a reset takes."""
-    if start.note:
-        recording.note(
-            "config",
-            {"by": f"uid:{os.geteuid()}"},
-            what="authority",
-            why=start.note,
-            channel="file",
-            prior=start.before or "local",
-            state=start.authority.mode.value,
-        )

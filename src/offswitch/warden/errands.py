@@ -52,12 +52,20 @@ class Errands:
         self._loop = loop
         self._whom = whom
         self._given = threading.Condition()
-        """Protects the next; never held while anything waits for a disk."""
+        """Protects the next three; never held while anything waits for a disk."""
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any], None]]] = deque()
+        self._resting = False
+        self._serving = False
         self._back: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         loop.watch(self._event, self._heard)
-        threading.Thread(target=self._serve, name="errands", daemon=True).start()
+        self._thread = self._begin()
+
+    def _begin(self) -> threading.Thread:
+        self._serving = True
+        thread = threading.Thread(target=self._serve, name="errands", daemon=True)
+        thread.start()
+        return thread
 
     def send(
         self,
@@ -93,6 +101,18 @@ class Errands:
             self._jobs.append((work, back))
             self._given.notify()
 
+    def rest(self, *, on: bool) -> bool:
+        """Let the thread end when it has nothing to do; whether nothing is left to hear of.
+
+        While it rests nothing may be sent but what may be lost.
+        """
+        with self._given:
+            self._resting = on
+            self._given.notify()
+            if not self._serving and (self._jobs or not on):
+                self._thread = self._begin()
+        return not (self._thread.is_alive() or self._back or self._jobs)
+
     def say(self, text: str) -> None:
         """Write to stderr, which may be a file on that disk; too much of it is dropped."""
         if len(self._jobs) < _MOST_SAID:
@@ -108,7 +128,10 @@ class Errands:
         as_urgent_as_the_loop()
         while True:
             with self._given:
-                self._given.wait_for(lambda: self._jobs)
+                self._given.wait_for(lambda: self._jobs or self._resting)
+                if not self._jobs:
+                    self._serving = False
+                    return
                 work, back = self._jobs.popleft()
             try:
                 value = work()

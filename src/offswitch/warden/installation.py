@@ -21,9 +21,8 @@ __all__ = ["installation_id", "prepare", "run_group"]
 _GROUP = "offswitch"
 
 
-def installation_id(home: str) -> str:
-    """Give the installation's id, making it if there is none; 32 hex digits."""
-    path = f"{home}/installation"
+def _name(path: str) -> None:
+    """Give the installation its name, unless somebody else does just now."""
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
     except FileExistsError:
@@ -35,6 +34,13 @@ def installation_id(home: str) -> str:
             file.write(os.urandom(16).hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def installation_id(home: str) -> str:
+    """Give the installation's id, making it if there is none; 32 hex digits."""
+    path = f"{home}/installation"
+    if not os.path.exists(path):  # even to try to make it would wait for a disk that hangs
+        _name(path)
     with open(path, "rb") as file:
         text = file.read(64).decode("ascii", "replace").strip()
     if not re.fullmatch(r"[0-9a-f]{32}", text):

@@ -60,6 +60,11 @@ class KeeperLink:
             pid = launch("offswitch.warden.keeper", args, [fd], log)
         return cls(ours, pid)
 
+    @classmethod
+    def again(cls, fd: int, pid: int) -> KeeperLink:
+        """Hold the link to a keeper of our code before; OSError if it is gone."""
+        return cls(socket.socket(fileno=fd), pid)
+
     def fileno(self) -> int:
         """Readable when `messages` has something, or the keeper is gone."""
         return self._link.fileno()

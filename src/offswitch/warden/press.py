@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from offswitch.model.level import Level
-from offswitch.model.order import Stop, set_digest
+from offswitch.model.order import Stop, from_wire, set_digest
 from offswitch.model.receipt import Receipt
 from offswitch.model.scope import Scope, nearest
 from offswitch.warden.core import Core
+from offswitch.warden.door.connection import Connection
 from offswitch.warden.loop import Timer
 from offswitch.warden.plan import COOPERATIVE, LOCAL
 from offswitch.warden.table import Tracked
@@ -33,6 +34,7 @@ class Press:
     __slots__ = (
         "accepted_ns",
         "again",
+        "asker",
         "commanded",
         "done",
         "given",
@@ -61,6 +63,8 @@ class Press:
         """The live stops that it became, or joined."""
         self.level = max(stop.level for stop in stops)
         self.reply = reply
+        self.asker: Connection | None = None
+        """Who waits for the answer at the other end of a connection."""
         self.wait = wait
         self.again = False
         """Whether it only looks again at what was not confirmed before."""
@@ -78,6 +82,47 @@ class Press:
         """Number of a look → target, and the layers of which nothing was heard yet."""
         self.timer: Timer | None = None
         self.done = False
+
+    def passed(self, looks: list[int]) -> dict[str, Any]:
+        """Give what the next code needs to go on with it (SR-23); `looks` are still open."""
+        asker = self.asker
+        return {
+            "given": [stop.wire() for stop in self.given],
+            "stops": [stop.wire() for stop in self.stops],
+            "accepted_ns": self.accepted_ns,
+            "asker": None if asker is None or asker.closed else asker.sock.fileno(),
+            "wait": self.wait,
+            "done": self.done,
+            "rows": [row.target.name for row in self.rows],
+            "prior": self.prior,
+            "levels": {name: int(level) for name, level in self.levels.items()},
+            "turns": self.turns,
+            "commanded": self.commanded,
+            "troubles": [[*key, text] for key, text in self.troubles.items()],
+            "seen": [[*key, *what] for key, what in self.seen.items()],
+            "looks": [
+                [name, sorted(self.looks[look][1])]
+                for look in looks
+                for name in (self.looks[look][0],)
+            ],
+        }
+
+    @classmethod
+    def taken_up(
+        cls, passed: dict[str, Any], rows: list[Tracked], asker: Connection | None
+    ) -> Press:
+        """Take it up as it was passed; its looks are for the caller to begin anew."""
+        reply = None if asker is None else asker.reply
+        press = cls(_stops(passed["given"]), reply, wait=passed["wait"])
+        press.stops = _stops(passed["stops"])
+        press.asker, press.rows = asker, rows
+        press.accepted_ns, press.done = passed["accepted_ns"], passed["done"]
+        press.prior, press.turns = passed["prior"], passed["turns"]
+        press.levels = {name: Level(level) for name, level in passed["levels"].items()}
+        press.commanded = passed["commanded"]
+        press.troubles = {(name, layer): text for name, layer, text in passed["troubles"]}
+        press.seen = {(n, layer): (ok, at, text) for n, layer, ok, at, text in passed["seen"]}
+        return press
 
     def since_ns(self) -> int:
         """Nanoseconds since the order was accepted."""
@@ -122,6 +167,10 @@ class Press:
             return Receipt(layer, at, at, confirmed=True, detail=text)
         text = f"the plan names {layer}, which nothing here can do to it: it may still act there"
         return Receipt(layer, at, None, confirmed=False, detail=text)
+
+
+def _stops(bodies: list[Any]) -> list[Stop]:
+    return [order for order in map(from_wire, bodies) if isinstance(order, Stop)]
 
 
 def accepted(press: Press) -> dict[str, Any]:

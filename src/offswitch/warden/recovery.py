@@ -14,6 +14,7 @@ as covered by every live stop of a label, so that stop becomes one of everything
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from offswitch.clock import new_nonce
@@ -56,9 +57,14 @@ class Recovery:
         self._stopper = stopper
         self._starter = starter
         self._orders: list[Stop] = []
+        self._buried: set[str] = set()
 
-    def find(self) -> None:
-        """Fill the table; nothing is commanded yet."""
+    def find(self, buried: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Fill the table; nothing is commanded yet.
+
+        `buried` are cells that are being removed: nobody's any more, and no strays.
+        """
+        self._buried = {str(facts["name"]) for facts in buried}
         self._find_declared()
         self._find_adopted()
         self._find_watched()
@@ -75,7 +81,10 @@ class Recovery:
         for row in self._core.table:
             level = self._core.level(row)
             if level is not None and row.cell is not None and level >= Level.FREEZE:
-                self._stopper.enforce(row, "the warden was started again")
+                if self._stopper.commanded(row, level):
+                    self._stopper.look_again(row)  # handed over as it was
+                else:
+                    self._stopper.enforce(row, "the warden was started again")
             self._stopper.resume(row)
 
     def thaw(self) -> None:
@@ -208,7 +217,7 @@ class Recovery:
 
     def _find_strays(self) -> None:
         core = self._core
-        known = {row.cell.name for row in core.table if row.cell is not None}
+        known = {row.cell.name for row in core.table if row.cell is not None} | self._buried
         for stray in cell.strays(core.place, known):
             row = Tracked(Target(f"lost/{stray.name}"), State.RUNNING)
             row.cell, row.sharing = stray, True

@@ -25,7 +25,7 @@ from offswitch.model.target import Target, check_name
 from offswitch.warden.arming import arm
 from offswitch.warden.cells import birth, cell
 from offswitch.warden.cells.account import NOGROUP, Account, look_up
-from offswitch.warden.cells.cell import Cell
+from offswitch.warden.cells.graves import Graves
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
@@ -38,7 +38,6 @@ __all__ = ["Starter"]
 _ACK_S = 2.0
 _OUTSIDE_S = 1.0
 """How often a target is looked for whose cell is empty and whose user still has processes."""
-_GRAVE_FIRST_S, _GRAVE_LAST_S = 0.05, 5.0
 
 
 class Starter:
@@ -49,6 +48,8 @@ class Starter:
         self._core = core
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
+        self._births = 0
+        self.graves = Graves(core.loop)
         self._ours = tuple(ours())
         self.on_idle: Callable[[], None] = lambda: None
         self.on_buried: Callable[[Tracked], None] = lambda _row: None
@@ -216,6 +217,7 @@ class Starter:
         if row.cell is None:
             return
         born = birth.spawn(row.cell, spec)
+        self._births += 1
         row.leader, row.pidfd, row.ours = born.pid, born.pidfd, True
         row.remains = None
         row.since_us = core.clock.wall_us()
@@ -235,6 +237,7 @@ class Starter:
                 return
             core.loop.forget(born.report_fd)
             os.close(born.report_fd)
+            self._births -= 1
             self._decided(request, row, prior, bytes(buffer), born.pid)
 
         core.loop.watch(born.report_fd, report)
@@ -451,18 +454,15 @@ class Starter:
         for layer, actuator in core.kill_steps:
             if layer == "sweep":
                 actuator.trip(old)  # a user whose cell is gone has no processes any more
-        self._remove(old)
+        self.graves.dig(old)
         row.cell, row.slot = None, row.slot if row.adopted else None
         row.remains = Remains.of(old) if lived else row.remains
         self.on_buried(row)
 
-    def _remove(self, old: Cell, pause_s: float = _GRAVE_FIRST_S) -> None:
-        """Remove a cell: the dead may not be reaped yet, last bytes may be on their way."""
-        if old.remove():
-            old.close()
-            return
-        later = min(pause_s * 2, _GRAVE_LAST_S)
-        self._core.loop.later(pause_s, lambda: self._remove(old, later))
+    @property
+    def busy(self) -> str:
+        """Say what is half done and cannot be handed over; empty: nothing."""
+        return "a start" if self._waiting or self._births else ""
 
     def bury(self, row: Tracked) -> None:
         """Remove the empty cell of a target that was reset."""

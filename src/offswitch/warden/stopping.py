@@ -15,6 +15,8 @@ same way: what may be left of its last one is tripped and looked at.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +29,7 @@ from offswitch.model.scope import Scope
 from offswitch.model.state import Event, State, step
 from offswitch.warden.cells.cell import Cell, is_gone
 from offswitch.warden.core import Core
+from offswitch.warden.door.connection import Connection
 from offswitch.warden.evidence_link import cut_first
 from offswitch.warden.loop import Timer
 from offswitch.warden.merging import Merging
@@ -67,8 +70,11 @@ class Stopper:
         self._obeyed: list[str] = []
         """Nonces of presses that the keeper was not told of yet."""
         self._presses: dict[int, Press] = {}
+        self._unanswered: list[Press] = []
+        """Presses that somebody waits for."""
         self._look_id = 0
-        self._limits: dict[str, tuple[Level, Timer]] = {}
+        self._limits: dict[str, tuple[Level, Timer, int]] = {}
+        """Target → the level that ends in a kill, its timer, and when (CLOCK_MONOTONIC, ns)."""
         self._told: dict[str, int] = {}
         """Target → when it was last written down that it moved."""
         self._turn = 0
@@ -80,10 +86,23 @@ class Stopper:
 
     # --- the press ----------------------------------------------------------------
 
-    def press(self, stops: list[Stop], reply: Reply | None = None, *, wait: bool = False) -> Press:
-        """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not."""
+    def press(
+        self,
+        stops: list[Stop],
+        reply: Reply | None = None,
+        *,
+        wait: bool = False,
+        asker: Connection | None = None,
+    ) -> Press:
+        """Carry out `stops` at once. `reply` gets the final object when it is proven, or is not.
+
+        `asker` is whom `reply` answers, should another code answer in our place.
+        """
         core = self._core
         press = Press(stops, reply, wait=wait)
+        press.asker = asker
+        if asker is not None:
+            self._unanswered.append(press)
         owner = None if wait else self._sharing.owner(stops)
         try:
             if owner is None:
@@ -317,8 +336,12 @@ class Stopper:
         self._forget_limit(row)
         seconds = limit_s(level, row.declared)
         if seconds is not None and row.cell is not None:
-            timer = self._core.loop.later(seconds, lambda: self._outlived(row, level))
-            self._limits[name] = (level, timer)
+            self._limit_in(row, level, seconds)
+
+    def _limit_in(self, row: Tracked, level: Level, seconds: float) -> None:
+        timer = self._core.loop.later(seconds, lambda: self._outlived(row, level))
+        due = time.monotonic_ns() + int(seconds * 1e9)
+        self._limits[row.target.name] = (level, timer, due)
 
     def _forget_limit(self, row: Tracked) -> None:
         known = self._limits.pop(row.target.name, None)
@@ -520,6 +543,8 @@ class Stopper:
             longer_s = min(pause_s * 2, _LONGEST_POLL_S)  # there may be many that wait
             self._core.loop.later(pause_s, lambda: self._answer(press, longer_s))
         else:
+            if press in self._unanswered:
+                self._unanswered.remove(press)
             press.reply(result(self._core, press))
 
     def _settle(self, press: Press, row: Tracked) -> bool:
@@ -572,6 +597,53 @@ class Stopper:
             self.escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
         elif row.body is not None:
             core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
+
+    # --- the hand-over to new code (SR-23) ----------------------------------------
+
+    def commanded(self, row: Tracked, level: Level) -> bool:
+        """Tell whether a target was commanded to that level, and has not changed since."""
+        return self._turns.get(row.target.name, (None, 0))[0] is level
+
+    def passed(self) -> dict[str, Any]:
+        """Give what is under way, and what no file knows of what is latched."""
+        open_ = {id(each): each for each in [*self._presses.values(), *self._unanswered]}
+        return {
+            "turn": self._turn,
+            "turns": {name: [int(level), turn] for name, (level, turn) in self._turns.items()},
+            "limits": {name: [int(level), due] for name, (level, _t, due) in self._limits.items()},
+            "presses": [each.passed(list(each.looks)) for each in open_.values() if not each.again],
+        }
+
+    def take_up(self, passed: dict[str, Any], askers: Mapping[int, Connection]) -> None:
+        """Go on with what the code before had under way; rows and observer are there."""
+        self._turn = passed["turn"]
+        self._turns = {name: (Level(lv), turn) for name, (lv, turn) in passed["turns"].items()}
+        for name, (level, due) in passed["limits"].items():
+            row = self._core.table.get(name)
+            if row is not None and row.cell is not None:
+                self._limit_in(row, Level(level), max(0.0, (due - time.monotonic_ns()) / 1e9))
+        for one in passed["presses"]:
+            self._take_up_press(one, askers)
+
+    def _take_up_press(self, passed: dict[str, Any], askers: Mapping[int, Connection]) -> None:
+        rows = [row for name in passed["rows"] if (row := self._core.table.get(name)) is not None]
+        asker = askers.get(passed["asker"])
+        press = Press.taken_up(passed, rows, asker)
+        if asker is not None:
+            self._unanswered.append(press)
+        if press.done or (rows and not press.turns):  # proven, or it shares another one's proof
+            self._core.loop.later(0, lambda: self._answer(press))
+            return
+        for row in rows:
+            layers = {
+                layer for name, some in passed["looks"] if name == row.target.name for layer in some
+            }
+            if layers:
+                self._look(press, row, layers)
+            if press.levels[row.target.name] >= Level.KILL and row.cell is not None:
+                self._chase(row, _FIRST_CHASE_S)
+        left = max(0.0, CONFIRM_S + _OBSERVER_SLACK_S - press.since_ns() / 1e9)
+        press.timer = self._core.loop.later(left if press.looks else 0, lambda: self._finish(press))
 
     # --- what is written of it ----------------------------------------------------
 

@@ -14,6 +14,7 @@ import os
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from offswitch.control.place import Place
@@ -109,6 +110,11 @@ class Tracked:
         self.watched = False
         self.blind = False
 
+    @classmethod
+    def named(cls, name: str) -> Tracked:
+        """Begin with nothing known of it but its name."""
+        return cls(Target(name))
+
     @property
     def alive(self) -> bool:
         """Whether something of it lives, or may live: what cannot be told counts as alive."""
@@ -122,6 +128,34 @@ class Tracked:
     def unseen(self) -> None:
         """What was seen of it up to now says nothing any more."""
         self.confirmed = self.stands = False
+
+    def passed(self) -> dict[str, Any]:
+        """Give what no file knows of it, for the next code of this warden (SR-23)."""
+        return {
+            "state": self.state.value,
+            "labels": dict(self.target.labels),
+            "kind": self.target.kind,
+            "ours": self.ours,
+            "uid": self.uid,
+            "user": self.user,
+            "sharing": self.sharing,
+            "log": self.log,
+            "since_us": self.since_us,
+            "declared": self.declared,
+            "receipts": [asdict(receipt) for receipt in self.receipts],
+            "confirmed": self.confirmed,
+            "stands": self.stands,
+            "order": self.order,
+        }
+
+    def take_up(self, passed: dict[str, Any]) -> None:
+        """Go on as the code before left it; whether it lives is found out anew."""
+        self.target = Target(self.target.name, dict(passed["labels"]), str(passed["kind"]))
+        self.state = State(passed["state"])
+        for name in ("uid", "user", "sharing", "log", "since_us", "declared", "order"):
+            setattr(self, name, passed[name])
+        self.receipts = [Receipt(**receipt) for receipt in passed["receipts"]]
+        self.confirmed, self.stands = passed["confirmed"], passed["stands"]
 
     def facts(self) -> dict[str, Any]:
         """What the next warden needs to find it."""

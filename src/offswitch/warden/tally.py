@@ -56,7 +56,7 @@ class Tally:
         count = self._counts.get(key)
         if count is None:
             if not self._counts:
-                self._loop.later(_A_WHILE_S, self._sum_up)
+                self._loop.later(_A_WHILE_S, self.sum_up)
             count = self._counts[key] = _Count()
         if count.left:
             count.left -= 1
@@ -65,7 +65,8 @@ class Tally:
         count.latest = (kind, sealed, public)
         return None
 
-    def _sum_up(self) -> None:
+    def sum_up(self) -> None:
+        """Write what was counted; counting begins anew."""
         counts, self._counts = self._counts, {}
         for count in counts.values():
             if count.more:

@@ -25,7 +25,7 @@ _IDLE_S = 5.0
 class Closer:
     """Closes descriptors in threads of its own. Never waits, never fails."""
 
-    __slots__ = ("_changed", "_idle", "_left", "_threads", "_waiting")
+    __slots__ = ("_changed", "_idle", "_left", "_patience_s", "_threads", "_waiting")
 
     def __init__(self) -> None:
         """Start with nothing to close, and no thread."""
@@ -35,6 +35,7 @@ class Closer:
         self._left: Counter[int] = Counter()
         self._threads = 0
         self._idle = 0
+        self._patience_s = _IDLE_S
 
     def close(self, fds: Iterable[int], uid: int) -> None:
         """Close `fds`, which user `uid` handed in; they are nobody else's from now on."""
@@ -53,6 +54,13 @@ class Closer:
                     return  # no thread to be had: the next call tries again
                 self._threads += 1
 
+    def rest(self, *, on: bool) -> bool:
+        """Let threads end as soon as they have nothing to do; whether there is nothing left."""
+        with self._changed:
+            self._patience_s = 0.0 if on else _IDLE_S
+            self._changed.notify_all()
+            return not self._left and not self._threads
+
     def left(self, uid: int) -> int:
         """Count what user `uid` handed in and what is not closed yet."""
         with self._changed:
@@ -63,7 +71,9 @@ class Closer:
         while True:
             with self._changed:
                 self._idle += 1
-                self._changed.wait_for(lambda: self._waiting, _IDLE_S)
+                self._changed.wait_for(
+                    lambda: self._waiting or not self._patience_s, self._patience_s
+                )
                 self._idle -= 1
                 if not self._waiting:
                     self._threads -= 1

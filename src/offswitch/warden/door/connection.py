@@ -10,6 +10,7 @@ the lease. Nothing here ever waits, not even a `close` (see `closer`).
 from __future__ import annotations
 
 import array
+import base64
 import fcntl
 import os
 import select
@@ -35,6 +36,9 @@ _UNHEARD = 1 << 16
 """Bytes of answers that a peer may leave unread before its next question is served."""
 _MOST_UNHEARD = 8 << 20
 """Beyond this, of what comes unasked, it is hung up on."""
+_GARBAGE = b"\xff\xff\xff\xff"
+"""The length of a frame that is too long: whoever reads it hangs up."""
+_HELD = -1
 _MOST_RIGHTS = 253
 """What the kernel lets through in one message: what is not taken in here, `recvmsg` closes."""
 
@@ -47,6 +51,10 @@ class Host(Protocol):
 
     def serve(self, connection: Connection, message: dict[str, Any]) -> None:
         """Serve one message; never raises."""
+        ...
+
+    def holds(self, message: dict[str, Any]) -> bool:
+        """Tell whether this message is to wait for the warden's next code."""
         ...
 
     def broken(self, connection: Connection, what: str) -> None:
@@ -231,6 +239,10 @@ class Connection:
         for _ in range(_A_PASS):
             if self.closed or not self._messages or self._unheard > _UNHEARD:
                 break
+            if self._host.holds(self._messages[0]):
+                self._host.loop.forget(self.sock.fileno())
+                self._events = _HELD
+                return
             self._host.serve(self, self._messages.popleft())
         if self.closed:
             return
@@ -246,6 +258,11 @@ class Connection:
                 return
         self._listen()
 
+    def serve_on(self) -> None:
+        """Serve what was held back."""
+        if not self.closed and self._events == _HELD:
+            self._work()
+
     def take_fds(self) -> list[int]:
         """Give the descriptors that came so far; they are the caller's from now on."""
         taken, self.fds = self.fds, []
@@ -254,6 +271,34 @@ class Connection:
     def drop_fds(self, fds: list[int]) -> None:
         """Close descriptors that came here and are not wanted any more."""
         self._host.closer.close(fds, self.peer.uid)
+
+    # --- the hand-over to new code (SR-23) ----------------------------------------
+
+    def passed(self) -> dict[str, Any]:
+        """Give what the next code needs to go on with this peer; the descriptors stay open."""
+        heard = b"".join(frames.encode(each, frames.MAX_ANSWER) for each in self._messages)
+        heard += _GARBAGE if self._decoder.garbled else self._decoder.rest
+        return {
+            "fd": self.sock.fileno(),
+            "heard": base64.b64encode(heard).decode(),
+            "out": [[base64.b64encode(data).decode(), fd] for data, fd in self._out],
+            "fds": self.fds,
+            "since": self._since,
+            "closing": self.closing,
+        }
+
+    def take_up(self, passed: dict[str, Any]) -> None:
+        """Go on where the code before stopped: say what it had to say, serve what it had heard."""
+        self.fds = list(passed["fds"])
+        self._out.extend((base64.b64decode(data), fd) for data, fd in passed["out"])
+        self._unheard = sum(len(data) for data, _fd in self._out)
+        self.closing = bool(passed["closing"])
+        heard = base64.b64decode(passed["heard"])
+        if heard:
+            self._take_in(heard)
+            self._since = self._since and passed["since"]
+        if not self.closed:
+            self._flush()
 
     # --- the end ------------------------------------------------------------------
 

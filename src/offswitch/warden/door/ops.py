@@ -7,12 +7,13 @@ come first and cheapest; everything else may fail without harm.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from offswitch import __version__
 from offswitch.control.peer import Peer
 from offswitch.decide.secret import is_secret_set
-from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Usage
+from offswitch.errors import Busy, NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.adopting import Adopter
@@ -53,6 +54,9 @@ class _Relay:
         for message in held:
             self.connection.reply(message)
 
+    def go_on(self, row: Tracked) -> None:
+        self._held, self.row = None, row
+
     def _tell(self, message: dict[str, Any]) -> None:
         if self._held is None:
             self.connection.reply(message)
@@ -84,6 +88,8 @@ class Operations:
         self._stopper = stopper
         self._starter = starter
         self._resetter = resetter
+        self.hand_over: Callable[[Connection | None], None] = _no_hand_over
+        """Has the warden renewed with the code that is installed now."""
         self._looking = False
         """Whether somebody is looking if a secret is set."""
 
@@ -143,13 +149,28 @@ class Operations:
             row, relay.row = relay.row, None
             self._starter.hang_up(row)
 
+    @staticmethod
+    def relayed(connection: Connection) -> str | None:
+        """Name the target that a connection relays, if it does (SR-23)."""
+        relay = connection.context
+        row = relay.row if isinstance(relay, _Relay) else None
+        return None if row is None else row.target.name
+
+    @staticmethod
+    def relay_on(connection: Connection, row: Tracked) -> None:
+        """Let a connection that was handed over go on relaying its target."""
+        connection.context = relay = _Relay(connection)
+        relay.go_on(row)
+        row.listener = relay
+
     # --- the three verbs ----------------------------------------------------------
 
     def _op_stop(self, connection: Connection, message: dict[str, Any]) -> None:
         core, peer = self._core, connection.peer
         by = core.rights.named(peer, message)
         stops = stops_of(message, core.installation, by, core.clock.wall_us())
-        press = self._stopper.press(stops, connection.reply, wait=bool(message.get("wait")))
+        wait = bool(message.get("wait"))
+        press = self._stopper.press(stops, connection.reply, wait=wait, asker=connection)
         connection.reply(accepted(press))
 
     def _op_reset(self, connection: Connection, message: dict[str, Any]) -> None:
@@ -359,6 +380,9 @@ class Operations:
             why = f"not kept for the next warden, what rules are about: {outcome.strerror}"
             self._core.notes["watched"] = why
 
+    def _op_handover(self, connection: Connection, _message: dict[str, Any]) -> None:
+        self.hand_over(connection)
+
     def _op_declare(self, connection: Connection, message: dict[str, Any]) -> None:
         declared = message.get("targets")
         if not isinstance(declared, list):
@@ -421,6 +445,10 @@ class Operations:
             self._stopper.hold(row, before, "its labels were changed while it was latched")
         elif after is not None and after != before:
             self._stopper.enforce(row, "its labels came under a stop")
+
+
+def _no_hand_over(_asker: Connection | None) -> None:
+    raise Busy("this warden is coming up or going down", "try again in a second")
 
 
 def _declared_command(item: dict[str, Any], uid: int) -> dict[str, Any] | None:

@@ -29,6 +29,21 @@ _PER_USER = 256
 _PER_OWNER = 4096
 _DRIP_S = 10.0
 """How long a message may take to come in."""
+_URGENT = frozenset(
+    {
+        "alarms",
+        "cells",
+        "handover",
+        "health",
+        "ping",
+        "signal",
+        "status",
+        "stop",
+        "target",
+        "targets",
+    }
+)
+"""What is served up to the last moment before a hand-over: nothing of it takes a while."""
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -84,6 +99,8 @@ class Server:
         self._held: Counter[int] = Counter()
         self._per_owner, self._per_user = _shares()
         self._connections: set[Connection] = set()
+        self._holding = False
+        """Whether what is not urgent waits for the warden's next code."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         loop.watch(sock.fileno(), self._accept)
         loop.every(_DRIP_S / 2, self._end_drips)
@@ -111,6 +128,37 @@ class Server:
             self._held[peer.uid] += 1
             self._connections.add(connection)
             connection.read()  # a request usually came with the connection: do not wait a pass
+
+    # --- the hand-over to new code (SR-23) ----------------------------------------
+
+    def fileno(self) -> int:
+        """Give the listening socket."""
+        return self._sock.fileno()
+
+    def holds(self, message: dict[str, Any]) -> bool:
+        """Tell whether a message waits for the next code: all but stops and looks do."""
+        return self._holding and message.get("op") not in _URGENT
+
+    def hold(self, *, on: bool) -> None:
+        """Hold back what is not urgent, or serve it after all."""
+        self._holding = on
+        for connection in [] if on else list(self._connections):
+            connection.serve_on()
+
+    def connections(self) -> list[Connection]:
+        """List those that are open."""
+        return list(self._connections)
+
+    def adopt(self, fd: int) -> Connection:
+        """Take over a connection that the code before had accepted."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        connection = Connection(self, sock, peer_of(sock))
+        self._held[connection.peer.uid] += 1
+        self._connections.add(connection)
+        return connection
+
+    # --- callers ------------------------------------------------------------------
 
     def _turn_away(self) -> None:
         """Hang up on a caller for whom there is no descriptor."""

@@ -46,6 +46,25 @@ class WatchReport:
         self._coming: Signals = {}
         self._mono_us: int | None = None
 
+    def passed(self) -> dict[str, Any]:
+        """Give what was said, for the next code of this warden (SR-23)."""
+        return {
+            "auto": sorted(self.auto),
+            "blind": sorted(self._blind),
+            "alarms": self.alarms,
+            "notes": self.notes,
+            "untracked": self.untracked,
+            "signals": self._signals,
+            "mono_us": self._mono_us,
+        }
+
+    def take_up(self, passed: Mapping[str, Any]) -> None:
+        """Take it over as if it had been said to us: it ages from when it was said."""
+        self.auto, self._blind = frozenset(passed["auto"]), frozenset(passed["blind"])
+        self.alarms, self.notes = list(passed["alarms"]), list(passed["notes"])
+        self.untracked = list(passed["untracked"])
+        self._signals, self._mono_us = dict(passed["signals"]), passed["mono_us"]
+
     def meant(self, scopes: Iterable[str]) -> None:
         """Take over what rules were about when watch last reported, to an earlier warden."""
         self.auto = frozenset(scopes)

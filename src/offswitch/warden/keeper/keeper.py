@@ -50,6 +50,9 @@ __all__ = ["Keeper", "main"]
 
 _LEAVES_AFTER_NS = 2_000_000_000
 """How long a keeper stays when no warden and nothing alive is left."""
+_LAST_WORDS_NS = 100_000_000
+"""How long a keeper that is relieved serves those who had come to it; ten times that, where
+somebody still waits for an answer."""
 _FIRST_LEASE_NS = 3_000_000_000
 _WARDEN_DOES_IT_NS = 5_000_000
 _WARDEN_HEARS_IT_NS = 100_000_000
@@ -293,14 +296,13 @@ class Keeper:
 
     def _may_leave(self) -> bool:
         """Whether a newer keeper has everything, or nothing that could act is left."""
+        now, stays = time.monotonic_ns(), _LEAVES_AFTER_NS
         if self._page.at(KEEPER_EPOCH) > self._epoch:
-            return self._lost_since is None
-        alive = any(grip.hands.populated() for grip in self._grips.values() if self._warden_dead)
-        if alive or not self._warden_dead or not self._orders.settled:
-            self._alone_since = None
-            return False
-        self._alone_since = self._alone_since or time.monotonic_ns()
-        return time.monotonic_ns() > self._alone_since + _LEAVES_AFTER_NS
+            alone, stays = self._lost_since is None, _LAST_WORDS_NS * (1 + 9 * bool(self._presses))
+        elif alone := self._warden_dead and self._orders.settled:
+            alone = not any(grip.hands.populated() for grip in self._grips.values())
+        self._alone_since = (self._alone_since or now) if alone else None
+        return self._alone_since is not None and now > self._alone_since + stays
 
     # --- stops that come to the keeper itself -------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from offswitch.errors import OffswitchError
@@ -51,10 +51,10 @@ def left_orders(*folders: str) -> list[Stop]:
     return list(stops.values())
 
 
-def forget_left(folder: str, durable: Callable[[str], bool], living: int) -> None:
-    """Remove the files of dead keepers whose every order is durable; spare pid `living`'s."""
+def forget_left(folder: str, durable: Callable[[str], bool], living: Collection[int]) -> None:
+    """Remove the files of dead keepers whose every order is durable; spare those of `living`."""
     for path in _files(folder):
-        if path.endswith(f".{living}"):
+        if path.endswith(tuple(f".{pid}" for pid in living)):
             continue
         read = records.read_file(path)
         if read is None or read.damage is not None:

@@ -46,7 +46,8 @@ class LatchDisk:
         self._path = path
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._given = threading.Condition()
-        """Protects the three below; never held while anything waits for a disk."""
+        """Protects the three below, and whether the thread rests or serves. Never held while
+        anything waits for a disk."""
         self._whole: bytes | None = None
         self._more = b""
         self._digests: list[str] = []
@@ -59,6 +60,7 @@ class LatchDisk:
         self._spare_size = 0
         self._busy_since: float | None = None
         self._ending = False
+        self._resting = self._serving = False
         self._thread: threading.Thread | None = None
 
     # --- the loop's side ------------------------------------------------------------
@@ -91,9 +93,26 @@ class LatchDisk:
             self._more += more
             self._digests.extend(digests)
             self._given.notify()
-        if self._thread is None:
+            begin = not (self._serving or self._resting)
+            self._serving = self._serving or begin
+        if begin:
             self._thread = threading.Thread(target=self._serve, name="latch-disk", daemon=True)
             self._thread.start()
+
+    def rest(self) -> bool:
+        """Have the thread end after what it does just now, and say whether it has.
+
+        What it is handed meanwhile waits, and is nowhere but on tmpfs: `rewrite` goes on.
+        """
+        with self._given:
+            self._resting = True
+            self._given.notify()
+        return self._thread is None or not self._thread.is_alive()
+
+    def go_on(self) -> None:
+        """Rest no longer; a `rewrite` with the whole latch comes next, where the thread ended."""
+        with self._given:
+            self._resting = False
 
     def durable(self, digest: str) -> bool:
         """Tell whether the order of that digest is in the file, synced."""
@@ -138,6 +157,10 @@ class LatchDisk:
 
     # --- the thread's side ----------------------------------------------------------
 
+    @property
+    def _wanted(self) -> bool:
+        return self._whole is not None or bool(self._more)
+
     def _serve(self) -> None:
         as_urgent_as_the_loop()
         content = bytearray()
@@ -146,8 +169,11 @@ class LatchDisk:
         again = False
         while True:
             with self._given:
-                while not (self._whole is not None or self._more or again or self._ending):
+                while not (self._wanted or again or self._ending or self._resting):
                     self._given.wait()
+                if self._resting:
+                    self._serving = False
+                    break
                 whole, more = self._whole, self._more
                 digests, self._digests = self._digests, []
                 self._whole, self._more = None, b""
@@ -168,7 +194,8 @@ class LatchDisk:
                 self._failed(error)
                 with self._given:
                     self._digests = digests + self._digests
-                    if self._ending:
+                    if self._ending or self._resting:
+                        self._serving = False
                         break
                     if self._whole is None:
                         self._given.wait(pause)

@@ -196,6 +196,15 @@ class LatchStore:
         if self._memory is None or self._memory.left < _MEMORY_LOW:
             self._rewrite_memory()
 
+    def rest(self) -> bool:
+        """Have the disk's thread end, for a hand-over; whether it has. Stops are on tmpfs."""
+        return self._disk.rest()
+
+    def go_on(self) -> None:
+        """There is no hand-over after all: all that is latched goes to the disk again."""
+        self._disk.go_on()
+        self._disk.rewrite(self._bodies(), list(self._held))
+
     def durable(self, digest: str) -> bool:
         """Tell whether the order of that digest is in the file, synced."""
         return self._disk.durable(digest)

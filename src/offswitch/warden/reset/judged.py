@@ -1,4 +1,4 @@
-"""What a reset is judged by: looked up and weighed where a disk may hang (`core.errands`).
+"""What a reset is judged by: most of it looked up where a disk may hang (`core.errands`).
 
 The secret and the authority with its people lie in `home`, and a one-time code is burnt
 there before it counts. None of it may hold up the loop, so each look is one errand, and what
@@ -12,8 +12,13 @@ from dataclasses import dataclass
 
 from offswitch.decide.authority import Authority, Mode, again
 from offswitch.decide.secret import check_secret, is_secret_set
+from offswitch.errors import Latched, NotFound, OffswitchError
+from offswitch.model.scope import Scope
+from offswitch.warden.cells.cell import is_gone
+from offswitch.warden.core import Core
+from offswitch.warden.table import Tracked
 
-__all__ = ["Known", "look", "taken_up"]
+__all__ = ["Known", "lives", "look", "nothing_there", "taken_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +43,20 @@ def taken_up(current: Authority, found: Authority) -> Authority:
     if current.mode is Mode.PEOPLE and found.mode is Mode.LOCAL:
         return current
     return found
+
+
+def nothing_there(core: Core, scope: Scope, uid: int) -> OffswitchError:
+    """Say why there is nothing to reset at `scope`, and what of it was reset before."""
+    wider = core.wider(scope)
+    if wider:
+        stop = wider[0].stop
+        hint = f"reset that one: offswitch reset {stop.scope.text} --reason TEXT"
+        return Latched(f"{scope.text} is held by a wider stop of {stop.scope.text}", hint)
+    told = core.news.of(uid, scope, core.clock.wall_us())
+    hint = "; ".join(told[-1:]) or "see: offswitch status"
+    return NotFound(f"no stop is latched at {scope.text} or below", hint)
+
+
+def lives(row: Tracked) -> bool:
+    """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
+    return row.cell is not None and row.alive and not is_gone(row.cell)

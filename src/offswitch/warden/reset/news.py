@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime
+from typing import Any
 
 from offswitch.model.latch import Live
-from offswitch.model.order import Reset
+from offswitch.model.order import Reset, Stop, from_wire
 from offswitch.model.scope import Scope
 
 __all__ = ["News"]
@@ -33,6 +34,20 @@ class News:
         """A stop was cleared just now."""
         if live.stop.by != reset.by:
             self._cleared.append((live, reset, now_us))
+
+    def passed(self) -> list[dict[str, Any]]:
+        """Give all of it, for the next code of this warden (SR-23)."""
+        return [
+            {"stop": live.stop.wire(), "reset": reset.wire(), "when_us": when}
+            for live, reset, when in self._cleared
+        ]
+
+    def take_up(self, passed: list[dict[str, Any]]) -> None:
+        """Take it over."""
+        for one in passed:
+            stop, reset = from_wire(one["stop"]), from_wire(one["reset"])
+            if isinstance(stop, Stop) and isinstance(reset, Reset):
+                self._cleared.append((Live(stop, 1, stop.time_us), reset, one["when_us"]))
 
     def of(self, uid: int, asked: Scope, now_us: int) -> list[str]:
         """Say what a user is to be told who asks about a scope."""

@@ -22,7 +22,6 @@ from offswitch.decide.authority import VALID_US, Case, Mode, Ruling, judge
 from offswitch.decide.secret import may_reset
 from offswitch.decide.totp import CodeBook
 from offswitch.errors import (
-    Latched,
     NotFound,
     OffswitchError,
     Refused,
@@ -32,16 +31,15 @@ from offswitch.errors import (
 )
 from offswitch.model.latch import Live
 from offswitch.model.level import Level
-from offswitch.model.order import Reset
+from offswitch.model.order import Reset, from_wire
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.model.state import Event, step
-from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.door.reporting import reset_forgeable
 from offswitch.warden.merging import anew
 from offswitch.warden.reset import entries
 from offswitch.warden.reset.guesses import Guesses
-from offswitch.warden.reset.judged import Known, look, taken_up
+from offswitch.warden.reset.judged import Known, lives, look, nothing_there, taken_up
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import CONFIRM_S, Stopper
 from offswitch.warden.table import Tracked
@@ -170,7 +168,7 @@ class Resetter:
             raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
         stops = [live for live in core.latch.within(scope) if live.stop.digest in named]
         if not stops:
-            raise self._nothing(scope, peer.uid)
+            raise nothing_there(core, scope, peer.uid)
         names = tuple(sorted(live.stop.digest for live in stops))
         order = self._named(message, peer, scope, names, reason)
         stops = [live for name in order.clears if (live := core.latch.get(name)) is not None]
@@ -241,16 +239,6 @@ class Resetter:
         if not verdict.allowed:
             raise Refused(verdict.why, hint)
 
-    def _nothing(self, scope: Scope, uid: int) -> OffswitchError:
-        wider = self._core.wider(scope)
-        if wider:
-            stop = wider[0].stop
-            hint = f"reset that one: offswitch reset {stop.scope.text} --reason TEXT"
-            return Latched(f"{scope.text} is held by a wider stop of {stop.scope.text}", hint)
-        told = self._core.news.of(uid, scope, self._core.clock.wall_us())
-        hint = "; ".join(told[-1:]) or "see: offswitch status"
-        return NotFound(f"no stop is latched at {scope.text} or below", hint)
-
     def _named(
         self,
         message: dict[str, Any],
@@ -284,6 +272,25 @@ class Resetter:
             self._core.clock.wall_us(),
             reason,
         )
+
+    @property
+    def busy(self) -> str:
+        """Say what is half done and cannot be handed over; empty: nothing."""
+        return "a reset" if self._asked or self._under_way else ""
+
+    def passed(self) -> dict[str, Any]:
+        """Give the resets that wait for their second person, and who has proven themselves."""
+        return {
+            "pending": [order.wire() for order in self._pending.values()],
+            "proven": {name: sorted(people) for name, people in self._proven.items()},
+        }
+
+    def take_up(self, passed: dict[str, Any]) -> None:
+        """Let them wait on: whoever opened them was told so."""
+        orders = [from_wire(body) for body in passed["pending"]]
+        self._pending = {each.digest: each for each in orders if isinstance(each, Reset)}
+        self._proven = {name: set(people) for name, people in passed["proven"].items()}
+        self._bar()
 
     def _let_lapse(self, pending: Reset) -> None:
         self._pending.pop(pending.digest, None)
@@ -384,7 +391,7 @@ class Resetter:
 
     def _moving(self, opened: _Open) -> Unconfirmed | None:
         """Say what was not seen to stand still since it was last commanded or last moved."""
-        moving = [row for row in self._held(opened) if not row.stands or _lives(row)]
+        moving = [row for row in self._held(opened) if not row.stands or lives(row)]
         if not moving:
             return None
         core, first = self._core, moving[0]
@@ -452,7 +459,7 @@ class Resetter:
     def _let_go(self, row: Tracked) -> None:
         core = self._core
         level = core.level(row)
-        alive = _lives(row)
+        alive = lives(row)
         frozen = row.cell is not None and row.cell.frozen() is True
         row.state = step(row.state, Event.RESET, level, alive=alive)
         self._stopper.let_go(row)
@@ -484,11 +491,6 @@ class Resetter:
             "order": opened.order.digest,
             "exit": 0,
         }
-
-
-def _lives(row: Tracked) -> bool:
-    """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
-    return row.cell is not None and row.alive and not is_gone(row.cell)
 
 
 def _clean(value: object, longest: int) -> str:

@@ -1,0 +1,63 @@
+"""The entries that the warden writes as it comes up."""
+
+from __future__ import annotations
+
+import os
+
+from offswitch import __version__
+from offswitch.decide.authority import Start
+from offswitch.model.order import Stop
+from offswitch.warden.core import Core
+from offswitch.warden.recording import Recording
+
+__all__ = ["authority", "left_by_a_keeper", "started"]
+
+
+def started(core: Core, before: str | None) -> None:
+    """Enter that a warden serves; `before` is the version of its own code before, if any."""
+    why = "the warden before it has ended"
+    if core.page.epoch == 1:
+        why = "the first of this boot"
+    elif before is not None:
+        why = f"renewed in place, from version {before}"
+    core.recording.note(
+        "restart",
+        {"by": f"uid:{os.geteuid()}"},
+        process="warden",
+        channel="process",
+        why=why,
+        prior="no warden" if before is None else "its code before",
+        state="serves",
+        version=__version__,
+        epoch=core.page.epoch,
+    )
+
+
+def left_by_a_keeper(core: Core, stop: Stop) -> None:
+    """Enter an order of a keeper's own, which this warden has joined to the latch."""
+    core.recording.note(
+        "order",
+        {"by": stop.by, "reason": stop.reason},
+        order="stop",
+        digest=stop.digest,
+        scope=stop.scope.text,
+        level=stop.level.label,
+        channel=stop.channel,
+        given_us=stop.time_us,
+        prior="unknown",
+        state="latched",
+    )
+
+
+def authority(recording: Recording, start: Start) -> None:
+    """Enter that somebody changed, while no warden ran, how many people a reset takes."""
+    if start.note:
+        recording.note(
+            "config",
+            {"by": f"uid:{os.geteuid()}"},
+            what="authority",
+            why=start.note,
+            channel="file",
+            prior=start.before or "local",
+            state=start.authority.mode.value,
+        )
