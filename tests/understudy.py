@@ -97,7 +97,7 @@ class Understudy:
         assert self.link is not None
         self.link.joined(durable)
         for folder in (self.place.memory, self.place.home):
-            forget_left(folder, set(durable).__contains__, self.link.pid)
+            forget_left(folder, set(durable).__contains__, [self.link.pid])
 
     def say(self, method: str, *args: Any) -> None:  # noqa: ANN401
         """Call a method of the link."""

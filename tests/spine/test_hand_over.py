@@ -262,6 +262,7 @@ def test_SR_23_only_the_owner_renews_and_a_hangup_signal_does_too(people: Instal
     assert people.warden is not None
     people.warden.send_signal(signal.SIGHUP)
     until(lambda: people.ask({"op": "ping"})["epoch"] == epoch + 1, "renewed by SIGHUP")
+    people._note_helpers()
     done = people.cli("up", "--renew")
     assert done.returncode == 0, done.stderr
     assert people.ask({"op": "ping"})["epoch"] == epoch + 2
