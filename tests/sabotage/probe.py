@@ -94,7 +94,13 @@ keys = ctypes.create_string_buffer(256)
 size = libc.syscall(250, KEYCTL_READ, SESSION_KEYRING, keys, 256)
 if size > 0:
     reached["keys"].append(size)
-for fd in range(3, 256):
+steps = int(os.environ.get("OFFSWITCH_REPORT", "-1").partition(":")[0])
+if steps >= 0:  # it may be written, and nothing else
+    attempt("processes", "its own reports", lambda: os.read(steps, 1))
+    for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+        path = f"/proc/self/fd/{steps}"
+        attempt("processes", f"{path} anew", lambda: opened(path, flags))
+for fd in set(range(3, 256)) - {steps}:
     attempt("processes", f"inherited descriptor {fd}", lambda: os.fstat(fd))
 print(json.dumps(reached), flush=True)
 acts = os.open("acts", os.O_WRONLY | os.O_APPEND)

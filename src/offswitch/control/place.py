@@ -122,6 +122,11 @@ class Place:
         return self.home + "/targets"
 
     @property
+    def reports(self) -> str:
+        """The folder of the pipes by which targets report their steps, one a cell."""
+        return self.memory + "/reports"
+
+    @property
     def logs(self) -> str:
         """The folder of the targets' capped output logs."""
         return self.home + "/logs"

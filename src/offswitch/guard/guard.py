@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, overload
 from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, RUN
 from offswitch.errors import Unreachable
 from offswitch.guard.protect import protected
+from offswitch.guard.report import Report
 from offswitch.guard.step import Kind, Step
 from offswitch.guard.view import View, attach
 
@@ -93,7 +94,9 @@ class Guard:
                 "this program does not run under Offswitch: OFFSWITCH_PAGE is not set",
                 'start it with: offswitch run -- CMD…, or allow it: from_env(unguarded="allow")',
             )
-        return cls.from_page(path or "", word or "")
+        view = attach(path or "", word or "")
+        view.report = Report(os.environ.get("OFFSWITCH_REPORT"))
+        return cls(view)
 
     @classmethod
     def from_page(cls, path: str, word: str | int) -> Guard:

@@ -33,12 +33,13 @@ def limit(kind: str) -> int:
 class Step:
     """A step that begins only while it may; `with` and `async with` do the same."""
 
-    __slots__ = ("_highest", "_name", "_view")
+    __slots__ = ("_highest", "_kind", "_name", "_view")
 
     def __init__(self, view: View, kind: Kind, name: str) -> None:
         """Prepare a step; nothing is tested before it is entered."""
         self._view = view
-        self._name = f"{kind} step {name!r}"
+        self._kind = kind
+        self._name = name
         self._highest = limit(kind)
 
     def begin(self) -> None:
@@ -46,7 +47,8 @@ class Step:
         view = self._view
         fresh = time.clock_gettime(time.CLOCK_BOOTTIME) < view.seconds[LEASE_SECONDS]
         if not fresh or not RUN <= view.words[view.index] <= self._highest:
-            raise view.stopped(self._name)
+            raise view.stopped(self._kind, self._name)
+        view.report.tell("step", self._kind, self._name)
 
     def __enter__(self) -> Self:
         """Begin, or raise `Stopped`."""

@@ -18,6 +18,7 @@ import os
 import time
 
 from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, RUN, SLOTS, PageReader
+from offswitch.guard.report import Report
 from offswitch.guard.stopped import Stopped
 
 __all__ = ["View", "attach", "blank"]
@@ -31,10 +32,12 @@ _LONGEST_LEASE_NS = 60_000_000_000
 class View:
     """One word and the lease; `why` of a view without a page."""
 
-    __slots__ = ("index", "path", "seconds", "why", "words")
+    __slots__ = ("index", "path", "report", "seconds", "why", "words")
 
     def __init__(self, page: memoryview, index: int, path: str, why: str = "") -> None:
         """Look at the word `index` of `page` (bytes); `why`: what is wrong with a made-up one."""
+        self.report = Report(None)
+        """Whom steps are reported to; nobody unless the environment names it."""
         # Signed words: CPython turns them into numbers a little faster, and what does not fit is
         # negative, which is nobody's word.
         self.words = page.cast("q")
@@ -43,9 +46,11 @@ class View:
         self.path = path
         self.why = why
 
-    def stopped(self, doing: str = "") -> Stopped:
-        """Make the exception that tells why this program may not go on."""
+    def stopped(self, kind: str = "", name: str = "") -> Stopped:
+        """Make the exception that tells why this program may not go on, and report it."""
         reason, level = self._reason()
+        doing = f"{kind} step {name!r}" if kind else ""
+        self.report.tell("refused", kind or "check", name)
         return Stopped(f"{doing} refused: {reason}" if doing else reason, level)
 
     def _reason(self) -> tuple[str, str | None]:

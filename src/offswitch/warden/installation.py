@@ -114,6 +114,7 @@ def prepare(place: Place) -> int:
     _folder(place.control, 0o750 if gid != os.getegid() else 0o700, gid)
     if place.memory != place.run:
         _folder(place.memory, 0o711, gid)
+    _folder(place.reports, 0o700)
     _folder(place.specs, 0o700)
     _folder(place.logs, 0o711)
     _folder_of_another(place.evidence, user_of("evidence"))

@@ -71,6 +71,8 @@ class Recovery:
         self._find_cells()
         self._find_known()
         self._find_strays()
+        cells = [row.cell for row in self._core.table if row.cell is not None]
+        self._starter.reports.keep([each.name for each in cells])
         self._core.table.keep()
 
     def enforce(self) -> None:

@@ -27,6 +27,7 @@ from offswitch.warden.cells import birth, cell
 from offswitch.warden.cells.account import NOGROUP, Account, look_up
 from offswitch.warden.cells.graves import Graves
 from offswitch.warden.cells.remains import Remains
+from offswitch.warden.cells.reports import Reports
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door.request import Request, limits_of
@@ -46,6 +47,7 @@ class Starter:
     def __init__(self, core: Core) -> None:
         """Work on the parts of this warden."""
         self._core = core
+        self.reports = Reports(core.place)
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
         self._births = 0
@@ -157,6 +159,7 @@ class Starter:
             page=core.page.path,
             word=row.slot,
             limits=limits,
+            report=self.reports.make(name),
         )
         self._waiting[name] = (request, row, spec)
         core.keeper.hand(
@@ -444,6 +447,7 @@ class Starter:
         fd = old.fds().get("events")
         if fd is not None:
             core.loop.forget(fd)
+        self.reports.drop(old.name)
         if core.keeper is not None:
             core.keeper.drop(old.name)
         if core.evidence is not None:

@@ -40,6 +40,7 @@ class Source:
         "_since_us",
         "_unwell_us",
         "heard_us",
+        "hearsay",
         "note",
         "section",
         "signal",
@@ -47,10 +48,13 @@ class Source:
         "unseen_us",
     )
 
-    def __init__(self, section: SensorSection, signal: Signal, mono_us: int) -> None:
-        """Expect a first look soon after `mono_us`."""
+    def __init__(
+        self, section: SensorSection, signal: Signal, mono_us: int, *, hearsay: bool = False
+    ) -> None:
+        """Expect a first look soon after `mono_us`; `hearsay`: it is the target's own words."""
         self.section = section
         self.signal = signal
+        self.hearsay = hearsay
         self.state = Channel.OK
         self.note = ""
         self.heard_us = 0
@@ -194,6 +198,8 @@ class Judge:
             self._last = _Last(mono_us, wall_us, math.nan, why, detail)
             return
         self._last = _Last(mono_us, wall_us, value, why, detail)
+        if self._raised and self.source.hearsay:
+            raised = True  # a target does not take back, by what it says or no longer says (SR-6)
         if raised and not self._raised:
             self._finding = self._claim(score, detail)
         elif raised and self._finding is not None and score > self._score:
@@ -264,7 +270,7 @@ def shown_signals(sources: Sequence[Source], mono_us: int) -> dict[str, dict[str
     """
     shown: dict[str, dict[str, dict[str, Any]]] = {}
     for source in sources:
-        if source.absent and source.state is Channel.OK:
+        if source.hearsay or (source.absent and source.state is Channel.OK):
             continue
         age_us = source.age_us(mono_us)
         age_ms = None if age_us is None else age_us // 1000

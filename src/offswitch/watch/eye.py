@@ -100,7 +100,7 @@ class Eye:
             self._cells.clear()
             for target, facts in message["cells"].items():
                 path, pids, log = facts["path"], tuple(facts["pids"]), facts["log"]
-                self._cells[target] = CellFacts(path, pids, log, facts["state"])
+                self._cells[target] = CellFacts(path, pids, log, facts["state"], facts["report"])
         if "open" in message:
             self._open(message["open"], message.get("memory") or {}, fds)
         if "close" in message:

@@ -258,5 +258,6 @@ def _facts(row: Mapping[str, Any]) -> Message:
         "path": path,
         "pids": [] if path else list(row.get("pids") or [])[:4096],
         "log": row.get("log"),
+        "report": row.get("report"),
         "state": str(row.get("state", "")),
     }

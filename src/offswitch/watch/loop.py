@@ -108,7 +108,12 @@ class Watch:
         if known is not None:
             return known
         cls = self._loaded.kinds.sensors[section.kind].cls
-        source = self._sources[key] = Source(section, cls.SIGNAL, self._clock.mono_us())
+        source = self._sources[key] = Source(
+            section,
+            cls.SIGNAL,
+            self._clock.mono_us(),
+            hearsay=getattr(cls, "HEARSAY", False),
+        )
         name = f"sensor {section.name}" if cls.ISOLATED else _CELLS_EYE
         eye = self._eyes.get(name)
         if eye is None:

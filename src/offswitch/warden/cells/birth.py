@@ -10,9 +10,10 @@
 
 The child is in the cell before it does anything but wait, so a stop that comes after
 `spawn` has returned reaches it whatever it is doing, and whatever its parents, sessions
-or groups become. Nothing of the warden goes with it: no descriptor but its three, no
-keyring, no signal that is ignored, no priority, no protection from the memory killer, no
-capability, no group that may stop. Everything slow happens in the child.
+or groups become. Nothing of the warden goes with it: no descriptor but its three and the
+one by which it may report, no keyring, no signal that is ignored, no priority, no protection
+from the memory killer, no capability, no group that may stop. Everything slow happens in the
+child.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.confine import confine, follow, fresh_session, settle
 from offswitch.warden.cells.limits import Limits, hold_in_process
 from offswitch.warden.cells.program import BirthFailed, environment, execute
+from offswitch.warden.cells.reports import write_end
 
 __all__ = ["Birth", "BirthFailed", "Spec", "failure", "spawn"]
 
-_REPORT = 3
-"""The descriptor of the report pipe in the child, behind the three of the target."""
+_STEPS, _REPORT = 3, 4
+"""Behind the three of the target: by what it reports its steps, and our pipe until its exec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Spec:
     """Path of the page."""
     word: int = -1
     """Its slot in the page; -1: none."""
+    report: str = ""
+    """Path of the pipe by which it reports its steps; empty: it has none."""
     limits: Limits = field(default_factory=Limits)
     caller: int = 0
     """Process of who asked: its resource limits, umask and niceness are the target's; 0: none."""
@@ -151,23 +155,30 @@ def _tell(kind: str, message: str, hint: str, code: int) -> NoReturn:
         os._exit(code)
 
 
-def _arrange(fds: tuple[int, int, int], report: int) -> None:
-    """Put the three and the report pipe at 0 to 3; everything else is closed."""
-    highest = max(*fds, report, _REPORT) + 1
-    for place, fd in enumerate((*fds, report)):
-        os.dup2(fd, highest + place, inheritable=False)
-    for place in range(4):
-        os.dup2(highest + place, place, inheritable=place != _REPORT)
+def _arrange(fds: tuple[int, int, int], steps: int, report: int) -> None:
+    """Put the three, its way to report (-1: none) and our pipe at 0 to 4; close all else."""
+    wanted = (*fds, steps, report)
+    highest = max(*wanted, _REPORT) + 1
+    for place, fd in enumerate(wanted):
+        if fd >= 0:
+            os.dup2(fd, highest + place, inheritable=False)
+    for place, fd in enumerate(wanted):
+        if fd >= 0:
+            os.dup2(highest + place, place, inheritable=place != _REPORT)
     os.closerange(_REPORT + 1, 1 << 30)
+    if steps < 0:
+        os.closerange(_STEPS, _REPORT)
 
 
 def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
     """Turn this process into the target; raises what stood in the way."""
     sys.setrecursionlimit(1000)
-    _arrange(spec.fds, report)
+    _arrange(spec.fds, write_end(spec.report) if spec.report else -1, report)
     fresh_session(spec)
     settle()
     env = environment(spec, cell.marker)
+    if spec.report:
+        env["OFFSWITCH_REPORT"] = f"{_STEPS}:{os.fstat(_STEPS).st_ino}"
     cwd = spec.cwd
     if spec.workspace:
         cwd = workspace.enter(spec, env)

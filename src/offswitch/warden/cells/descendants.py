@@ -23,6 +23,7 @@ import os
 import select
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from offswitch.warden.cells.threads import state_behind
@@ -106,7 +107,8 @@ def marked(pids: Iterable[int], marker: str) -> set[int]:
         found = {int(line) for line in text.split(b"\n")[:-1]}
     finally:
         os.close(out)
-        os.kill(child, signal.SIGKILL)
+        with suppress(PermissionError):  # ours may signal nobody, and its child cannot hang
+            os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return found
 

@@ -194,6 +194,7 @@ def cells(core: Core) -> dict[str, Any]:
                 "pids": _pids(row) or [],
                 "uid": row.uid,
                 "log": row.log,
+                "report": f"{core.place.reports}/{row.cell.name}" if row.cell else None,
                 "state": row.state.value,
                 "level": level.label if level is not None else None,
             }

@@ -168,7 +168,8 @@ def become_observer() -> list[str]:
     refused = shed(user)
     if user is not None:
         refused.append(confine_files())
-    refused.append(forbid(socket.AF_NETLINK))
+    # On the lower rung it looks by a child that may hang, and ends that child.
+    refused.append(forbid(socket.AF_NETLINK, signals=user is None))
     return [each for each in refused if each]
 
 

@@ -55,6 +55,8 @@ class CellFacts:
     log: str | None = None
     """The file with its output."""
     state: str = ""
+    report: str | None = None
+    """The pipe by which it reports its steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ class Sensor(Protocol):
     """What its eye must be able to do."""
     IMPLICIT: ClassVar[str]
     """The name under which every target has one without a word in the file; empty: none."""
+
+    # A sensor of what a target says about itself also has `HEARSAY = True`: its series raise
+    # findings and never take one back, and it is no sign that anybody sees the target (SR-6).
 
     def wake(self) -> Sequence[int]:
         """Give the descriptors whose readability means *look now*; may change after each look."""

@@ -1,0 +1,155 @@
+"""What a target's guard reports of its steps, through the pipe that its cell was born with.
+
+    steps{kind="model"|"tool"|"session"}   steps that began since the last look
+    refused                                checks and steps that were refused
+    dropped                                reports that the guard says found no room
+    garbled                                lines, or a rest of too many, that are no report
+
+These are the target's own words about itself: which target they are of says the pipe, never the
+words, and they may raise a finding, never lower, clear or refresh one (SR-6). So every series is
+there from the first look on, whatever is said or not said, and is bounded: at most 16 KiB and 200
+lines a look, no label that the target could choose. The name of a step is evidence only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from offswitch.config.section import SensorSection
+from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
+
+__all__ = ["Steps", "StepsSection"]
+
+_MOST_A_LOOK = 16 << 10
+_MOST_LINES = 200
+_LONGEST_LINE = 1024
+_MOST_DROPPED = 1 << 20
+_SHOWN = 100
+_KINDS = ("model", "tool", "session")
+
+
+class StepsSection(SensorSection):
+    """The keys of a sensor of steps."""
+
+    kind: Literal["steps"]
+
+    SERIES: ClassVar[frozenset[str]] = frozenset({"steps", "refused", "dropped", "garbled"})
+
+    def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
+        """Say why there is no such series; `steps` wants one of three kinds."""
+        if what == "steps" and (set(labels) != {"kind"} or labels["kind"] not in _KINDS):
+            return f"sensor {self.name} counts steps{{kind=…}}: {', '.join(_KINDS)}"
+        return super().problem(what, labels)
+
+
+class Steps:
+    """Reads the pipe of its target's cell."""
+
+    Settings: ClassVar[type[StepsSection]] = StepsSection
+    SIGNAL: ClassVar[Signal] = Signal.TOOLS
+    ISOLATED: ClassVar[bool] = False
+    NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.FILES})
+    IMPLICIT: ClassVar[str] = "guard"
+    HEARSAY: ClassVar[bool] = True
+
+    __slots__ = ("_context", "_fd", "_path", "_rest", "_settings")
+
+    def __init__(self, settings: StepsSection, context: SensorContext) -> None:
+        """Read what `settings.target` reports."""
+        self._settings = settings
+        self._context = context
+        self._path = ""
+        self._fd = -1
+        self._rest = b""
+
+    def wake(self) -> Sequence[int]:
+        """Nothing wakes it: a target could do it as often as it likes."""
+        return ()
+
+    def look(self) -> Glance:
+        """Count what has come, as far as one look goes."""
+        cell = self._context.cells.get(self._settings.target)
+        if cell is None or not cell.report:
+            self.close()
+            return Glance(absent=True)
+        try:
+            if not self._follow(cell.report):
+                return Glance(absent=True)
+            data = os.read(self._fd, _MOST_A_LOOK)
+        except BlockingIOError:
+            data = b""  # it holds its end and says nothing
+        except OSError as error:
+            return Glance(problem=f"its reports cannot be read: {error.strerror}")
+        return Glance(_counted(self._lines(data)))
+
+    def _follow(self, path: str) -> bool:
+        """Open the pipe of the cell of now; false if it has none."""
+        if path == self._path and self._fd >= 0:
+            return True
+        self.close()
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)
+            return False
+        self._fd, self._path = fd, path
+        return True
+
+    def _lines(self, data: bytes) -> list[bytes]:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest if len(rest) <= _LONGEST_LINE else b""
+        return [*lines, rest] if len(rest) > _LONGEST_LINE else lines
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._path, self._rest = -1, "", b""
+
+
+def _counted(lines: Sequence[bytes]) -> list[Sample]:
+    counts: Counter[str] = Counter()
+    shown: dict[str, dict[str, str]] = {}
+    for line in lines[:_MOST_LINES]:
+        said = _report(line)
+        kind, refused = said.get("step"), said.get("refused")
+        if kind in _KINDS:
+            counts[kind] += 1
+            shown[kind] = _name(said)
+        elif isinstance(refused, str):
+            counts["refused"] += 1
+            shown["refused"] = _name(said) | {"what": ascii(refused)[:_SHOWN]}
+        else:
+            counts["garbled"] += 1
+        lost = said.get("dropped")
+        if type(lost) is int and 0 < lost <= _MOST_DROPPED:
+            counts["dropped"] += lost
+    counts["garbled"] += max(0, len(lines) - _MOST_LINES)
+    steps = [Sample("steps", counts[kind], {"kind": kind}, shown.get(kind, {})) for kind in _KINDS]
+    others = [Sample(what, counts[what], {}, shown.get(what, {})) for what in _OTHERS]
+    return [*steps, *others]
+
+
+_OTHERS = ("refused", "dropped", "garbled")
+
+
+def _report(line: bytes) -> Mapping[str, object]:
+    """Read one line of a guard's; empty if it is none."""
+    if len(line) > _LONGEST_LINE:
+        return {}
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _name(said: Mapping[str, object]) -> dict[str, str]:
+    return {"name": ascii(said.get("name", ""))[:_SHOWN]}
