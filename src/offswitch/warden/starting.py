@@ -13,6 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -130,9 +131,8 @@ class Starter:
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         name = f"c{core.page.epoch}-{self._count}-{new_nonce()[:4]}"
         limits = limits_of(row)
-        row.cell = cell.create(
-            core.place, name, uid=account.uid, own_uid=account.own, limits=limits
-        )
+        uid, own = account.uid, account.own
+        row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
         row.slot = core.page.allot()
         row.uid, row.user, row.sharing = account.uid, account.name, not account.own
         row.receipts, row.order, row.leader = [], None, None
@@ -363,11 +363,10 @@ class Starter:
         """Follow a target that an earlier warden started (its exit code is not ours to know)."""
         self.hear_events(row)
         try:
-            row.pidfd = os.pidfd_open(row.leader or 0)
+            row.pidfd = fd = os.pidfd_open(row.leader or 0)
         except OSError:
             self.settle(row)
             return
-        fd = row.pidfd
 
         def gone(_events: int) -> None:
             self._core.loop.forget(fd)
@@ -491,12 +490,9 @@ class Starter:
 
     def signal(self, row: Tracked, signum: int) -> None:
         """Send a signal to the session that the target began with."""
-        if row.leader is None:
-            return
-        try:
-            os.killpg(row.leader, signum)
-        except ProcessLookupError:
-            pass
+        if row.leader is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(row.leader, signum)
 
 
 def _close(kept: tuple[bool, int | None]) -> None:
