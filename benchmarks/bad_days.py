@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hand_over
 from figures import Figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -305,6 +306,7 @@ KEYS: dict[str, Callable[[Figures, Path], None]] = {
     "keeper-way, warden-killed-frozen": lambda figures, folder: measure_losses(
         figures, folder / "lost"
     ),
+    "upgrade-frozen, upgrade-lost, upgrade-stop": lambda figures, _folder: hand_over.add(figures),
     "rest-memory, rest-cpu": lambda figures, folder: measure_rest(figures, folder / "rest"),
 }
 
