@@ -14,7 +14,10 @@ import os
 import resource
 import shutil
 import signal
+import stat
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ import pytest
 import offswitch
 from hostile import QUIET_S, hostile
 from installation import Installation, until
+from needs import needs
 from offswitch.guard import Guard
 from offswitch.warden.cells import confine, users
 from scale import runs
@@ -201,6 +205,7 @@ def test_a_program_that_lies_about_itself_commands_no_terminal(installation: Ins
             assert not set(shown) & set("\x1b\x07\r\x9b\u202e"), (command, shown)
 
 
+@pytest.mark.long
 def test_ACT_7_a_tracer_outside_keeps_the_dying_from_their_end_and_that_is_said(
     installation: Installation,
 ) -> None:
@@ -249,3 +254,57 @@ def test_what_is_told_of_a_target_is_one_line_of_json_each(installation: Install
         entries = json.loads(said)
         rows = entries["entries"] if isinstance(entries, dict) else entries
         assert not any(row.get("kind") == "reset" for row in rows)
+
+
+@pytest.fixture
+def with_fuse(tmp_path: Path) -> Iterator[Installation]:
+    """Give an installation whose warden sees a /dev/fuse that is open to everybody, as is usual."""
+    node = tmp_path / "fuse"
+    try:
+        os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
+        node.chmod(0o666)
+        os.close(os.open(node, os.O_RDWR))
+    except OSError as error:
+        needs(None, f"/dev/fuse ({error.strerror})")
+    one = Installation(tmp_path)
+    bind = f'mount --bind {node} /dev/fuse && exec "$@"'
+    one.program = ["unshare", "-m", "sh", "-c", bind, "sh", *one.program]
+    try:
+        yield one.start()
+    finally:
+        one.close()
+        shutil.rmtree(one.run_folder + "-acts", ignore_errors=True)
+
+
+def test_ACT_7_a_cell_of_its_own_cannot_serve_files_to_itself(with_fuse: Installation) -> None:
+    """It won: its processes could not be killed, and nobody could ever reset its name."""
+    with hostile(with_fuse, "own_files") as target:
+        assert target.told("FUSE:") == "Permission denied"
+        target.stop()
+        target.assert_dead()
+
+
+@pytest.mark.long
+def test_ACT_7_who_serves_files_to_himself_does_not_act_and_is_not_called_stopped(
+    with_fuse: Installation, tmp_path: Path
+) -> None:
+    """Residual, with --user: it waits in its own death until somebody aborts its file system."""
+    control = tmp_path / "fusectl"
+    control.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", control], check=True)
+    before = set(os.listdir(control))
+    try:
+        with hostile(with_fuse, "own_files", user="nobody") as target:
+            assert target.told("FUSE:") == "laid"
+            answer = with_fuse.stop(target.name)
+            assert not answer["confirmed"]
+            acted = target.acts
+            time.sleep(QUIET_S)
+            assert target.acts == acted, "it is as good as dead"
+            for connection in set(os.listdir(control)) - before:
+                (control / connection / "abort").write_text("1")
+            until(lambda: with_fuse.target(target.name)["state"] == "stopped", "it can die")
+    finally:
+        for connection in set(os.listdir(control)) - before:
+            (control / connection / "abort").write_text("1")
+        subprocess.run(["umount", control], check=True)

@@ -15,7 +15,7 @@ from installation import Installation, until
 from offswitch.actuators.sock_diag import MANY, Diag, Sock
 from offswitch.warden.observer.looks import NetworkLook
 from readers import drained
-from scale import LONG, runs
+from scale import LONG
 from stage import Actor, Stage
 
 MPTCP = 262
@@ -86,32 +86,31 @@ def test_SR_8_sockets_in_flight_in_a_queue_that_nobody_reads_are_destroyed(
     installation: Installation,
 ) -> None:
     """Held by no process: sent to one outside that never takes them. TCP, and MPTCP if any."""
-    for _run in range(runs(20)):
-        server = slow_listener()
-        outside = socket.socket(socket.AF_UNIX)
-        path = f"{installation.run_folder}-outside"
-        outside.bind(path)
-        os.chmod(path, 0o666)
-        outside.listen()
-        port = str(server.getsockname()[1])
-        with hostile(installation, "in_flight", port, path) as target:
-            holder, _address = outside.accept()
-            readers = [server.accept()[0]]
-            server.settimeout(0.5)
-            with contextlib.suppress(TimeoutError):
-                readers.append(server.accept()[0])
-            target.stop()
-            for number, reader in enumerate(readers):
-                received, how = drained(reader)
-                assert received < 1 << 18, "what lay in the reader's own buffer, and no more"
-                # An MPTCP reader waits for another path to its peer, which never comes.
-                assert how == "reset" if number == 0 else how in {"reset", "silence"}
-                reader.close()
-            target.assert_dead()
-            holder.close()
-        server.close()
-        outside.close()
-        os.unlink(path)
+    server = slow_listener()
+    outside = socket.socket(socket.AF_UNIX)
+    path = f"{installation.run_folder}-outside"
+    outside.bind(path)
+    os.chmod(path, 0o666)
+    outside.listen()
+    port = str(server.getsockname()[1])
+    with hostile(installation, "in_flight", port, path) as target:
+        holder, _address = outside.accept()
+        readers = [server.accept()[0]]
+        server.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            readers.append(server.accept()[0])
+        target.stop()
+        for number, reader in enumerate(readers):
+            received, how = drained(reader)
+            assert received < 1 << 18, "what lay in the reader's own buffer, and no more"
+            # An MPTCP reader waits for another path to its peer, which never comes.
+            assert how == "reset" if number == 0 else how in {"reset", "silence"}
+            reader.close()
+        target.assert_dead()
+        holder.close()
+    server.close()
+    outside.close()
+    os.unlink(path)
 
 
 def test_SR_8_what_was_written_to_anothers_socket_is_beyond_this_stop(

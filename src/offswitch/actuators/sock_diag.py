@@ -181,6 +181,7 @@ class Diag:
         return by_cgroup
 
     def _sockets_of(self, cgroup_ids: Sequence[int]) -> Iterator[Sock]:
+        cgroup_ids = [number for number in cgroup_ids if 0 < number < 1 << 64]
         for first in range(0, len(cgroup_ids), _MOST_IDS):
             wanted = cgroup_ids[first : first + _MOST_IDS]
             yield from self._tcp(wanted)

@@ -136,7 +136,7 @@ def parse(data: bytes, path: str, kinds: Kinds) -> Config:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadConfig(f"{path}:{line}: this is not UTF-8", "write it as UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
         raise BadConfig(f"{path}: not TOML: {error}", "see https://toml.io") from None
     errors = _Errors(path, key_lines(text))
     model = config_model(kinds)

@@ -82,7 +82,7 @@ class CodeBook:
         now = now_us // _STEP_US
         found = None
         for step in (now - 1, now, now + 1):
-            if hmac.compare_digest(code_at(secret, step).encode(), code.encode()):
+            if hmac.compare_digest(code_at(secret, step).encode(), code.encode(errors="replace")):
                 found = step
         return found
 
@@ -93,7 +93,7 @@ class CodeBook:
             return {str(name): (int(a), int(b), int(c)) for name, (a, b, c) in raw.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError):
             message = f"the record of used codes cannot be read: {self._path}"
             raise Refused(message, "sign with a key, or remove the file as root") from None
 

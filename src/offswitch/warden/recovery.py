@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from offswitch.clock import new_nonce
-from offswitch.control.page import RUN
+from offswitch.control.page import RUN, SLOTS
 from offswitch.errors import Busy, Corrupt, OffswitchError, Usage
 from offswitch.model.level import Level
 from offswitch.model.named import Named
@@ -37,6 +37,9 @@ from offswitch.warden.table import Tracked
 
 __all__ = ["Recovery", "declared_target"]
 
+_GARBLED = (OffswitchError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a record that is not of our making may raise, whatever it holds: it is passed over."""
+
 
 def declared_target(item: Any) -> Target:  # noqa: ANN401
     """Check one declaration and give its target; raises `Usage` for one that is none."""
@@ -46,6 +49,11 @@ def declared_target(item: Any) -> Target:  # noqa: ANN401
     labels = item.get("labels") or {}
     pairs = dict(check_label(str(key), str(value)) for key, value in labels.items())
     return Target(name, pairs, str(item.get("kind") or "process")[:40])
+
+
+def _slot(value: object) -> int | None:
+    """Give a slot of the page, or None: a word that is not there would be in a stop's way."""
+    return value if isinstance(value, int) and 0 <= value < SLOTS else None
 
 
 class Recovery:
@@ -133,7 +141,7 @@ class Recovery:
                 row = self._row(check_name(str(item["target"])))
                 row.adopted = Named.of({str(item["kind"]): item["value"]})
                 row.sought, row.sharing = False, True
-        except (OffswitchError, KeyError, TypeError) as error:
+        except _GARBLED as error:
             why = "what is adopted cannot be read, so none of it is found: adopt it again"
             self._note("adopted", Corrupt(f"{why} ({error})"))
 
@@ -155,18 +163,18 @@ class Recovery:
         for facts in kept:
             try:
                 self._find_cell(facts)
-            except (OffswitchError, KeyError, TypeError, ValueError) as error:
+            except _GARBLED as error:
                 self._note("cells", Corrupt(f"a cell's record is garbled: {error}"))
         for name, left in remains.items():
             try:
                 row = self._row(check_name(name))
                 row.remains = Remains.again(left) if row.body is None else row.remains
-            except (OffswitchError, KeyError, TypeError, ValueError) as error:
+            except _GARBLED as error:
                 self._note("cells", Corrupt(f"what is left of a cell is garbled: {error}"))
         for name, slot in slots.items():
             known = core.table.get(name)
-            if known is not None and known.adopted is not None and isinstance(slot, int):
-                known.slot = slot
+            if known is not None and known.adopted is not None:
+                known.slot = _slot(slot)
 
     def _row(self, name: str) -> Tracked:
         """Give the row of a target, and one that ended if it was not known."""
@@ -184,8 +192,8 @@ class Recovery:
         row = known if known is not None else Tracked(target)
         row.target, row.cell = target, found
         slot, leader, uid, since = (facts.get(k) for k in ("slot", "leader", "uid", "since_us"))
-        row.slot = slot if isinstance(slot, int) else None
-        row.leader = leader if isinstance(leader, int) else None
+        row.slot = _slot(slot)
+        row.leader = leader if isinstance(leader, int) and 0 < leader < 1 << 31 else None
         row.uid = uid if isinstance(uid, int) else None
         row.since_us = since if isinstance(since, int) else 0
         row.user, row.sharing = str(facts.get("user") or ""), bool(facts.get("sharing"))

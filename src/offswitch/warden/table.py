@@ -30,6 +30,17 @@ from offswitch.warden.page_writer import PageWriter
 
 __all__ = ["Listener", "Table", "Tracked"]
 
+_GARBLED = (
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a file that is not of our making may raise, whatever it holds."""
+
 
 class Listener(Protocol):
     """Whoever relays a target (`run`): hears what becomes of it. Never blocks, never raises."""
@@ -258,7 +269,7 @@ class Table:
             slots = whole.get("slots", {})
         except FileNotFoundError:
             return [], {}, {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _GARBLED as error:
             raise Corrupt(f"{self._path}: {error}") from None
         kinds = isinstance(cells, list), isinstance(remains, dict), isinstance(slots, dict)
         if not all(kinds):
@@ -270,9 +281,9 @@ class Table:
         try:
             with open(self._path, "rb") as file:
                 epoch, used = map(int, json.load(file).get("page", (0, 0)))
-        except (OSError, ValueError, TypeError, AttributeError):
+        except _GARBLED:
             return 0, 0  # whatever else is garbled is told by `kept`
-        return epoch, used
+        return (epoch, used) if 0 <= epoch < 1 << 62 else (0, 0)
 
     # --- what `start` needs -------------------------------------------------------
 
@@ -325,7 +336,7 @@ class Table:
         except FileNotFoundError:
             hint = f"run it first: offswitch run --target {name} -- CMD"
             raise NotFound(f"nothing is known of how to start {name}", hint) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Corrupt(f"{path} is garbled", "remove it and run the target again") from None
         if not isinstance(spec, dict):
             raise Corrupt(f"{path} is garbled", "remove it and run the target again")
@@ -387,7 +398,7 @@ class Table:
                 items = json.load(file)
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise Corrupt(f"{path}: {error}", "start `offswitch up` again") from None
         if not isinstance(items, list):
             raise Corrupt(f"{path} is garbled", "start `offswitch up` again")

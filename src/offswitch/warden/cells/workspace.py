@@ -10,6 +10,7 @@ cell's own:
     interpreters' prefixes    at their own paths, read-only
     closed folders above      covered by empty ones: what else lies in a 0700 home is gone
     folders of ours           covered; only the page shows through
+    /dev/fuse                 closed
     code or state of ours     inside the working directory: the entry that holds it is
                               read-only, since who may rename a parent may replace it (SR-1)
 
@@ -50,6 +51,8 @@ _FOLDERS = (
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
 )
+_FUSE = "/dev/fuse"
+"""Closed: who serves files to himself cannot be killed (seen), and can give them any mode."""
 _ALL_IDS = 1 << 31
 _WAYS = "use --user NAME, or --user root (it can escape its cell), or run from another folder"
 
@@ -196,6 +199,8 @@ def _build(spec: Spec, env: dict[str, str], cwd: str, *, lent: bool) -> None:
         mounts.place(tree.fd, tree.path)
     if lent:
         _protect(spec, cwd)
+    if os.path.exists(_FUSE):
+        mounts.bind_read_only(os.devnull, _FUSE)
     covers += _hide(spec)
     if page is not None:
         _mountpoint(page.path, folder=False)

@@ -94,7 +94,7 @@ class Observer:
         for message in self._decoder.feed(data):
             try:
                 self._obey(message)
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 sys.stderr.write(f"observer: a message that says nothing: {error!r}\n")
         return True
 
