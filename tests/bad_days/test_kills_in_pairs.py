@@ -40,6 +40,7 @@ WORDS = {
     "stop": ["stop", "a", "--json"],
     "reset": ["reset", "a", "--reason", "a bad day", "--json"],
     "rest": ["status", "--json"],
+    "upgrade": ["status", "--json"],
 }
 CONFIG = """\
 [[target]]
@@ -71,6 +72,7 @@ class BadDay:
         self.b = int(self.one.run(*SLEEP, target="b").born["pid"])
         self.one.run(*SLEEP, target="c")
         self.kept = str(self.one.stop("c")["order"])
+        self.missing: list[str] = []
         self.asked_for = False
         """Whether `a` was asked to run, and nothing that ends it came of anything since."""
         config = Path(installation.home, "offswitch.toml")
@@ -109,6 +111,9 @@ class BadDay:
             start_new_session=True,
         )
         pids.update(watch=self.watch.pid, cli=asked.pid)
+        if act == "upgrade":
+            with contextlib.suppress(ProcessLookupError, KeyError):
+                os.kill(pids["warden"], signal.SIGHUP)
         time.sleep(self.rng.random() * LATEST_S)
         for name in victims:
             with contextlib.suppress(ProcessLookupError, KeyError):  # dead already, or not back yet
@@ -126,15 +131,21 @@ class BadDay:
 
     def revive(self) -> None:
         """Start what nobody of ours starts again, and wait until all is there."""
-        until(self._whole, "every process of ours is there again")
+        try:
+            until(self._whole, "every process of ours is there again", 60)
+        except AssertionError as error:
+            error.add_note(f"{self.missing} is missing; {self.one.said()}")
+            raise
         self.start_watch()
 
     def _whole(self) -> bool:
         """Whether all is there; the command line may have been the first to start a warden."""
         assert self.one.warden is not None
         try:
-            return all(self.one.pids().values())
-        except OffswitchError:
+            self.missing = [name for name, pid in self.one.pids().items() if not pid]
+            return not self.missing
+        except OffswitchError as error:
+            self.missing = [f"an answer of the warden ({error})"]
             if self.one.warden.poll() is not None:
                 self.one.launch()
             return False
@@ -228,7 +239,9 @@ def test_RST_1_SR_22_kill_9_of_each_process_and_each_pair_at_any_moment_of_any_a
     installation.run("true", target="a").event("exited")
     day = BadDay(installation, rng)
     victims = itertools.cycle(rng.sample(VICTIMS, len(VICTIMS)))
-    acts = itertools.cycle(["start", "rest", "stop", "reset", "run", "stop", "reset"])
+    acts = itertools.cycle(
+        ["start", "upgrade", "stop", "reset", "run", "rest", "stop", "upgrade", "reset"]
+    )
     end = time.monotonic() + EVERYDAY_S
     made: Counter[str] = Counter()
     try:
@@ -238,7 +251,7 @@ def test_RST_1_SR_22_kill_9_of_each_process_and_each_pair_at_any_moment_of_any_a
             code, said = day.act(act, dying)
             day.check(act, code, said, seed)
             made[act] += 1
-            if act != "rest":
+            if act in {"start", "run", "stop", "reset"}:
                 day.surely(act)
     finally:
         day.end()
