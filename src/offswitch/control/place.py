@@ -48,8 +48,8 @@ class Place:
 
     @property
     def evidence(self) -> str:
-        """What was kept of what was stopped, for its owner's eyes only."""
-        return self.home + "/evidence"
+        """What was kept of what was stopped, for its owner's eyes only; `evidence` is watch's."""
+        return self.home + "/stopped"
 
     @property
     def warden_socket(self) -> str:
