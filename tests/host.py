@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -59,13 +61,15 @@ D=$1 STATE=$2 R=$1/root
 mount --make-rprivate /
 mount -t overlay overlay -o lowerdir=/,upperdir=$D/upper,workdir=$D/work $R
 mount -t proc proc $R/proc
-mount --bind $D/boot_id $R/proc/sys/kernel/random/boot_id
 mount -t sysfs sysfs $R/sys
 mount -t cgroup2 cgroup2 $R/sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs $R/run
 mount -t tmpfs -o mode=1777 tmpfs $R/tmp
 mkdir $R/run/host
-mount --bind $D/notify $R/run/host
+mkdir $R/run/host/notify $R/run/host/proc
+mount --bind $D/notify $R/run/host/notify
+mount -t proc proc $R/run/host/proc  # a whole one, or no user may mount one in a namespace
+mount --bind $D/boot_id $R/proc/sys/kernel/random/boot_id
 mount -t tmpfs tmpfs $R/dev -o mode=755
 mkdir $R/dev/{pts,shm,net}
 mount -t devpts devpts $R/dev/pts -o newinstance,ptmxmode=0666,mode=620,gid=5
@@ -87,7 +91,7 @@ pivot_root . old
 umount -l /old
 ip link set lo up
 hostname offswitch-host
-exec env -i container=offswitch-test PATH=$PATH NOTIFY_SOCKET=/run/host/notify \
+exec env -i container=offswitch-test PATH=$PATH NOTIFY_SOCKET=/run/host/notify/notify \
     /lib/systemd/systemd --log-target=console --log-level=warning --unit=multi-user.target
 """
 """What makes the host's mounts and becomes its init, from inside its new namespaces."""
@@ -293,7 +297,12 @@ class Host:
         raise KeyError(user)
 
     def add_user(self, user: str, *, lingering: bool = False) -> int:
-        """Make an ordinary user; `lingering`: with a running systemd user session."""
+        """Make an ordinary user, who can run this checkout and nothing else below closed folders.
+
+        `lingering`: with a running systemd user session.
+        """
+        for path in {os.path.realpath(sys.executable), os.path.dirname(__file__), sys.prefix}:
+            self.sh(f"chmod o+x {' '.join(map(shlex.quote, map(str, Path(path).parents)))}")
         self.sh(f"id {user} 2>/dev/null || useradd --create-home --shell /bin/bash {user}")
         uid = self.uid(user)
         if lingering:

@@ -89,14 +89,20 @@ def test_SR_21_without_root_nothing_is_silent_about_what_can_be_forged() -> None
     with Person() as person:
         ran = person.run("offswitch", "run", "--target", "a", "--", "sleep", "0.1")
         told = ran.stderr.decode()
-        assert "offswitch: a: degraded: rung subreaper" in told
+        assert "offswitch: a: degraded: rung namespace" in told
         assert f"offswitch: a: {FORGEABLE}" in told
         key = Path(f"{person.home}/state/pin/ledger.vkey").read_text().strip()
         assert told.count(f"a new ledger; keep its verifying key elsewhere: {key}") == 1
         status = person.run("offswitch", "status").stdout.decode()
-        assert "lease forgeable by the target" in status
+        assert "degraded: rung namespace" in status
+        assert "forgeable by the target: the kernel" not in status, "the page is sealed"
         checks = json.loads(person.run("offswitch", "doctor", "--json").stdout)["checks"]
         [page] = [check for check in checks if check["name"] == "page"]
-        assert "forgeable by a target" in page["detail"]
+        assert "out of a target's reach" in page["detail"]
+        [escapes] = [check for check in checks if check["name"] == "escapes"]
+        assert "a job handed to a broker outside" in escapes["detail"]
+        [rung] = [check for check in checks if check["name"] == "rung"]
+        assert "the warden is not root" in rung["detail"]
+        assert rung["hint"]
         again = person.run("offswitch", "run", "--target", "a", "--", "true")
         assert key not in again.stderr.decode()

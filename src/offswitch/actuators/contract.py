@@ -54,6 +54,11 @@ class Cell(Protocol):
         ...
 
     @property
+    def enclosed(self) -> bool:
+        """Whether it is a set of namespaces, which end together."""
+        ...
+
+    @property
     def folder_fd(self) -> int:
         """That folder, opened when the cell was made; -1 if there is none."""
         ...

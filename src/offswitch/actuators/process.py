@@ -11,7 +11,11 @@ from offswitch.actuators.contract import Cell, Readiness, Ready
 __all__ = ["Freeze", "Kill"]
 
 
-def _ready(cell: Cell) -> Readiness:
+def _ready(cell: Cell, *, freeze: bool = False) -> Readiness:
+    if cell.path is None and cell.enclosed:
+        if freeze:
+            return Readiness(Ready.DEGRADED, "a SIGSTOP to each process: others may undo it")
+        return Readiness(Ready.READY, "one signal ends its namespace, and one each process")
     if cell.path is None:
         return Readiness(
             Ready.DEGRADED,
@@ -41,7 +45,7 @@ class Freeze:
 
     def arm(self, cell: Cell) -> Readiness:
         """Say by what means a freeze would come."""
-        return _ready(cell)
+        return _ready(cell, freeze=True)
 
     def trip(self, cell: Cell) -> None:
         """Freeze all of it."""

@@ -5,15 +5,22 @@ caller's, and is nobody's child: it outlives whoever needed it. Two callers at o
 start two; the lock of the run folder lets one of them serve, and both callers find that
 one. Why a warden did not come up is in `$OFFSWITCH_HOME/warden.log`, and its last line is
 in the error. Standard library only, since `reset` takes the fast path.
+
+Without root, where systemd keeps a session for the user, it is asked for a part of the cgroup
+tree (SR-25): the warden is started in a scope of its own. Where that does not come up in time
+it is started plainly, on whatever rung there is.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 from offswitch.control.place import Place
 from offswitch.control.way_in import way_in
@@ -30,6 +37,8 @@ __all__ = [
 ]
 
 _PATIENCE_S = 15.0
+_SCOPE_S = 5.0
+_SYSTEMD_RUN = "/usr/bin/systemd-run"
 _KEY_S = 2.0
 _LOG_LIMIT = 1 << 20
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "OFFSWITCH_CONFIG", "XDG_RUNTIME_DIR")
@@ -65,16 +74,51 @@ def ensure_warden(place: Place, *, private: bool = True, patience_s: float = _PA
     try:
         begins = os.lseek(log, 0, os.SEEK_END)
         arguments = ["-m", "offswitch.warden", "--home", place.home, "--run", place.run]
-        pidfd = spawn_daemon([*arguments, "--private"] if private else arguments, log)
-        try:
-            _await(place, pidfd, log, begins, patience_s)
-        finally:
-            if pidfd >= 0:
-                os.close(pidfd)
+        arguments += ["--private"] if private else []
+        scope = _scope(place)
+        if not scope or not _came_up(place, arguments, log, begins, scope):
+            pidfd = spawn_daemon(arguments, log)
+            try:
+                _await(place, pidfd, log, begins, patience_s)
+            finally:
+                if pidfd >= 0:
+                    os.close(pidfd)
     finally:
         os.close(log)
     if keyless:
         _tell_key(place)
+    return True
+
+
+def _scope(place: Place) -> list[str]:
+    """Give the words that start a program in a part of the cgroup tree; none where it cannot be.
+
+    A socket of the user's own systemd has to be there; root needs to ask nobody.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    if os.geteuid() == 0 or not os.access(f"{runtime}/systemd/private", os.W_OK):
+        return []
+    if not os.access(_SYSTEMD_RUN, os.X_OK):
+        return []
+    unit = f"--unit={place.cgroup}-{os.getpid()}-{time.monotonic_ns()}"
+    about = f"--description=Offswitch: the warden of {place.run}"
+    options = ["--user", "--scope", "--quiet", "--collect", "--property=Delegate=yes"]
+    return [_SYSTEMD_RUN, *options, unit, about, "--"]
+
+
+def _came_up(place: Place, arguments: list[str], log: int, begins: int, scope: list[str]) -> bool:
+    """Start the warden in a scope; False, with nothing of it left, where it does not serve."""
+    pidfd = spawn_daemon(arguments, log, scope=scope)
+    try:
+        _await(place, pidfd, log, begins, _SCOPE_S)
+    except Unreachable:
+        if pidfd >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return False
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
     return True
 
 
@@ -113,10 +157,13 @@ def open_log(place: Place) -> int:
     return fd
 
 
-def spawn_daemon(arguments: list[str], log: int, kept: tuple[int, ...] = ()) -> int:
+def spawn_daemon(
+    arguments: list[str], log: int, kept: tuple[int, ...] = (), scope: Sequence[str] = ()
+) -> int:
     """Start `python -I ARGUMENTS` as nobody's child; give its pidfd, or -1 if it ended at once.
 
     `log` becomes its stderr; of our other descriptors it gets those in `kept`, same numbers.
+    `scope` are words before it: a program that becomes it.
     """
     out, into = os.pipe2(os.O_CLOEXEC)
     first = os.fork()
@@ -127,7 +174,7 @@ def spawn_daemon(arguments: list[str], log: int, kept: tuple[int, ...] = ()) -> 
             if second:
                 os.write(into, b"%d" % second)
                 os._exit(0)
-            _become(arguments, log, kept)
+            _become([*scope, sys.executable, "-I", *arguments], log, kept)
         finally:
             os._exit(127)
     os.close(into)
@@ -140,7 +187,7 @@ def spawn_daemon(arguments: list[str], log: int, kept: tuple[int, ...] = ()) -> 
         return -1
 
 
-def _become(arguments: list[str], log: int, kept: tuple[int, ...]) -> None:
+def _become(command: list[str], log: int, kept: tuple[int, ...]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for target, source in ((0, null), (1, null), (2, log)):
         os.dup2(source, target)
@@ -149,8 +196,7 @@ def _become(arguments: list[str], log: int, kept: tuple[int, ...]) -> None:
         os.closerange(begin, fd)
         begin = fd + 1
     os.chdir("/")
-    command = [sys.executable, "-I", *arguments]
-    os.execve(sys.executable, command, daemon_environment())  # noqa: S606 - a shell is not wanted
+    os.execve(command[0], command, daemon_environment())  # noqa: S606 - a shell is not wanted
 
 
 def daemon_environment() -> dict[str, str]:

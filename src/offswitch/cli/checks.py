@@ -29,7 +29,7 @@ from offswitch.host.drop_in import drop_in_of
 from offswitch.host.setup import RUN as SYSTEM_RUN
 from offswitch.host.whole import differing
 from offswitch.warden.cells.canary import prove
-from offswitch.warden.cells.rung import Rung, standing
+from offswitch.warden.cells.rung import Rung
 from offswitch.warden.release import home, is_checkout
 from offswitch.warden.trust import ours, writable_by_others
 
@@ -75,10 +75,18 @@ def _rung(facts: Facts) -> Check:
     rung = str(facts.ping.get("rung"))
     if rung == Rung.ROOT:
         return Check("rung", True, "root-cgroup: cells that nothing leaves unseen")
-    here = standing(facts.place)
-    missing = here.missing[0] if here.missing else "its warden could not make cgroups"
-    escapes = f"degraded: {rung}; {missing}; {len(here.escapes)} ways out are known"
-    return Check("rung", False, escapes, "run the warden as root, on a host with cgroup v2")
+    told = facts.health.get("standing", {})
+    missing = "; ".join(map(str, told.get("missing", [])))
+    return Check("rung", False, f"degraded: {rung}: {missing}", str(told.get("climb") or ""))
+
+
+def _escapes(facts: Facts) -> Check:
+    """Name what gets away on this rung, so that nobody has to look it up."""
+    escapes = [str(each) for each in facts.health.get("standing", {}).get("escapes", [])]
+    if not escapes:
+        return Check("escapes", True, "none is known on this rung")
+    hint = "climb, or bear it: each is shown by a test"
+    return Check("escapes", True, "; ".join(escapes), hint)
 
 
 def _privileges(facts: Facts) -> Check:
@@ -149,7 +157,11 @@ def _page(facts: Facts) -> Check:
     if SLOTS - used < SLOTS // 20:
         hint = "restart the machine when it suits: words are not reused in a boot"
         return Check("page", False, f"{used} of {SLOTS} words are used", hint)
-    whose = ", forgeable by a target: it is its user's to write" if info.st_uid else ""
+    whose = ""
+    if info.st_uid and facts.ping.get("rung") == Rung.NAMESPACE:
+        whose = ", out of a target's reach: its guard reads a sealed copy"
+    elif info.st_uid:
+        whose = ", forgeable by a target: it is its user's to write; its guard reads a sealed copy"
     return Check("page", True, f"{path}, {used} of {SLOTS} words used{whose}")
 
 
@@ -403,6 +415,7 @@ def _targets(facts: Facts) -> Check:
 CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _warden,
     _rung,
+    _escapes,
     _privileges,
     _canary,
     _keeper,

@@ -144,9 +144,14 @@ def cells_of(place: Place, scopes: list[str]) -> list[Cell]:
 
 
 def _lawful(path: str, tree: str) -> bool:
-    """Tell whether `path` is a cell right below this installation's own folder."""
+    """Tell whether `path` is a cell right below a folder of this installation's own name.
+
+    A warden without root has that folder in the part of the tree that was given to it.
+    """
     folder, _, name = path.rpartition("/")
-    return folder == tree and bool(name.strip(".")) and _NAME.issuperset(name)
+    mount, _, ours = tree.rpartition("/")
+    inside = folder.startswith(f"{mount}/") and folder.endswith(f"/{ours}") and "/.." not in folder
+    return inside and bool(name.strip(".")) and _NAME.issuperset(name)
 
 
 def _below(path: str) -> bool:
@@ -167,7 +172,8 @@ def _tree() -> str:
 
 def _leader(facts: dict[str, Any]) -> tuple[int, str] | None:
     """Give the first process and when it began; only if it is still that very process."""
-    pid, start = facts.get("leader"), facts.get("leader_start")
+    first = "init" if "init" in facts else "leader"  # a namespace ends with its init
+    pid, start = facts.get(first), facts.get(f"{first}_start")
     if not isinstance(pid, int) or not isinstance(start, int) or pid <= 1:
         return None
     return pid, str(start)

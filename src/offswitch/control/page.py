@@ -62,7 +62,9 @@ def word_of_level(level: int | None) -> int:
 
 
 def _open(path: str) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    # A sealed page has no name; a process that has it is asked for it (/proc/PID/fd/N).
+    fd = os.open(path, flags if path.startswith("/proc/") else flags | os.O_NOFOLLOW)
     size = os.fstat(fd).st_size
     if size < PAGE_SIZE or os.pread(fd, 8, 0) != MAGIC:
         os.close(fd)

@@ -16,7 +16,7 @@ from offswitch.model.latch import Latch, Live
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope, scopes_above, scopes_over
 from offswitch.warden.cells.cell import Cell
-from offswitch.warden.cells.rung import Rung
+from offswitch.warden.cells.rung import Rung, Standing
 from offswitch.warden.children import Children
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.watch_report import WatchReport
@@ -85,7 +85,8 @@ class Core:
     secret_set: bool
     """Whether a secret was set when it was last looked for."""
     news: News
-    rung: Rung
+    standing: Standing
+    """On which rung it stands, and why on none higher."""
     freeze_steps: list[tuple[str, Actuator]]
     """Layer and actuator, in the order in which a freeze trips them."""
     kill_steps: list[tuple[str, Actuator]]
@@ -108,6 +109,11 @@ class Core:
     """Digests that an open reset names: no press may join them."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
+
+    @property
+    def rung(self) -> Rung:
+        """Give the rung alone."""
+        return self.standing.rung
 
     def pids(self) -> dict[str, int | None]:
         """Give our own processes, by name; None: it is not there."""

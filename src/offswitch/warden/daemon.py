@@ -36,7 +36,7 @@ from offswitch.model.scope import parse_scope
 from offswitch.warden import entries
 from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells import cell
-from offswitch.warden.cells.rung import this_rung
+from offswitch.warden.cells.rung import take_standing
 from offswitch.warden.children import Children
 from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
@@ -45,7 +45,7 @@ from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.server import Server, listen
 from offswitch.warden.errands import Errands
-from offswitch.warden.granted import take_what_is_granted
+from offswitch.warden.granted import keep_to_oneself, take_what_is_granted
 from offswitch.warden.handover.handover import DEFERRED, HandOver
 from offswitch.warden.handover.parts import Parts, go_on, keeper_before, take_up
 from offswitch.warden.handover.passed import Passed
@@ -200,6 +200,7 @@ class Warden:
         """Take what the machine grants: descriptors, priority, the OOM killer's mercy."""
         take_what_is_granted(_PRIORITY)
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        keep_to_oneself()
         os.umask(0o022)
         os.chdir("/")
 
@@ -234,7 +235,8 @@ class Warden:
         latch = loaded.latch
         start = at_start(place.home, os.geteuid(), latched=len(latch) > 0)
         network = Network()
-        network.keep_warm(cell.ground(place))
+        here = take_standing(place)
+        network.keep_warm(cell.ground(place, here))
         sockets = Sockets()
         sweep = Sweep(self._sweep, self._can_sweep)
         core = Core(
@@ -255,7 +257,7 @@ class Warden:
             authority=start.authority,
             secret_set=is_secret_set(place.home),
             news=News(),
-            rung=this_rung(place),
+            standing=here,
             freeze_steps=[("network", network), ("process", Freeze())],
             kill_steps=[
                 ("network", network),
@@ -471,7 +473,7 @@ class Warden:
         self._adopter.end()
         self._crew.end(alive=alive > 0)
         if not alive:
-            cell.clear_ground(core.place)
+            cell.clear_ground(core.place, core.standing)
         core.recording.finish()
         if not alive and not len(core.latch):
             self._take_sockets_along()

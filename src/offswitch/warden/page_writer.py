@@ -10,11 +10,18 @@ would go on reading an inode that nobody writes. Its magic is written last, so a
 is half made reads as *stop*. A slot that was handed out is never handed out again before a
 reboot: 0, *stop*, is what an old cell finds in its slot for ever.
 
+Without root a target shares our user, and so may write that file. The guards of its cells read
+another page then: memory that has no name, to which everything is written as well, and which
+the kernel lets nobody map to write but this very process (F_SEAL_FUTURE_WRITE, Linux 5.1). It
+ends with this warden: under the next one its lease runs out, and such a guard says *stop*
+until the target is started again.
+
 The caller holds the run folder's lock: there is one writer.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import stat
@@ -29,6 +36,9 @@ from offswitch.errors import Busy, Refused, Storage
 __all__ = ["PageWriter", "open_folder"]
 
 _LEASE_NS = 3_000_000_000
+_F_SEAL_FUTURE_WRITE = 0x10
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | _F_SEAL_FUTURE_WRITE
+"""The name is not in Python's library before 3.13."""
 
 
 def open_folder(path: str) -> int:
@@ -72,12 +82,26 @@ def _open_file(folder: int, name: str, path: str) -> int:
 class PageWriter:
     """The page, to write. Nothing here blocks or fails once it was taken."""
 
-    __slots__ = ("_inode", "_map", "_seconds", "_words", "damage", "path")
+    __slots__ = (
+        "_inode",
+        "_map",
+        "_sealed",
+        "_sealed_map",
+        "_seconds",
+        "_words",
+        "damage",
+        "path",
+        "sealed_fd",
+    )
 
     def __init__(self, path: str, mapped: mmap.mmap, inode: tuple[int, int]) -> None:
         """Hold the mapped page, of a file `inode` (device, number); `take` makes it."""
         self.path = path
         self._inode = inode
+        self.sealed_fd = -1
+        """The sealed page, to be inherited by targets; -1: none."""
+        self._sealed_map: mmap.mmap | None = None
+        self._sealed: memoryview[int] | None = None
         self.damage: str | None = None
         """What was wrong with the page that was found, if anything was."""
         self._map = mapped
@@ -105,7 +129,28 @@ class PageWriter:
             os.close(fd)
         self = cls(place.page, mapped, (info.st_dev, info.st_ino))
         self._begin(info.st_size)
+        if os.geteuid() != 0:
+            self._seal_another()
         return self
+
+    def _seal_another(self) -> None:
+        """Make the page of the cells of a warden without root; where it cannot be, say so."""
+        try:
+            fd = os.memfd_create("offswitch-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(fd, 0, page.PAGE_SIZE)
+            mapped = mmap.mmap(fd, page.PAGE_SIZE)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        except OSError:
+            os.close(fd)
+            return
+        mapped[:] = self._map[:]
+        for each in (mapped, self._map):
+            each.madvise(mmap.MADV_DONTFORK)  # a child that is on its way to a target has it not
+        self.sealed_fd, self._sealed_map = fd, mapped
+        self._sealed = memoryview(mapped).cast("Q")
 
     def _begin(self, found: int) -> None:
         """Make the header whole and raise the epoch. `found`: the size before, in bytes."""
@@ -162,8 +207,8 @@ class PageWriter:
 
     @property
     def forgeable(self) -> bool:
-        """Whether a target could write it: without root it shares our user, and may."""
-        return os.geteuid() != 0
+        """Whether a target could write what its guard reads: it shares our user, without root."""
+        return os.geteuid() != 0 and self.sealed_fd < 0
 
     def allot(self) -> int:
         """Hand out a slot that nobody had in this boot; its word is 0, *stop*, until it is set."""
@@ -181,6 +226,8 @@ class PageWriter:
         if not 0 <= slot < page.SLOTS:
             raise ValueError(f"no slot {slot}")
         self._words[page.FIRST_WORD + slot] = word
+        if self._sealed is not None:
+            self._sealed[page.FIRST_WORD + slot] = word
 
     def word(self, slot: int) -> int:
         """Read the word of a slot; 0 for one that does not exist."""
@@ -191,6 +238,9 @@ class PageWriter:
         deadline_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_ns
         self._words[page.LEASE] = deadline_ns
         self._seconds[page.LEASE_SECONDS] = deadline_ns / 1e9
+        if self._sealed is not None:
+            for index in (page.LEASE, page.LEASE_SECONDS):
+                self._sealed[index] = self._words[index]
 
     def keeper_ready(self, epoch: int) -> None:
         """Say that the keeper of `epoch` has everything: an older one may leave."""
@@ -202,6 +252,11 @@ class PageWriter:
 
     def close(self) -> None:
         """Let go of the mapping; the page stays, and its lease runs out."""
+        if self._sealed is not None and self._sealed_map is not None:
+            self._sealed.release()
+            self._sealed_map.close()
+            os.close(self.sealed_fd)
+            self._sealed, self.sealed_fd = None, -1
         self._words.release()
         self._seconds.release()
         self._map.close()

@@ -228,7 +228,7 @@ class Recovery:
     def _find_strays(self) -> None:
         core = self._core
         known = {row.cell.name for row in core.table if row.cell is not None} | self._buried
-        for stray in cell.strays(core.place, known):
+        for stray in cell.strays(core.place, known, core.standing):
             row = Tracked(Target(f"lost/{stray.name}"), State.RUNNING)
             row.cell, row.sharing = stray, True
             row.readiness = {"process": ("ready", "found again without its name")}

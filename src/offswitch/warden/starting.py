@@ -54,6 +54,7 @@ class Starter:
         self._births = 0
         self.graves = Graves(core.loop)
         self._ours = tuple(ours())
+        self._create = partial(cell.create, core.place, here=core.standing, read_only=self._ours)
         self.on_idle: Callable[[], None] = lambda: None
         self.on_buried: Callable[[Tracked], None] = lambda _row: None
         """Hears that a target's cell was empty and is removed."""
@@ -131,8 +132,7 @@ class Starter:
             raise Busy("the keeper is not ready", "try again in a second: offswitch doctor")
         name = f"c{core.page.epoch}-{self._count}-{new_nonce()[:4]}"
         limits = limits_of(row)
-        uid, own = account.uid, account.own
-        row.cell = cell.create(core.place, name, uid=uid, own_uid=own, limits=limits)
+        row.cell = self._create(name, uid=account.uid, own_uid=account.own, limits=limits)
         row.slot = core.page.allot()
         row.uid, row.user, row.sharing = account.uid, account.name, not account.own
         row.receipts, row.order, row.leader = [], None, None
@@ -157,6 +157,7 @@ class Starter:
             closed=(core.place.home, core.place.run, core.place.memory),
             read_only=self._ours,
             page=core.page.path,
+            page_fd=core.page.sealed_fd,
             word=row.slot,
             limits=limits,
             report=self.reports.make(name),
@@ -347,16 +348,16 @@ class Starter:
 
     def hear_events(self, row: Tracked) -> None:
         """Hear of the cell's becoming empty by its own events, where it has any."""
-        fd = row.cell.fds().get("events") if row.cell else None
-        if fd is not None:
-            self._core.loop.watch(fd, lambda _events: self._changed(row, fd), select.EPOLLPRI)
+        fds = row.cell.fds() if row.cell else {}
+        for key, events in (("events", select.EPOLLPRI), ("init", select.EPOLLIN)):
+            if key in fds:
+                self._core.loop.watch(fds[key], partial(self._changed, row, fds[key]), events)
 
-    def _changed(self, row: Tracked, fd: int) -> None:
+    def _changed(self, row: Tracked, fd: int, _events: int) -> None:
         try:
             os.pread(fd, 256, 0)  # kernfs reports a change once until it is read
-        except OSError:
+        except OSError:  # the cgroup is gone, or it is a namespace's init that has ended
             self._core.loop.forget(fd)
-            return
         self.settle(row)
 
     def follow(self, row: Tracked) -> None:
@@ -443,8 +444,7 @@ class Starter:
             return
         if row.slot is not None and row.adopted is None:
             core.page.set(row.slot, 0)
-        fd = old.fds().get("events")
-        if fd is not None:
+        for fd in old.fds().values():
             core.loop.forget(fd)
         self.reports.drop(old.name)
         if core.keeper is not None:
@@ -490,9 +490,10 @@ class Starter:
 
     def signal(self, row: Tracked, signum: int) -> None:
         """Send a signal to the session that the target began with."""
-        if row.leader is not None:
+        group = row.leader if row.cell is None else row.cell.session
+        if row.leader is not None and group:
             with suppress(ProcessLookupError):
-                os.killpg(row.leader, signum)
+                os.killpg(group, signum)
 
 
 def _close(kept: tuple[bool, int | None]) -> None:

@@ -1,17 +1,12 @@
 """The lower rung: what it stops, what gets away, and that it says so.
 
-A warden of an ordinary user is played by a process of this test that has become one. The
-programs are the same as on the first rung.
+The programs are the same as on the first rung.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,91 +14,13 @@ from typing import Any
 
 import pytest
 
+from lowly import LowlyWarden
 from offswitch.control.place import Place
-from offswitch.warden.cells import rung
+from offswitch.warden.cells import rung, trial
 from offswitch.warden.cells.descendants import Process, Tracker, marked, walk
-from offswitch.warden.cells.rung import SUBREAPER_ESCAPES, Rung
+from offswitch.warden.cells.rung import ESCAPES, Rung
 from scale import runs
-from stage import PYTHON, SABOTAGE, alive_as, until
-
-USERS = itertools.count(65_000)
-"""A user for each warden: the limit on processes is counted by user, the dead included."""
-WARDEN = """
-import json, os, sys, time
-from offswitch.control.place import Place
-from offswitch.warden.cells import birth, cell, kernel, rung
-from offswitch.warden.cells.limits import default_limits
-
-folder, *argv = sys.argv[1:]
-os.setresgid(*[int(os.environ["AS"])] * 3)
-os.setresuid(*[int(os.environ["AS"])] * 3)
-kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-place = Place(folder + "/home", folder + "/run")
-made = cell.create(place, "c1", uid=os.geteuid(), own_uid=False, limits=default_limits())
-null = os.open("/dev/null", os.O_RDWR)
-born = birth.spawn(made, birth.Spec(argv=tuple(argv), cwd=folder, env={"PATH": "/usr/bin:/bin"},
-    fds=(null, null, 2), uid=os.geteuid(), gid=os.getegid(), limits=default_limits()))
-print(json.dumps({"rung": rung.this_rung(place), "leader": born.pid}), flush=True)
-for line in sys.stdin:
-    began = time.monotonic()
-    done = getattr(made, line.strip())()
-    print(json.dumps({"done": done, "ms": (time.monotonic() - began) * 1000}), flush=True)
-"""
-
-
-class LowlyWarden:
-    """A warden without root, with one cell."""
-
-    def __init__(self, program: str) -> None:
-        self.uid = next(USERS)
-        self.folder = Path(tempfile.mkdtemp(prefix="offswitch-lowly-"))
-        self.folder.chmod(0o777)
-        (self.folder / "acts").touch()
-        (self.folder / "acts").chmod(0o666)
-        script = self.folder / f"{program}.py"
-        script.write_text((SABOTAGE / f"{program}.py").read_text())
-        argv = [sys.executable, "-c", WARDEN, str(self.folder), PYTHON, "-I", str(script)]
-        env = {"AS": str(self.uid), "PATH": os.environ["PATH"]}
-        self.process = subprocess.Popen(
-            argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.first = self._read()
-        until(lambda: self.acts > 0, "it acts")
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
-
-    def ask(self, what: str) -> Any:  # noqa: ANN401
-        assert self.process.stdin is not None
-        self.process.stdin.write(what + "\n")
-        self.process.stdin.flush()
-        answer = self._read()
-        assert answer["ms"] < 1000, "each call is bounded"
-        return answer["done"]
-
-    def kill_all(self) -> None:
-        """Repeat the kill as a warden does, until nothing is found."""
-        until(lambda: self.ask("kill") or not self.ask("populated"), "all that is found is dead")
-
-    @property
-    def acts(self) -> int:
-        return (self.folder / "acts").stat().st_size
-
-    def close(self) -> None:
-        """Kill all that the user has, whatever the rung has missed."""
-        child = os.fork()
-        if child == 0:
-            os.setresuid(self.uid, self.uid, 1_899_999_000)
-            try:
-                os.kill(-1, 9)
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-        self.process.communicate()
-        until(lambda: alive_as(self.uid) == [], "nothing is left")
-        subprocess.run(["rm", "-rf", str(self.folder)], check=True)
+from stage import PYTHON, alive_as, until
 
 
 @pytest.fixture
@@ -161,14 +78,14 @@ def test_SR_25_a_daemon_without_parent_session_and_mark_gets_away_and_that_is_sa
     before = lowly.acts
     until(lambda: lowly.acts > before, "it acts on after the stop")
     assert any(
-        "leaves parent, session and environment behind" in each for each in SUBREAPER_ESCAPES
+        "leaves parent, session and environment behind" in each for each in ESCAPES[Rung.SUBREAPER]
     )
 
 
 def test_SR_25_a_hopper_can_be_faster_than_any_walk_and_that_is_said() -> None:
     """It is caught now and then; it gets away often enough not to be called caught."""
     assert any(hopper_gets_away() for _attempt in range(25))
-    assert any("hops from pid to pid" in each for each in SUBREAPER_ESCAPES)
+    assert any("hops from pid to pid" in each for each in ESCAPES[Rung.SUBREAPER])
 
 
 def hopper_gets_away() -> bool:
@@ -194,7 +111,7 @@ def test_SR_25_the_wardens_own_user_may_signal_the_warden_and_that_is_said(
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert lowly.process.wait() == -9
-    assert any("may signal and trace the warden" in each for each in SUBREAPER_ESCAPES)
+    assert any("may end or stop warden and keeper" in each for each in ESCAPES[Rung.SUBREAPER])
 
 
 @pytest.mark.parametrize("lowly", ["idle"], indirect=True)
@@ -210,17 +127,23 @@ def test_SR_25_a_job_of_a_broker_gets_away_and_that_is_said(lowly: LowlyWarden) 
     until(lambda: lowly.acts > before, "the broker's job acts on")
     os.kill(job, 9)
     os.waitpid(job, 0)
-    assert any("a job handed to a broker" in each for each in SUBREAPER_ESCAPES)
+    assert any("a job handed to a broker" in each for each in ESCAPES[Rung.SUBREAPER])
 
 
 def test_SR_25_the_rung_is_named_with_what_is_missing(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
     place = Place(str(tmp_path / "home"), str(tmp_path / "run"))
     assert rung.standing(place) == rung.Standing(Rung.ROOT)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(rung, "why_no_namespace", lambda: "")
     lower = rung.standing(place)
-    assert lower.rung is Rung.SUBREAPER
-    assert "not root" in lower.facts()[0]
-    assert len(lower.facts()) == 1 + len(SUBREAPER_ESCAPES)
+    assert lower.rung is Rung.NAMESPACE
+    assert "not root" in lower.missing[0]
+    assert "given to user 1000" in lower.missing[1]
+    assert lower.escapes == ESCAPES[Rung.NAMESPACE]
+    monkeypatch.setattr(rung, "why_no_namespace", lambda: "none can be made")
+    lowest = rung.standing(place)
+    assert lowest.rung is Rung.SUBREAPER
+    assert "user.max_user_namespaces" in lowest.climb
 
 
 def test_SR_25_root_without_a_writable_tree_is_not_the_first_rung(
@@ -232,7 +155,7 @@ def test_SR_25_root_without_a_writable_tree_is_not_the_first_rung(
     def refuse(*_args: object, **_options: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(rung.os, "makedirs", refuse)
+    monkeypatch.setattr(trial.os, "makedirs", refuse)
     lower = rung.standing(place)
     assert lower.rung is Rung.SUBREAPER
     assert "read-only" in lower.missing[0]

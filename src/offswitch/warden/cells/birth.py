@@ -31,7 +31,7 @@ from offswitch.warden.cells import workspace
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.confine import confine, follow, fresh_session, settle
 from offswitch.warden.cells.limits import Limits, hold_in_process
-from offswitch.warden.cells.program import BirthFailed, environment, execute
+from offswitch.warden.cells.program import BirthFailed, environment, execute, keep_page
 from offswitch.warden.cells.reports import write_end
 
 __all__ = ["Birth", "BirthFailed", "Spec", "failure", "spawn"]
@@ -68,6 +68,8 @@ class Spec:
     """Paths that it must not be able to write even inside its workspace (SR-1)."""
     page: str = ""
     """Path of the page."""
+    page_fd: int = -1
+    """A sealed copy of the page, of which the target is given a descriptor; -1: none."""
     word: int = -1
     """Its slot in the page; -1: none."""
     report: str = ""
@@ -99,6 +101,7 @@ def spawn(cell: Cell, spec: Spec) -> Birth:
         pidfd = os.pidfd_open(pid)
         cell.enter(pid)
         os.write(gate_in, b"1")
+        cell.born()
     except OSError as error:
         os.close(report_out)
         if pidfd >= 0:
@@ -155,34 +158,49 @@ def _tell(kind: str, message: str, hint: str, code: int) -> NoReturn:
         os._exit(code)
 
 
-def _arrange(fds: tuple[int, int, int], steps: int, report: int) -> None:
-    """Put the three, its way to report (-1: none) and our pipe at 0 to 4; close all else."""
-    wanted = (*fds, steps, report)
-    highest = max(*wanted, _REPORT) + 1
+def _arrange(
+    fds: tuple[int, int, int], steps: int, report: int, more: tuple[int, ...]
+) -> list[int]:
+    """Put the three, its way to report (-1: none) and our pipe at 0 to 4, and `more` behind.
+
+    All else is closed. Gives the new numbers of `more`; none of them is inherited.
+    """
+    wanted = (*fds, steps, report, *more)
+    highest = max(*wanted, len(wanted)) + 1
     for place, fd in enumerate(wanted):
         if fd >= 0:
             os.dup2(fd, highest + place, inheritable=False)
     for place, fd in enumerate(wanted):
         if fd >= 0:
-            os.dup2(highest + place, place, inheritable=place != _REPORT)
-    os.closerange(_REPORT + 1, 1 << 30)
+            os.dup2(highest + place, place, inheritable=place < _REPORT)
+    os.closerange(len(wanted), 1 << 30)
     if steps < 0:
         os.closerange(_STEPS, _REPORT)
+    return list(range(_REPORT + 1, len(wanted)))
 
 
 def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
     """Turn this process into the target; raises what stood in the way."""
     sys.setrecursionlimit(1000)
-    _arrange(spec.fds, write_end(spec.report) if spec.report else -1, report)
+    way_in = cell.entrance
+    page = (spec.page_fd,) if spec.page_fd >= 0 else ()
+    steps = write_end(spec.report) if spec.report else -1
+    more = _arrange(spec.fds, steps, report, (*way_in, *page))
+    if way_in:
+        follow(spec.caller)  # inside, its number would be a stranger's
+        cell.join(more)
     fresh_session(spec)
     settle()
     env = environment(spec, cell.marker)
+    if page:
+        env["OFFSWITCH_PAGE"] = keep_page(more[-1])
     if spec.report:
         env["OFFSWITCH_REPORT"] = f"{_STEPS}:{os.fstat(_STEPS).st_ino}"
     cwd = spec.cwd
     if spec.workspace:
         cwd = workspace.enter(spec, env)
-    follow(spec.caller)
+    if not way_in:
+        follow(spec.caller)
     hold_in_process(spec.limits, cell.held)
     confine(spec)
     try:

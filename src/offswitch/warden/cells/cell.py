@@ -10,11 +10,12 @@ works with no descriptor, no process and no disk left. Killing a cell covers all
 below it, so a target that may make its own gains nothing. What the kernel answers when a
 cgroup is gone (ENODEV) is *unknown*, never *empty*: a new one may bear the same name.
 
-`Cell` is what both rungs offer; the lower one is in `subreaper.py`.
+`Cell` is what all rungs offer; those without cgroups are in `namespaced.py` and `subreaper.py`.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -30,13 +31,15 @@ from offswitch.warden.cells import users
 from offswitch.warden.cells.cgroups import (
     LIMITED,
     check_cell_name,
+    controllers_of,
     find_trees,
     hand_down,
     remove_tree,
 )
 from offswitch.warden.cells.descendants import start_of
 from offswitch.warden.cells.limits import Held, Limits
-from offswitch.warden.cells.rung import Rung, this_rung
+from offswitch.warden.cells.namespaced import NamespaceCell
+from offswitch.warden.cells.rung import Rung, Standing, standing
 from offswitch.warden.cells.subreaper import SubreaperCell
 
 __all__ = [
@@ -53,11 +56,12 @@ __all__ = [
 
 
 class Cell(Protocol):
-    """The promise of both rungs. Nothing here blocks; `None` always means unknown."""
+    """The promise of all rungs. Nothing here blocks; `None` always means unknown."""
 
     name: str
     path: str | None
     cgroup_id: int | None
+    enclosed: bool
     uid: int
     own_uid: bool
     held: Held
@@ -68,7 +72,25 @@ class Cell(Protocol):
 
     @property
     def folder_fd(self) -> int:
-        """Its folder, open since it was made; -1 on the lower rung."""
+        """Its folder, open since it was made; -1 without a cgroup."""
+        ...
+
+    @property
+    def entrance(self) -> tuple[int, ...]:
+        """Descriptors that the child needs to go in by itself; none where it is put in."""
+        ...
+
+    @property
+    def session(self) -> int:
+        """The process group that the target begins with."""
+        ...
+
+    def join(self, fds: Sequence[int]) -> None:
+        """In the child: go in by `entrance`, under new numbers; returns inside."""
+        ...
+
+    def born(self) -> None:
+        """The child is forked: let go of what was kept for it."""
         ...
 
     def enter(self, pid: int) -> None:
@@ -121,7 +143,10 @@ class Cell(Protocol):
 
 
 class CgroupCell:
-    """A cell on the first rung."""
+    """A cell on the rungs that have cgroups."""
+
+    entrance: tuple[int, ...] = ()
+    enclosed = False
 
     also: Sequence[int] = ()
     older: Sequence[sock_diag.Sock] = ()
@@ -136,6 +161,7 @@ class CgroupCell:
         own_uid: bool,
         held: Held,
         leader: tuple[int, int] = (0, 0),
+        rung: Rung = Rung.ROOT,
     ) -> None:
         """Open the hands of the cgroup at `path`; raises OSError if it is not there."""
         self.name = name
@@ -145,6 +171,7 @@ class CgroupCell:
         self.held = held
         self.leader, self._leader_start = leader
         self.marker = ""
+        self.rung = rung
         self._twins = dict(twins)
         self._path = path
         self._fds: dict[str, int] = {}
@@ -167,6 +194,17 @@ class CgroupCell:
     def folder_fd(self) -> int:
         """The descriptor of the cgroup's folder, to which network programs are attached."""
         return self._fds.get("folder", -1)
+
+    @property
+    def session(self) -> int:
+        """The process group that the target begins with."""
+        return self.leader
+
+    def join(self, fds: Sequence[int]) -> None:
+        """The warden puts the child in."""
+
+    def born(self) -> None:
+        """Nothing was kept for the birth."""
 
     def enter(self, pid: int) -> None:
         """Put `pid` into the twins first, then into the cell itself: limits before life."""
@@ -238,7 +276,7 @@ class CgroupCell:
     def facts(self) -> dict[str, Any]:
         """Give what finds it again."""
         return {
-            "rung": Rung.ROOT.value,
+            "rung": self.rung.value,
             "name": self.name,
             "path": self.path,
             "cgroup_id": self.cgroup_id,
@@ -287,22 +325,22 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def ground(place: Place) -> str | None:
-    """Make the folder that this installation's cells lie in; None on the lower rung."""
-    tree = find_trees().v2
-    if tree is None or this_rung(place) is not Rung.ROOT:
-        return None
-    folder = f"{tree}/{place.cgroup}"
-    os.makedirs(folder, exist_ok=True)
+def ground(place: Place, here: Standing | None = None) -> str | None:
+    """Make the folder that this installation's cells lie in; None where they are no cgroups."""
+    folder = (here or standing(place)).ground
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)
     return folder
 
 
-def clear_ground(place: Place) -> None:
+def clear_ground(place: Place, here: Standing | None = None) -> None:
     """Remove that folder and its twins if no cell lies in them: at a planned end."""
     trees = find_trees()
-    for tree in (trees.v2, *trees.v1.values()):
-        folder = f"{tree}/{place.cgroup}"
-        if tree is None or not os.path.isdir(folder):
+    folders = [f"{tree}/{place.cgroup}" for tree in (trees.v2, *trees.v1.values()) if tree]
+    if here is not None and here.ground is not None and here.ground not in folders:
+        folders.append(here.ground)
+    for folder in folders:
+        if not os.path.isdir(folder):
             continue
         remove_tree(f"{folder}/{WARM}")
         try:
@@ -311,28 +349,47 @@ def clear_ground(place: Place) -> None:
             continue  # a cell lies in it still
 
 
-def create(place: Place, name: str, *, uid: int, own_uid: bool, limits: Limits) -> Cell:
-    """Make the cell `name` in the installation's part of the tree, on the rung that is there."""
+def create(
+    place: Place,
+    name: str,
+    *,
+    uid: int,
+    own_uid: bool,
+    limits: Limits,
+    here: Standing | None = None,
+    read_only: Sequence[str] = (),
+) -> Cell:
+    """Make the cell `name`, on the rung that is there (`here`, if that is known already).
+
+    `read_only`: what must not be written from inside, where that can be seen to.
+    """
     check_cell_name(name)
-    if this_rung(place) is Rung.SUBREAPER:
+    here = here or standing(place)
+    if here.rung is Rung.NAMESPACE:
+        covered = (place.home, place.run, place.memory)
+        return NamespaceCell.enclose(
+            name, uid=uid, limits=limits, covered=covered, read_only=read_only
+        )
+    if here.ground is None:
         return SubreaperCell.make(name, uid=uid, limits=limits)
     trees = find_trees()
-    parent = f"{trees.v2}/{place.cgroup}"
+    parent = here.ground
     path = f"{parent}/{name}"
     twins: dict[str, str] = {}
     try:
         os.makedirs(parent, exist_ok=True)
-        here = frozenset[str]()
-        if trees.v2_controllers:
-            hand_down(trees.v2 or "", trees.v2_controllers)
-            here = hand_down(parent, trees.v2_controllers)
+        inherited = frozenset[str]()
+        above = os.path.dirname(parent)
+        if wanted := controllers_of(above):
+            hand_down(above, wanted)
+            inherited = hand_down(parent, wanted)
         os.mkdir(path)
-        for controller in LIMITED:
-            if controller in trees.v1 and controller not in here:
+        for controller in LIMITED if here.rung is Rung.ROOT else ():
+            if controller in trees.v1 and controller not in inherited:
                 twins[controller] = f"{trees.v1[controller]}/{place.cgroup}/{name}"
                 os.makedirs(twins[controller], exist_ok=True)
         held = limit.hold_in_cgroup(limits, path, twins)
-        return CgroupCell(name, path, twins, uid=uid, own_uid=own_uid, held=held)
+        return CgroupCell(name, path, twins, uid=uid, own_uid=own_uid, held=held, rung=here.rung)
     except OSError as error:
         remove_tree(path)
         for twin in twins.values():
@@ -344,7 +401,9 @@ def create(place: Place, name: str, *, uid: int, own_uid: bool, limits: Limits) 
 
 def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
     """Find a cell again from its facts; None if it is gone or another bears its name now."""
-    if facts.get("rung") != Rung.ROOT.value:
+    if facts.get("rung") == Rung.NAMESPACE.value:
+        return NamespaceCell.again(facts)
+    if facts.get("path") is None:
         return SubreaperCell.again(facts)
     name, path = check_cell_name(str(facts["name"])), str(facts["path"])
     if not path.endswith(f"/{place.cgroup}/{name}"):
@@ -358,6 +417,7 @@ def find(place: Place, facts: Mapping[str, Any]) -> Cell | None:
             own_uid=bool(facts["own_uid"]),
             held=Held(**facts["held"]),
             leader=(int(facts["leader"]), int(facts["leader_start"])),
+            rung=Rung(facts["rung"]),
         )
     except OSError:
         return None
@@ -379,14 +439,27 @@ def is_gone(cell: Cell) -> bool:
         return False
 
 
-def strays(place: Place, known: set[str]) -> list[Cell]:
+def strays(place: Place, known: set[str], here: Standing | None = None) -> list[Cell]:
     """Find cells of this installation that nobody remembers; the empty ones are removed.
 
     A warden whose folder on tmpfs was lost still has its cells in the cgroup tree. Their
-    user is not known, so they are never swept.
+    user is not known, so they are never swept. Without root each warden may have been given
+    a part of the tree of its own, so those beside ours are looked at, too.
     """
+    here = here or standing(place)
+    if here.ground is None:
+        return []
+    found: list[Cell] = []
+    parents = [here.ground]
+    if here.rung is Rung.DELEGATION:
+        parents += glob.glob(f"{os.path.dirname(os.path.dirname(here.ground))}/*/{place.cgroup}")
+    for parent in dict.fromkeys(parents):
+        found += _strays_below(parent, place, known, here.rung)
+    return found
+
+
+def _strays_below(parent: str, place: Place, known: set[str], rung: Rung) -> list[Cell]:
     trees = find_trees()
-    parent = f"{trees.v2}/{place.cgroup}"
     found: list[Cell] = []
     try:
         names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
@@ -398,9 +471,10 @@ def strays(place: Place, known: set[str]) -> list[Cell]:
         if name in known or (not sock_diag.any_of(os.stat(path).st_ino) and remove_tree(path)):
             continue
         twins = {key: f"{tree}/{place.cgroup}/{name}" for key, tree in trees.v1.items()}
+        if rung is not Rung.ROOT:
+            twins = {}
         try:
-            held = Held()
-            cell = CgroupCell(name, path, twins, uid=0, own_uid=False, held=held)
+            cell = CgroupCell(name, path, twins, uid=0, own_uid=False, held=Held(), rung=rung)
         except (OSError, ValueError):
             continue
         found.append(cell)

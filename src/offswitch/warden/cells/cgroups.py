@@ -7,6 +7,10 @@ cgroup-v2.rst). What a cell needs of v2 is in its core and needs no controller: 
 memory are controllers: where v2 lacks them, each cell gets a twin of the same name in the
 v1 trees, below the warden's own place there, so that limits above it still bind.
 
+Without root the cells live in the part of the tree that systemd has given us (delegation):
+our own cgroup, if we may write there. The warden itself steps aside into a leaf of it, since
+a cgroup that hands controllers down may hold no process.
+
 Everything is read from `/proc/self/mountinfo` and `/proc/self/cgroup`, never guessed.
 """
 
@@ -21,14 +25,19 @@ __all__ = [
     "LIMITED",
     "Trees",
     "check_cell_name",
+    "controllers_of",
+    "delegated",
     "find_trees",
     "find_v1",
     "hand_down",
     "remove_tree",
+    "step_aside",
 ]
 
 LIMITED = ("pids", "memory")
 """The controllers that a cell's limits need."""
+_ASIDE = ".own"
+"""What is added to the installation's name for the leaf that our own processes are in."""
 _CELL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@%+-]{0,250}")
 
 
@@ -81,7 +90,7 @@ def find_trees() -> Trees:
                         v1[controller] = (point + inside).rstrip("/")
     if v2 is None:
         return Trees(None, frozenset(), v1)
-    return Trees(v2, _controllers_of(v2), v1)
+    return Trees(v2, controllers_of(v2), v1)
 
 
 def find_v1(controller: str) -> str | None:
@@ -95,12 +104,41 @@ def find_v1(controller: str) -> str | None:
     return None
 
 
-def _controllers_of(folder: str) -> frozenset[str]:
+def controllers_of(folder: str) -> frozenset[str]:
+    """Give those of `LIMITED` that the children of a v2 folder can be given."""
     try:
         with open(f"{folder}/cgroup.controllers", encoding="ascii") as file:
             return frozenset(file.read().split()) & frozenset(LIMITED)
     except OSError:
         return frozenset()
+
+
+def delegated(name: str) -> str | None:
+    """Give the folder of the v2 tree that was given to us, for an installation's cgroup `name`.
+
+    It is our own cgroup, or the one above it once we have stepped aside. None: none was.
+    """
+    tree, own = find_trees().v2, _own_places().get("")
+    if tree is None or own is None or "/.." in own:
+        return None
+    folder = f"{tree}{own}".rstrip("/").removesuffix(f"/{name}{_ASIDE}")
+    files = ("", "/cgroup.procs", "/cgroup.subtree_control")
+    there = folder != tree and all(os.access(folder + file, os.W_OK) for file in files)
+    return folder if there else None
+
+
+def step_aside(name: str) -> None:
+    """Move this process into a leaf of what was given to us, so that controllers can be used."""
+    folder = delegated(name)
+    if folder is None:
+        return
+    leaf = f"{folder}/{name}{_ASIDE}"
+    try:
+        os.makedirs(leaf, exist_ok=True)
+        with open(f"{leaf}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
+    except OSError:
+        return  # limits are rlimits then, and `status` says so
 
 
 def hand_down(folder: str, controllers: frozenset[str]) -> frozenset[str]:

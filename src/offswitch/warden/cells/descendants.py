@@ -22,13 +22,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from offswitch.warden.cells.threads import state_behind
 
-__all__ = ["Process", "Tracker", "marked", "start_of", "walk"]
+__all__ = ["Process", "Tracker", "below", "inhabitants", "marked", "start_of", "walk"]
 
 _READ_S = 0.05
 _MAX_ENVIRON = 1 << 20
@@ -155,7 +155,7 @@ class Tracker:
             if (pid, each.start) in self._known or self._of_its_groups(each)
         }
         inside |= self._newly_marked(picture, inside)
-        inside = self._with_children(picture, inside) - self._never
+        inside = below(picture, inside, self._never) - self._never
         for pid in inside:
             each = picture[pid]
             self._known.add((pid, each.start))
@@ -190,17 +190,31 @@ class Tracker:
         self._asked |= {(each.pid, each.start) for each in young}
         return marked((each.pid for each in young), self._marker)
 
-    def _with_children(self, picture: dict[int, Process], inside: set[int]) -> set[int]:
-        children: dict[int, list[int]] = {}
-        for pid, each in picture.items():
-            children.setdefault(each.parent, []).append(pid)
-        found, todo = set(inside), list(inside)
-        while todo:
-            for child in children.get(todo.pop(), []):
-                if child not in found and child not in self._never:
-                    found.add(child)
-                    todo.append(child)
-        return found
+
+def below(
+    picture: dict[int, Process], roots: Iterable[int], never: Collection[int] = ()
+) -> set[int]:
+    """Give `roots` and all that descends from them, but for what is `never` and below it."""
+    children: dict[int, list[int]] = {}
+    for pid, each in picture.items():
+        children.setdefault(each.parent, []).append(pid)
+    found = set(roots)
+    todo = list(found)
+    while todo:
+        for child in children.get(todo.pop(), []):
+            if child not in found and child not in never:
+                found.add(child)
+                todo.append(child)
+    return found
+
+
+def inhabitants(
+    picture: dict[int, Process], init: tuple[int, int], leader: tuple[int, int]
+) -> list[Process]:
+    """List what lives in a namespace cell, in a picture of /proc; the two of ours left out."""
+    roots = {pid for pid, start in (init, leader) if pid in picture and picture[pid].start == start}
+    found = below(picture, roots) - roots
+    return [picture[pid] for pid in sorted(found) if not picture[pid].dead]
 
 
 def _is_of_our_user(pid: int) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "lend",
     "own_namespace",
     "place",
+    "process_files",
     "seal",
     "take",
     "user_namespace",
@@ -150,6 +151,11 @@ def seal(path: str) -> None:
     """Make a cover read-only, now that it holds what it should."""
     flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     _mount(None, path, None, flags, None)
+
+
+def process_files(path: str) -> None:
+    """Show the processes of this PID namespace, and no others, at `path`."""
+    _mount("proc", path, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
 
 
 def bind_read_only(source: str, target: str) -> None:

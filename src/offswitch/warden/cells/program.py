@@ -17,10 +17,12 @@ from offswitch.errors import OffswitchError
 if TYPE_CHECKING:
     from offswitch.warden.cells.birth import Spec
 
-__all__ = ["MARKER", "BirthFailed", "environment", "execute", "search"]
+__all__ = ["MARKER", "BirthFailed", "environment", "execute", "keep_page", "search"]
 
 MARKER = "OFFSWITCH_CELL"
 """The variable by which the lower rung knows a cell's processes again."""
+_PAGE_FD = 230
+"""Where a target finds the sealed page; scripts use lower numbers for themselves."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -45,6 +47,23 @@ def environment(spec: Spec, marker: str) -> dict[str, str]:
     if marker:
         env[MARKER] = marker
     return env
+
+
+def keep_page(fd: int) -> str:
+    """Let the target inherit the sealed page at `fd`; give the path under which it lies.
+
+    The path names this process and not *self*: a child that was started without our
+    descriptors finds the page all the same, as long as the target's first process has it.
+    """
+    number = _PAGE_FD
+    try:
+        os.dup2(fd, number)
+    except OSError:  # so few descriptors are allowed
+        number = fd
+        os.set_inheritable(number, True)
+    else:
+        os.close(fd)
+    return f"/proc/{os.readlink('/proc/self')}/fd/{number}"
 
 
 def search(program: str, env: dict[str, str]) -> list[str]:

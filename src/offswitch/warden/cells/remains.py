@@ -34,6 +34,7 @@ class Remains:
     """Its sockets that bear another cgroup's number."""
     path: str | None = None
     """There is no folder any more."""
+    enclosed: bool = False
     folder_fd: int = -1
 
     @classmethod

@@ -6,7 +6,7 @@ again until nothing new is found, then kill all that was found, by pidfd, so tha
 that was given to a stranger meanwhile is not hit. Each call is bounded; what is still
 there is seen by `populated`, and the call repeated.
 
-It is *degraded*: `rung.SUBREAPER_ESCAPES` lists what gets away.
+It is *degraded*: `rung.ESCAPES` lists what gets away.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from offswitch.warden.cells.descendants import Process, Tracker, start_of
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.rung import Rung
 
-__all__ = ["SubreaperCell"]
+__all__ = ["SubreaperCell", "send"]
 
 _SWEEP_S = 0.05
 _PATIENCE_S = 0.002
 
 
 class SubreaperCell:
-    """A cell on the lower rung."""
+    """A cell on the last rung."""
+
+    enclosed = False
 
     also: Sequence[int] = ()
     older: Sequence[Sock] = ()
@@ -76,6 +78,22 @@ class SubreaperCell:
         )
 
     @property
+    def entrance(self) -> tuple[int, ...]:
+        """There is no way in: the child is a descendant of ours from the first."""
+        return ()
+
+    def join(self, fds: Sequence[int]) -> None:
+        """There is nothing to go into."""
+
+    def born(self) -> None:
+        """Nothing was kept for the birth."""
+
+    @property
+    def session(self) -> int:
+        """The process group that the target begins with."""
+        return self.leader
+
+    @property
     def folder_fd(self) -> int:
         """There is no folder."""
         return -1
@@ -99,7 +117,7 @@ class SubreaperCell:
             self._stop_all(end)
             found = self.members()
             for each in found:
-                _send(each, signal.SIGKILL)
+                send(each, signal.SIGKILL)
             if not found or time.monotonic() > end:
                 return
             time.sleep(
@@ -122,13 +140,13 @@ class SubreaperCell:
             if not fresh:
                 return
             for each in fresh:
-                _send(each, signal.SIGSTOP)
+                send(each, signal.SIGSTOP)
                 sent.add((each.pid, each.start))
 
     def thaw(self) -> None:
         """Let all of it run again."""
         for each in self.members():
-            _send(each, signal.SIGCONT)
+            send(each, signal.SIGCONT)
 
     def populated(self) -> bool | None:
         """Whether a walk finds anything alive."""
@@ -177,7 +195,7 @@ class SubreaperCell:
             self._pidfd = -1
 
 
-def _send(each: Process, number: signal.Signals) -> None:
+def send(each: Process, number: signal.Signals) -> None:
     """Signal this very process: its pid may be a stranger's by now, its pidfd cannot."""
     if each.pid <= 1:
         return

@@ -32,6 +32,7 @@ __all__ = [
     "SWEEPERS",
     "WATCH",
     "allot",
+    "can_be_allotted",
     "is_allotted",
     "living_among",
     "living_ids",
@@ -54,6 +55,16 @@ _STATUS_HEAD = 1024
 def is_allotted(uid: int) -> bool:
     """Whether an id is one of those that are handed out here."""
     return FIRST <= uid <= LAST
+
+
+def can_be_allotted() -> bool:
+    """Whether the ids of the range exist here: in a user namespace they seldom do."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            ranges = [[int(word) for word in line.split()] for line in file]
+    except OSError:
+        return False
+    return any(first <= FIRST and first + count > LAST for first, _outside, count in ranges)
 
 
 def living_ids(uid: int) -> list[int]:

@@ -145,9 +145,16 @@ def _degraded(core: Core) -> list[str]:
     """Say what does not hold on this rung. Looks at no disk: `up` asks for it every second."""
     notes = []
     if core.rung is not Rung.ROOT:
-        notes.append(f"degraded: rung {core.rung.value}; what escapes here: offswitch doctor")
+        notes.append(
+            f"degraded: rung {core.rung.value}; what escapes here, and how to climb: "
+            "offswitch doctor"
+        )
     if core.page.forgeable:
-        notes.append("lease forgeable by the target: without root it may write the page")
+        notes.append("lease forgeable by the target: the kernel seals no page")
+    elif core.rights.uid != 0 and core.rung is not Rung.NAMESPACE:
+        notes.append(
+            "page forgeable by the target: it is its user's, too; its own guard reads a sealed one"
+        )
     return notes + reset_forgeable(core)
 
 
@@ -231,6 +238,7 @@ def health(core: Core) -> dict[str, Any]:
     """Give what doctor asks the warden itself."""
     return {
         "rung": core.rung.value,
+        "standing": core.standing.facts(),
         "epoch": core.page.epoch,
         "page": core.page.path,
         "keeper": core.keeper is not None and core.keeper.alive(),

@@ -1,8 +1,9 @@
 """What the keeper holds of one cell: hands that were opened before its first instruction.
 
 On the first rung these are the cgroup's own files, so a kill is one write to a descriptor
-and needs no lookup, no memory and no free descriptor. On the lower rung there are none:
-the cell is found again by its marker, as the next warden would find it.
+and needs no lookup, no memory and no free descriptor. A namespace has one: its init's pidfd.
+On the last rung there are none: the cell is found again by its marker, as the next warden
+would find it.
 """
 
 from __future__ import annotations
@@ -118,9 +119,6 @@ def _hands(message: Mapping[str, Any], fds: list[int]) -> Hands:
     keys = list(message["keys"])
     if "kill" in keys:
         return CgroupHands(dict(zip(keys, fds, strict=True)))
-    from offswitch.warden.cells.subreaper import SubreaperCell  # noqa: PLC0415 - the lower rung only
+    from offswitch.warden.cells.namespaced import again  # noqa: PLC0415 - the lower rungs only
 
-    cell = SubreaperCell.again(message["facts"])
-    for fd in fds:
-        os.close(fd)
-    return cell
+    return again(message["facts"], fds)

@@ -41,7 +41,7 @@ from offswitch.model.order import Stop
 from offswitch.model.scope import Scope
 from offswitch.warden.door import spool
 from offswitch.warden.door.rights import Rights
-from offswitch.warden.granted import take_what_is_granted
+from offswitch.warden.granted import keep_to_oneself, take_what_is_granted
 from offswitch.warden.keeper.door import Door, Press
 from offswitch.warden.keeper.grip import Grip, grip_of
 from offswitch.warden.keeper.orders import KeptOrders
@@ -377,6 +377,7 @@ class Keeper:
 def _harden() -> None:
     """Take what the machine grants, and lock the memory: a page fault may wait for a disk."""
     take_what_is_granted(_PRIORITY, lock_memory=True)
+    keep_to_oneself()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")

@@ -1,7 +1,8 @@
 """What the observer looks at, layer by layer, and what it counts as *seen*.
 
     process   kill: the kernel counts no task in the cell; freeze: every task is frozen
-    (lower rung)  a walk of /proc finds nothing of it, or all of it stopped
+    (lower rungs) a walk of /proc finds nothing of it, or all of it stopped; a namespace
+              is empty when its init has ended, which the kernel lets go last
     network   kill: no socket bears the cell's number, orphans included; freeze: none of its
               connections gets a byte through
     sweep     no living process has the user, as real, effective, saved or file system id
@@ -16,6 +17,7 @@ does not answer. It reads no file whose content a target can delay or shape
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,13 @@ from typing import Any
 
 from offswitch.actuators import sock_diag
 from offswitch.warden.cells import users
-from offswitch.warden.cells.descendants import Process, Tracker
+from offswitch.warden.cells.descendants import (
+    Process,
+    Tracker,
+    inhabitants,
+    start_of,
+    walk,
+)
 
 __all__ = [
     "HIDDEN",
@@ -31,6 +39,7 @@ __all__ = [
     "Blind",
     "DescendantsLook",
     "Look",
+    "NamespaceLook",
     "NetworkLook",
     "Picture",
     "ProcessLook",
@@ -320,6 +329,40 @@ class DescendantsLook(Look):
         return Seen(False, f"{len(found)} processes of it live, such as {found[0].pid}")
 
 
+class NamespaceLook(DescendantsLook):
+    """The init of a cell that is a set of namespaces, and a walk for what lives in it."""
+
+    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+        """Watch the init that `facts` name; one that is gone ended before we came."""
+        super().__init__(facts, level)
+        self._first = int(facts["init"]), int(facts["init_start"])
+        self._second = int(facts["leader"]), int(facts["leader_start"])
+        self._fd = -1
+        try:
+            self._fd = os.pidfd_open(self._first[0])
+        except ProcessLookupError:
+            return
+        if start_of(self._first[0]) != self._first[1]:
+            self.close()
+
+    def judge(self, picture: dict[int, Process] | None) -> Seen:
+        """Ask the kernel for the init; while it lives, look for what lives with it."""
+        if self._fd < 0 or select.select([self._fd], [], [], 0)[0]:
+            return Seen(True, "its namespace's first process is gone, which goes last")
+        found = inhabitants(walk() if picture is None else picture, self._first, self._second)
+        if not self._stopped_is_enough:
+            return Seen(False, f"its namespace lives, with {len(found)} processes in it")
+        if all(each.stands for each in found):
+            return Seen(True, f"its {len(found)} processes are stopped")
+        return Seen(False, f"{len(found)} processes of it run")
+
+    def close(self) -> None:
+        """Close the init's pidfd."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 def proc_is_open() -> bool:
     """Whether others' processes can be seen at all: pid 1 is always somebody else's."""
     try:
@@ -334,6 +377,8 @@ def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
     if layer == "process":
         if facts.get("path") is not None:
             return ProcessLook(facts, level)
+        if "init" in facts:
+            return NamespaceLook(facts, level)
         return DescendantsLook(facts, level) if "leader" in facts else None
     if layer == "network":
         return NetworkLook(facts, level)
