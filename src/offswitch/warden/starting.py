@@ -490,10 +490,9 @@ class Starter:
 
     def signal(self, row: Tracked, signum: int) -> None:
         """Send a signal to the session that the target began with."""
-        group = row.leader if row.cell is None else row.cell.session
-        if row.leader is not None and group:
+        if row.leader is not None and row.cell is not None:
             with suppress(ProcessLookupError):
-                os.killpg(group, signum)
+                os.killpg(row.cell.session, signum)
 
 
 def _close(kept: tuple[bool, int | None]) -> None:

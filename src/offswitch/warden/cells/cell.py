@@ -36,7 +36,7 @@ from offswitch.warden.cells.cgroups import (
     hand_down,
     remove_tree,
 )
-from offswitch.warden.cells.descendants import start_of
+from offswitch.warden.cells.descendants import session_of, start_of
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.namespaced import NamespaceCell
 from offswitch.warden.cells.rung import Rung, Standing, standing
@@ -82,7 +82,7 @@ class Cell(Protocol):
 
     @property
     def session(self) -> int:
-        """The process group that the target begins with."""
+        """The process group that the target begins with; ProcessLookupError: there is none."""
         ...
 
     def join(self, fds: Sequence[int]) -> None:
@@ -198,7 +198,7 @@ class CgroupCell:
     @property
     def session(self) -> int:
         """The process group that the target begins with."""
-        return self.leader
+        return session_of(self.leader)
 
     def join(self, fds: Sequence[int]) -> None:
         """The warden puts the child in."""

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from offswitch.warden.cells.threads import state_behind
 
-__all__ = ["Process", "Tracker", "below", "inhabitants", "marked", "start_of", "walk"]
+__all__ = ["Process", "Tracker", "below", "inhabitants", "marked", "session_of", "start_of", "walk"]
 
 _READ_S = 0.05
 _MAX_ENVIRON = 1 << 20
@@ -122,6 +122,13 @@ def _tell_marked(pids: list[int], needle: bytes, into: int) -> None:
             continue
         if environ and any(line.endswith(needle) for line in environ.split(b"\0")):
             os.write(into, b"%d\n" % pid)
+
+
+def session_of(leader: int) -> int:
+    """Give the process group to signal for a leader; never 0, which would be our own."""
+    if leader <= 1:
+        raise ProcessLookupError
+    return leader
 
 
 def start_of(pid: int) -> int:

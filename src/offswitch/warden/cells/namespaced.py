@@ -18,7 +18,7 @@ from typing import Any
 
 from offswitch.errors import Storage
 from offswitch.warden.cells import namespaces
-from offswitch.warden.cells.descendants import Process, inhabitants, start_of, walk
+from offswitch.warden.cells.descendants import Process, inhabitants, session_of, start_of, walk
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.cells.subreaper import SubreaperCell, send
@@ -114,9 +114,9 @@ class NamespaceCell(SubreaperCell):
         """The process group of the target itself: the only child of the one that was forked."""
         try:
             with open(f"/proc/{self.leader}/task/{self.leader}/children", "rb") as file:
-                return int(file.read().split()[0])
+                return session_of(int(file.read().split()[0]))
         except (OSError, IndexError, ValueError):
-            return 0
+            raise ProcessLookupError from None
 
     def members(self) -> list[Process]:
         """List what lives in it, init left out."""

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from typing import Any
 
 from offswitch.actuators.sock_diag import Sock
-from offswitch.warden.cells.descendants import Process, Tracker, start_of
+from offswitch.warden.cells.descendants import Process, Tracker, session_of, start_of
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.rung import Rung
 
@@ -91,7 +91,7 @@ class SubreaperCell:
     @property
     def session(self) -> int:
         """The process group that the target begins with."""
-        return self.leader
+        return session_of(self.leader)
 
     @property
     def folder_fd(self) -> int:
