@@ -235,8 +235,7 @@ class Warden:
         latch = loaded.latch
         start = at_start(place.home, os.geteuid(), latched=len(latch) > 0)
         network = Network()
-        here = take_standing(place)
-        network.keep_warm(cell.ground(place, here))
+        network.keep_warm(cell.ground(place, here := take_standing(place)))
         sockets = Sockets()
         sweep = Sweep(self._sweep, self._can_sweep)
         core = Core(
