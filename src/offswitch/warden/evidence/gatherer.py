@@ -9,7 +9,7 @@ Two threads. One looks, and may be made to wait for ever by what it looks at: at
 now and then (a few milliseconds a second for all of them, so the rest is told with its age),
 and at a stop at what is still there; of a frozen target it copies the memory, if that was
 asked for. The other one answers: it waits for the first a moment, writes what there is into
-`OFFSWITCH_HOME/evidence/ORDER/CELL/` and syncs it. If the first does not come back, or the
+`OFFSWITCH_HOME/stopped/ORDER/CELL/` and syncs it. If the first does not come back, or the
 disk hangs, the warden ends this process after a while, and starts another one. A kill has
 been given by then, or comes from the warden's own timer: nothing waits for us.
 """
@@ -246,7 +246,7 @@ class Gatherer:
             kept = {"before": known or {}, "at_the_stop": job.fresh or {}, "age_ms": age_ms or 0}
             try:
                 answer["kept"] = self._keep(folder, kept, tail, whole=job.done.is_set())
-                answer["folder"] = f"evidence/{order}/{cell}"
+                answer["folder"] = f"stopped/{order}/{cell}"
             except OSError as error:
                 answer["problem"] = f"not all of it was kept: {error.strerror}"
             os.close(folder)
