@@ -51,7 +51,8 @@ class Ground:
         """Start a program there: it puts itself in, then execs."""
         into = f"{self.folder}/{name}/cgroup.procs"
         words = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', into, *argv]
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, **more)
+        more.setdefault("stdin", subprocess.DEVNULL)
+        child = subprocess.Popen(words, **more)
         self.children.append(child)
         return child
 
@@ -66,6 +67,10 @@ class Ground:
             Path(self.folder, "cgroup.kill").write_text("1")
         for child in self.children:
             child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                with contextlib.suppress(OSError):
+                    if stream is not None:
+                        stream.close()
         while os.path.isdir(self.folder) and time.monotonic() < end:
             for folder, _folders, _files in os.walk(self.folder, topdown=False):
                 with contextlib.suppress(OSError):

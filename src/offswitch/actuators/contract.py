@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from offswitch.actuators.sock_diag import Sock
+from offswitch.actuators.sock_diag import Diag, Sock
 
 __all__ = ["Actuator", "Cell", "Readiness", "Ready"]
 
@@ -76,6 +76,11 @@ class Cell(Protocol):
     @property
     def older(self) -> Sequence[Sock]:
         """Its sockets that bear another cgroup's number: made before their owner came into it."""
+        ...
+
+    @property
+    def net(self) -> Diag | None:
+        """A conversation about sockets in a network that it has to itself; None: it has ours."""
         ...
 
     @property

@@ -7,17 +7,21 @@ Linux 5.7); each answer is compared again with INET_DIAG_CGROUP_ID. SOCK_DESTROY
 (Linux 4.5, CONFIG_INET_DIAG_DESTROY) ends a connection at once and discards its queue.
 
 A `Diag` holds its socket open, so that a stop works when no descriptor is left. The numbers
-are those of linux/inet_diag.h and linux/sock_diag.h. Only the network namespace of the
-caller is seen.
+are those of linux/inet_diag.h and linux/sock_diag.h. It sees the network namespace in which
+it was made: the caller's, or the one that it was made `within`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
+import os
 import socket
 import struct
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -42,6 +46,7 @@ _MSG_LENGTH = 72
 _INFO_LENGTH = 4 + 136
 _ALL_STATES = 0xFFFFFFFF
 _TIMEOUT_S = 0.5
+_CLONE_NEWNET = 0x4000_0000
 MANY, SOME = 16_384, 256
 """How many sockets are listed of all cells, and of each of them where all have more."""
 KINDS = tuple(
@@ -145,6 +150,42 @@ class Diag:
         """Open the socket that will be used."""
         self._number = 0
         self._sock = _netlink()
+
+    @classmethod
+    def within(cls, pid: int) -> Self:
+        """Converse about the network namespace of process `pid`; OSError if it is gone.
+
+        A socket belongs to the namespace in which it was made, so a thread goes there and ends.
+        """
+        made: list[Self] = []
+
+        def there() -> None:
+            fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if ctypes.CDLL(None).setns(fd, _CLONE_NEWNET) == 0:
+                    made.append(cls())
+            finally:
+                os.close(fd)
+
+        thread = threading.Thread(target=lambda: _quietly(there))
+        thread.start()
+        thread.join()
+        if not made:
+            raise OSError(errno.ESRCH, f"the network of process {pid} cannot be entered")
+        return made[0]
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        """Go on with a conversation that somebody else began; the descriptor is ours now."""
+        self = cls.__new__(cls)
+        self._number = int.from_bytes(os.urandom(3)) << 7  # older answers bear other numbers
+        self._sock = socket.socket(fileno=fd)
+        self._sock.settimeout(_TIMEOUT_S)
+        return self
+
+    def fileno(self) -> int:
+        """Give the descriptor of the conversation."""
+        return self._sock.fileno()
 
     def __enter__(self) -> Self:
         """Use it in a `with`."""
@@ -300,6 +341,11 @@ class Diag:
                 yield payload
                 if one:
                     return
+
+
+def _quietly(what: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        what()
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:

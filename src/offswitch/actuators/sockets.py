@@ -12,6 +12,7 @@ stop with it.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from offswitch.actuators.contract import Cell, Readiness, Ready
 from offswitch.actuators.sock_diag import Diag
@@ -55,24 +56,33 @@ class Sockets:
 
     def left(self, *cells: Cell) -> bool | None:
         """Destroy what is there of any of them; say whether anything remains (None: unknown)."""
-        numbers = [n for cell in cells if cell.cgroup_id for n in (cell.cgroup_id, *cell.also)]
-        older = [sock for cell in cells for sock in cell.older]
-        if not numbers or self._diag is None:
+        if self._diag is None:
             return None
-        try:
-            end = time.monotonic() + _A_TRIP_S
-            for _round in range(_ROUNDS):
-                found = self._diag.sockets_of(*numbers, most=_AT_ONCE) + self._diag.present(older)
-                if not found:
-                    return False
-                self._diag.destroy(found, end)
-                if time.monotonic() > end:
-                    return True
-            return bool(self._diag.sockets_of(*numbers, most=1) or self._diag.present(older))
-        except OSError:
-            return None
+        found = [_left(self._diag, cells)]
+        found += [_left(cell.net, [cell]) for cell in cells if cell.net is not None]
+        return True if True in found else None if None in found else False
 
     def close(self) -> None:
         """Close the conversation with the kernel."""
         if self._diag is not None:
             self._diag.close()
+
+
+def _left(diag: Diag, cells: Sequence[Cell]) -> bool | None:
+    """Destroy what is there of `cells` in one network; say whether anything remains."""
+    numbers = [n for cell in cells if cell.cgroup_id for n in (cell.cgroup_id, *cell.also)]
+    older = [sock for cell in cells for sock in cell.older]
+    if not numbers:
+        return None
+    try:
+        end = time.monotonic() + _A_TRIP_S
+        for _round in range(_ROUNDS):
+            found = diag.sockets_of(*numbers, most=_AT_ONCE) + diag.present(older)
+            if not found:
+                return False
+            diag.destroy(found, end)
+            if time.monotonic() > end:
+                return True
+        return bool(diag.sockets_of(*numbers, most=1) or diag.present(older))
+    except OSError:
+        return None

@@ -2,9 +2,9 @@
 
     /etc/systemd/system/UNIT.d/50-offswitch.conf
         Wants= and After= offswitch.service    the warden comes first at boot
-        ExecCondition=                          asks the page; 0 and only 0 lets the unit start
+        ConditionPathExists=                    a file of the warden's, there while it may start
 
-Which way it fails: where Offswitch is broken, removed or does not come up, the condition fails
+Which way it fails: where Offswitch is broken, removed or does not come up, there is no file
 and the unit does *not* start. It is `Wants=`, not `Requires=`: a restart or an upgrade of
 Offswitch ends no unit. The drop-in is written and removed by the command line, as root, and
 read by systemd alone.
@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from contextlib import suppress
 
 from offswitch.control.place import Place
+from offswitch.warden.may_start import path_of
 
 __all__ = ["drop_in_of", "remove_drop_in", "write_drop_in"]
 
@@ -62,32 +62,15 @@ def remove_drop_in(unit: str) -> None:
 
 
 def _text(place: Place, target: str) -> str:
-    words = [
-        sys.executable,
-        "-I",
-        "-m",
-        "offswitch.warden.may_start",
-        place.home,
-        place.run,
-        target,
-    ]
-    command = " ".join(_quoted(word) for word in words)
+    path = path_of(place, target).replace("%", "%%")
     return f"""\
 # Written by `offswitch target adopt`, taken away by `offswitch target release {target}`.
 # Where Offswitch does not say that it may, this unit does not start.
 [Unit]
 Wants=offswitch.service
 After=offswitch.service
-
-[Service]
-ExecCondition=+{command}
+ConditionPathExists={path}
 """
-
-
-def _quoted(word: str) -> str:
-    """Quote a word as systemd reads it: `%` and `$` are its own."""
-    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{plain}"'
 
 
 def _content(path: str) -> str | None:

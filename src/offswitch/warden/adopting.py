@@ -38,6 +38,7 @@ from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door.rights import cgroup_of
 from offswitch.warden.finder_link import FinderLink
+from offswitch.warden.may_start import say
 from offswitch.warden.respawn import Respawn
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
@@ -86,7 +87,6 @@ class Adopter:
         for row in self._adopted():
             self._give_slot(row)
         if self._adopted():
-            self._core.table.keep()  # their slots, which `may_start` looks up
             self._again.begin()
 
     @property
@@ -97,6 +97,8 @@ class Adopter:
     def end(self) -> None:
         """Look no longer."""
         self._ending = True
+        for row in self._adopted():
+            say(self._core.place, row.target.name, allowed=False)
         if self._core.finder is not None:
             self._core.finder.close()
 
@@ -295,9 +297,10 @@ class Adopter:
         core, prior = self._core, row.state
         if core.finder is not None:
             core.finder.drop(row.target.name)
+        say(core.place, row.target.name, allowed=False)
         row.adopted, row.sought = None, True
         if row.cell is not None:
-            self._starter.bury(row)
+            self._bury(row)
         row.remains, row.state = None, State.IDLE
         if row.slot is not None:
             core.page.set(row.slot, 0)
@@ -331,7 +334,9 @@ class Adopter:
             self._found(row, path, int(message["inode"]))
         else:
             self._gone(row)
-        row.sought = True
+        if not row.sought:
+            row.sought = True
+            self._stopper.resume(row)  # what is latched was not confirmed while nobody had looked
         taken = self._taken.pop(name, None)
         if taken is not None:
             taken.done(row)
@@ -350,7 +355,7 @@ class Adopter:
         if level is not None and level >= Level.FREEZE:
             cell.freeze() if level is Level.FREEZE else cell.kill()
         if row.cell is not None:
-            self._starter.bury(row)
+            self._bury(row)
         if row.remains is not None:
             cell.inherit(row.remains)
         row.cell, row.remains = cell, None
@@ -373,7 +378,7 @@ class Adopter:
             return
         level = self._core.level(row)
         row.state = step(row.state, Event.EXIT, level, alive=False)
-        self._starter.bury(row)
+        self._bury(row)
         if level is not None and level < Level.FREEZE:
             self._stopper.drained(row)
 
@@ -392,11 +397,29 @@ class Adopter:
             for uid in set(uids) - set(self._core.ran_as.uids):
                 self._remember(uid)
         cell.find_v1_freezer()
-        foreign = bool(message["foreign_net"])
-        more = cell.learn(message["also"], message["older"], foreign_net=foreign)
+        more = cell.learn(message["also"], message["older"])
+        if cell.enter_net(int(message["foreign_net"])):
+            self._show_net(row)
         self._core.table.keep()
         if more and (self._core.level(row) or 0) >= Level.KILL:
             self._stopper.found_again(row, "more sockets of it are known")
+
+    def _bury(self, row: Tracked) -> None:
+        """Let go of a cgroup that is gone or not the one any more."""
+        if row.cell is not None and self._core.observer is not None:
+            self._core.observer.hide_net(row.cell.name)
+        self._starter.bury(row)
+
+    def _show_net(self, row: Tracked) -> None:
+        """Let the observer look into the network that a target has to itself."""
+        cell, observer = row.cell, self._core.observer
+        if isinstance(cell, AdoptedCell) and cell.shown is not None and observer is not None:
+            observer.show_net(cell.name, cell.shown.fileno())
+
+    def observer_back(self) -> None:
+        """Show a new observer what the lost one was shown."""
+        for row in self._adopted():
+            self._show_net(row)
 
     def _remember(self, uid: int) -> None:
         """Keep under which user an adopted target runs: that user may not reset alone (SR-2)."""

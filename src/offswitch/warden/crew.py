@@ -39,6 +39,8 @@ class Crew:
         self._keeper_acted = keeper_acted
         self._ending = False
         self._relieved: KeeperLink | None = None
+        self.on_observer: Callable[[], None] = lambda: None
+        """Hears that a new observer is there, before it is asked for anything."""
         self._sweeper_again = Respawn(core.loop, self._start_sweeper)
         self._observer_again = Respawn(core.loop, self._start_observer)
         self._keeper_again = Respawn(core.loop, self._start_keeper)
@@ -123,6 +125,7 @@ class Crew:
         core.observer = link = ObserverLink.start(core.children.log)
         core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
         core.loop.watch(link.fileno(), lambda _events: self._heard_observer(link))
+        self.on_observer()
         self._stopper.observer_back()
 
     def _heard_observer(self, link: ObserverLink) -> None:

@@ -137,6 +137,7 @@ class Warden:
             core, self._stopper, self._starter, self._resetter, self._adopter
         )
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
+        self._crew.on_observer = self._adopter.observer_back
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
         self._recovery.find(buried=() if passed is None else passed.graves)

@@ -7,6 +7,7 @@ stop that nobody saw is *not confirmed*, which is the truth.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 from offswitch.control import frames
@@ -67,10 +68,14 @@ class HelperLink:
         """End the helper."""
         self._link.close()
 
-    def say(self, message: dict[str, Any]) -> None:
-        """Send a message, now or with a later one."""
-        self._out += frames.encode(message)
-        self._flush()
+    def say(self, message: dict[str, Any], fd: int = -1) -> None:
+        """Send a message, now or with a later one; with a descriptor now or not at all."""
+        if fd < 0:
+            self._out += frames.encode(message)
+            self._flush()
+        elif not self._out and not self._broken:
+            with suppress(OSError):
+                socket.send_fds(self._link, [frames.encode(message)], [fd])
 
     def _flush(self) -> None:
         while self._out and not self._broken:

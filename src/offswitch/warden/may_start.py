@@ -1,59 +1,33 @@
-"""`python -I -m offswitch.warden.may_start HOME RUN TARGET`: whether an adopted unit may start.
+"""Which adopted units may start: a file for each that may, which systemd looks for (SR-16).
 
-systemd asks it before each start (`ExecCondition=`, SR-16). It looks at the page, as a guard
-does: exit 0 only if the lease is fresh and the target's word says *run*. A warden that is
-still coming up is waited for; one that has not come after half a minute is a no, as is all
-that cannot be read. No socket is asked, so nothing hangs at it.
+`$OFFSWITCH_RUN/may-start/NAME`, on tmpfs, is there while a warden serves and the target is not
+stopped. The unit's drop-in has it as `ConditionPathExists=`, so systemd itself asks, each
+time, and no process of anybody's runs for it. After a reboot none is there until the warden
+has read the latch. Which way it fails: whatever goes wrong, there is no file, and what has
+none does not start.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
+import os
+from contextlib import suppress
 
-from offswitch.control.page import RUN, PageReader
 from offswitch.control.place import Place
 
-__all__ = ["main"]
-
-_PATIENCE_S = 30.0
-_POLL_S = 0.05
+__all__ = ["path_of", "say"]
 
 
-def main(argv: list[str]) -> int:
-    """Answer for `argv`: HOME, RUN and TARGET."""
-    home, run, target = argv
-    place, end = Place(home, run), time.monotonic() + _PATIENCE_S
-    why = "no warden has come up"
-    while time.monotonic() < end:
-        try:
-            said = _word(place, target)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = f"{run} cannot be read: {error}"
-            said = None
-        if said is not None:
-            if said == RUN:
-                return 0
-            sys.stderr.write(f"offswitch: {target} is stopped, so it does not start\n")
-            return 1
-        time.sleep(_POLL_S)
-    sys.stderr.write(f"offswitch: {why}, so {target} does not start: offswitch doctor\n")
-    return 1
+def path_of(place: Place, target: str) -> str:
+    """Give the path of a target's file."""
+    return f"{place.memory}/may-start/{target.replace('/', '%2F')}"
 
 
-def _word(place: Place, target: str) -> int | None:
-    """Read the target's word; None while no lease is fresh."""
-    page = PageReader(place.page)
-    try:
-        if page.lease_left_ns() <= 0:
-            return None
-        with open(f"{place.memory}/cells.json", "rb") as file:
-            slot = json.load(file)["slots"][target]
-        return page.word(int(slot))
-    finally:
-        page.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def say(place: Place, target: str, *, allowed: bool) -> None:
+    """Let it start, or not; what cannot be written is a no. Tmpfs: waits for no disk."""
+    path = path_of(place, target)
+    with suppress(OSError):
+        if not allowed:
+            os.unlink(path)
+            return
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))

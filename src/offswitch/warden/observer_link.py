@@ -50,6 +50,14 @@ class ObserverLink(HelperLink):
         """Have a cell watched from now on."""
         self.say({"op": "watch", "cell": facts, "level": level})
 
+    def show_net(self, name: str, fd: int) -> None:
+        """Give it a conversation about sockets in the network that a cell has to itself."""
+        self.say({"op": "net", "name": name}, fd)
+
+    def hide_net(self, name: str) -> None:
+        """Have it let go of that."""
+        self.say({"op": "net", "name": name})
+
     def unwatch(self, name: str) -> None:
         """Have it watched no longer."""
         self.say({"op": "unwatch", "name": name})

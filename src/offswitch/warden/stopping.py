@@ -32,6 +32,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.evidence_link import cut_first
 from offswitch.warden.loop import Timer
+from offswitch.warden.may_start import say
 from offswitch.warden.merging import Merging
 from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s, snapshot_of
 from offswitch.warden.press import Press, Reply, result
@@ -232,6 +233,8 @@ class Stopper:
         """Show a target's level to its guards."""
         if row.slot is not None:
             self._core.page.set(row.slot, word_of_level(level))
+        if row.adopted is not None:
+            say(self._core.place, row.target.name, allowed=level is None)
 
     def _available(self, row: Tracked) -> list[str]:
         absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from offswitch.actuators.sock_diag import Sock
+from offswitch.actuators.sock_diag import Diag, Sock
 from offswitch.control.place import Place
 from offswitch.model.named import Named
 from offswitch.warden.cells import cell as cells
@@ -35,7 +35,7 @@ LIMITS = (
     "no sweep by user: what it handed to a broker (cron, at, sshd) is not found",
     "no limits and no workspace of ours: it started with whatever its supervisor gave it",
     "a socket that it was handed less than half a second before a stop may go on delivering",
-    "Unix and vsock sockets, and a network namespace of its own, are not cut by us",
+    "Unix and vsock sockets are not cut",
     "its supervisor may start it again while it is stopped: it is killed each time",
     "between the warden's loss and its return nobody finds it again",
 )
@@ -49,10 +49,15 @@ class AdoptedCell(CgroupCell):
 
     def __init__(self, name: str, named: Named, tree: str, place: str) -> None:
         """Open the hands of the cgroup at `place` (`/…`); OSError if it is not there."""
+        self.net: Diag | None = None
+        """A conversation about the sockets in the network that it has to itself."""
+        self.shown: Diag | None = None
+        """Another, for the observer."""
         super().__init__(name, tree + place, {}, uid=_NOBODY, own_uid=False, held=Held())
         self.named = named
         self.place = place
         self.foreign_net = False
+        """Whether its processes have a network of their own, or that is not known."""
         self._thaw_v1 = -1
         self.find_v1_freezer()
 
@@ -69,12 +74,31 @@ class AdoptedCell(CgroupCell):
         if cell.cgroup_id != facts["cgroup_id"]:
             cell.close()
             return None
-        cell.learn(facts.get("also", ()), facts.get("older", ()), foreign_net=True)
+        cell.learn(facts.get("also", ()), facts.get("older", ()))
+        cell.foreign_net = bool(facts.get("foreign_net"))
         return cell
 
-    def learn(
-        self, also: Sequence[int], older: Sequence[Sequence[Any]], *, foreign_net: bool
-    ) -> bool:
+    def enter_net(self, pid: int) -> bool:
+        """Open a conversation in the network that process `pid` has to itself; true if it is new.
+
+        It keeps that network alive as long as it is open: until the cgroup is gone.
+        """
+        if self.net is not None or not pid:
+            return False
+        self.foreign_net = True
+        with suppress(OSError, RuntimeError):
+            self.shown, self.net = Diag.within(pid), Diag.within(pid)
+        return self.net is not None
+
+    def close(self) -> None:
+        """Close our descriptors, the network's as well."""
+        for each in (self.net, self.shown):
+            if each is not None:
+                each.close()
+        self.net = self.shown = None
+        super().close()
+
+    def learn(self, also: Sequence[int], older: Sequence[Sequence[Any]]) -> bool:
         """Take in what the finder saw in it; true if sockets are known that were not.
 
         What it held a while ago is remembered: its owner may be dead, and it may deliver still.
@@ -87,7 +111,6 @@ class AdoptedCell(CgroupCell):
         }
         former = [sock for sock in self.older if sock.ident not in now][-_FORMER:]
         self.older = (*former, *now.values())
-        self.foreign_net = foreign_net
         return not (set(self.also) <= before[0] and now.keys() <= before[1])
 
     def inherit(self, left: Remains) -> None:

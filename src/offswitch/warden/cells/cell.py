@@ -69,6 +69,7 @@ class Cell(Protocol):
     marker: str
     also: Sequence[int]
     older: Sequence[sock_diag.Sock]
+    net: sock_diag.Diag | None
 
     @property
     def folder_fd(self) -> int:
@@ -150,6 +151,7 @@ class CgroupCell:
 
     also: Sequence[int] = ()
     older: Sequence[sock_diag.Sock] = ()
+    net: sock_diag.Diag | None = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from offswitch.actuators.sock_diag import Sock
+from offswitch.actuators.sock_diag import Diag, Sock
 from offswitch.warden.cells.cell import Cell
 
 __all__ = ["Remains"]
@@ -32,6 +32,8 @@ class Remains:
     """Further numbers that its sockets may bear."""
     older: tuple[Sock, ...] = ()
     """Its sockets that bear another cgroup's number."""
+    net: Diag | None = None
+    """A network of its own is gone with its last process."""
     path: str | None = None
     """There is no folder any more."""
     enclosed: bool = False

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from offswitch.actuators.sock_diag import Sock
+from offswitch.actuators.sock_diag import Diag, Sock
 from offswitch.warden.cells.descendants import Process, Tracker, session_of, start_of
 from offswitch.warden.cells.limits import Held, Limits
 from offswitch.warden.cells.rung import Rung
@@ -38,6 +38,7 @@ class SubreaperCell:
 
     also: Sequence[int] = ()
     older: Sequence[Sock] = ()
+    net: Diag | None = None
 
     def __init__(
         self, name: str, *, uid: int, held: Held, leader: int, leader_start: int, marker: str

@@ -56,6 +56,7 @@ __all__ = [
 
 LAYERS = ("process", "network", "sweep")
 """In the order in which they are looked at: the cheapest and most urgent first."""
+_NONE: Mapping[str, sock_diag.Diag] = {}
 _STILL_NS = 50_000_000
 """How long the connections of a frozen cell must not move until they are said to stand."""
 
@@ -191,8 +192,11 @@ class ProcessLook(Look):
 class NetworkLook(Look):
     """The kernel's list of sockets."""
 
-    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
-        """Look at the sockets that bear the cell's number."""
+    def __init__(
+        self, facts: Mapping[str, Any], level: str, net: sock_diag.Diag | None = None
+    ) -> None:
+        """Look at the sockets that bear the cell's number, here and in the `net` of its own."""
+        self._net = net
         number = facts.get("cgroup_id")
         self._cgroup_id = None if number is None else int(number)
         self._numbers = () if number is None else numbers_of(facts)
@@ -217,9 +221,11 @@ class NetworkLook(Look):
                 with sock_diag.Diag() as diag:
                     found = diag.sockets_of(*self._numbers, most=sock_diag.MANY)
             found += still_there(self._older)
+            if self._net is not None:
+                found += self._net.sockets_of(*self._numbers, most=sock_diag.MANY)
         except OSError as error:
             return Seen(None, f"the kernel does not list sockets: {error.strerror}")
-        if self._foreign_net and not found:
+        if self._foreign_net and self._net is None and not found:
             return Seen(None, "it has a network of its own, whose sockets nobody here sees")
         if not self._moved_is_enough or not found:
             return remain(found)
@@ -372,7 +378,12 @@ def proc_is_open() -> bool:
         return False
 
 
-def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
+def look_for(
+    layer: str,
+    facts: Mapping[str, Any],
+    level: str,
+    nets: Mapping[str, sock_diag.Diag] = _NONE,
+) -> Look | None:
     """Begin to look at one layer; None for one that is not looked at here, or not there."""
     if layer == "process":
         if facts.get("path") is not None:
@@ -381,7 +392,7 @@ def look_for(layer: str, facts: Mapping[str, Any], level: str) -> Look | None:
             return NamespaceLook(facts, level)
         return DescendantsLook(facts, level) if "leader" in facts else None
     if layer == "network":
-        return NetworkLook(facts, level)
+        return NetworkLook(facts, level, nets.get(str(facts["name"])))
     if layer == "sweep":
         return SweepLook(facts, level)
     return None

@@ -23,6 +23,7 @@ import sys
 import time
 from typing import Any
 
+from offswitch.actuators.sock_diag import Diag
 from offswitch.control import frames
 from offswitch.control.ids import user_of
 from offswitch.control.landlock import confine_files
@@ -34,6 +35,7 @@ from offswitch.warden.observer.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
 
+_FDS = 8
 _FAST_NS = 20_000_000
 _FAST_S = 0.0001
 _SLOW_S = 0.002
@@ -62,6 +64,10 @@ class Observer:
         self._decoder = frames.Decoder()
         self._open: list[_Open] = []
         self._fast_until = 0
+        self._fds: list[int] = []
+        """Descriptors that came, and are not taken yet."""
+        self._nets: dict[str, Diag] = {}
+        """Cell → a conversation about sockets in the network that it has to itself."""
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._watch = StandingWatch(self._epoll, self._send)
@@ -88,7 +94,9 @@ class Observer:
         select.select([self._epoll], [], [], None if patience < 0 else patience)
 
     def _take(self) -> bool:
-        data = self._link.recv(1 << 16)
+        flags = socket.MSG_CMSG_CLOEXEC
+        data, fds, _flags, _address = socket.recv_fds(self._link, 1 << 16, _FDS, flags)
+        self._fds += fds
         if not data:
             return False
         for message in self._decoder.feed(data):
@@ -106,15 +114,25 @@ class Observer:
                 self._watch.add(message["cell"], str(message["level"]))
             case "unwatch":
                 self._watch.remove(str(message["name"]))
+            case "net":
+                self._net(str(message["name"]))
             case other:
                 raise ValueError(other)
+
+    def _net(self, name: str) -> None:
+        """Take a conversation about a network that a cell has to itself, or let go of it."""
+        known = self._nets.pop(name, None)
+        if known is not None:
+            known.close()
+        if self._fds:
+            self._nets[name] = Diag.of(self._fds.pop(0))
 
     def _begin(self, message: dict[str, Any]) -> None:
         now = time.monotonic_ns()
         self._fast_until = now + _FAST_NS
         limit = min(int(message["deadline_ms"]), _MAX_DEADLINE_MS)
         for layer in sorted(message["layers"], key=_urgency):
-            look = look_for(layer, message["cell"], str(message["level"]))
+            look = look_for(layer, message["cell"], str(message["level"]), self._nets)
             if look is None:
                 look = Blind()
             each = _Open(int(message["id"]), layer, look, now + limit * 1_000_000)
