@@ -129,7 +129,7 @@ def test_ACT_7_a_switch_inside_a_cell_holds_nothing(installation: Installation) 
     try:
         with hostile(installation, "own_switch", str(code)) as target:
             assert target.told("OWN:").startswith("None")
-            assert len(alive_as(target.uid)) > 2, "its own warden runs"
+            until(lambda: len(alive_as(target.uid)) > 2, "its own warden runs")
             target.stop()
             target.assert_dead()
     finally:

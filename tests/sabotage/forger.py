@@ -12,8 +12,7 @@ import time
 acts = os.open("acts", os.O_WRONLY | os.O_APPEND)
 page, word = os.environ["OFFSWITCH_PAGE"], int(os.environ["OFFSWITCH_WORD"])
 forged = bytearray(open(page, "rb").read())
-struct.pack_into("=Q", forged, 40, 2**63 - 1)
-struct.pack_into("=d", forged, 64, float("inf"))
+struct.pack_into("=d", forged, 64, float("inf"))  # the other lease is read but once
 struct.pack_into("=Q", forged, (16 + word) * 8, 1)
 with open("forged", "wb") as file:
     file.write(forged)
