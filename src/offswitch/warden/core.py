@@ -30,10 +30,14 @@ from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.recording import Recording
 from offswitch.warden.reset.news import News
 from offswitch.warden.reset.ran_as import RanAs
+from offswitch.warden.shares import Shares
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 
-__all__ = ["Core"]
+__all__ = ["TRIM_S", "Core"]
+
+TRIM_S = 30.0
+"""How often logs are looked at that somebody may write beyond their cap."""
 
 
 class Witness(Protocol):
@@ -43,6 +47,12 @@ class Witness(Protocol):
     def pid(self) -> int | None:
         """The gatherer's."""
         ...
+
+    def trim_logs(self) -> None:
+        """Have logs emptied that were written beyond their cap."""
+        logs = [row.log for row in self.table if row.log is not None and row.cell is not None]
+        if logs:
+            self.errands.send(lambda: self.table.trim(logs), lambda _outcome: None)
 
     def know(self, row: Tracked, log: int = -1) -> None:
         """Have a target looked at now and then."""
@@ -103,6 +113,8 @@ class Core:
     evidence: Witness | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
+    shares: Shares = field(default_factory=Shares)
+    """What others than the owner may use up."""
     courteous_from_ns: int = 0
     """From when on the nearest names may be looked for again (CLOCK_MONOTONIC)."""
     barred: set[str] = field(default_factory=set)
@@ -127,6 +139,11 @@ class Core:
             "sweeper": self.sweeper.pid if self.sweeper else None,
             **finder,
         }
+
+    def know(self, row: Tracked | None, log: int | None) -> None:
+        """Have a target that was born looked at from now on, and its log kept at hand."""
+        if row is not None and self.evidence is not None:
+            self.evidence.know(row, -1 if log is None else log)
 
     def level(self, row: Tracked) -> Level | None:
         """Give the level at which a target is latched."""

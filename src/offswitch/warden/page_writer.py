@@ -210,6 +210,11 @@ class PageWriter:
         """Whether a target could write what its guard reads: it shares our user, without root."""
         return os.geteuid() != 0 and self.sealed_fd < 0
 
+    @property
+    def handed_out(self) -> int:
+        """How many slots were handed out in this boot."""
+        return int(self._words[page.HANDED_OUT])
+
     def allot(self) -> int:
         """Hand out a slot that nobody had in this boot; its word is 0, *stop*, until it is set."""
         slot = int(self._words[page.HANDED_OUT])

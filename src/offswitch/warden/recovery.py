@@ -195,6 +195,8 @@ class Recovery:
         row.slot = _slot(slot)
         row.leader = leader if isinstance(leader, int) and 0 < leader < 1 << 31 else None
         row.uid = uid if isinstance(uid, int) else None
+        asked_by = facts.get("asked_by")
+        row.asked_by = asked_by if isinstance(asked_by, int) else None
         row.since_us = since if isinstance(since, int) else 0
         row.user, row.sharing = str(facts.get("user") or ""), bool(facts.get("sharing"))
         row.log = str(facts["log"]) if facts.get("log") else None

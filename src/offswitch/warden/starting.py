@@ -96,9 +96,9 @@ class Starter:
         if not account.own and account.uid not in core.ran_as.uids:
             self._remember(request, account.uid)
             return
-        if row is None:
-            row = Tracked(target, State.IDLE)
-            core.table.put(row)
+        core.shares.begin(request.peer.uid, core.table, core.page.handed_out)
+        row = row or core.table.put(Tracked(target, State.IDLE))
+        row.asked_by = request.peer.uid
         self._count += 1
         if row.cell is not None:
             self._bury(row)
@@ -311,9 +311,7 @@ class Starter:
         if log is None and not request.raw:
             answer["notes"].append("the disk takes nothing: its output is not logged")
         request.born(answer, log)
-        row = self._core.table.get(request.name)
-        if row is not None and self._core.evidence is not None:
-            self._core.evidence.know(row, -1 if log is None else log)
+        self._core.know(self._core.table.get(request.name), log)
         _close((saved, log))
 
     def _degraded(self, row: Tracked) -> list[str]:
@@ -422,6 +420,7 @@ class Starter:
         row.state = step(row.state, Event.EXIT, None, alive=False)
         self._bury(row)
         self._core.table.keep()
+        self._core.shares.ended(row, self._core.table, self._core.errands)
         self.on_idle()
 
     def _lives_outside(self, row: Tracked) -> bool:

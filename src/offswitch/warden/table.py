@@ -40,6 +40,8 @@ _GARBLED = (
     ValueError,
 )
 """What reading a file that is not of our making may raise, whatever it holds."""
+_LONGEST_LOG = 16 << 20
+"""Bytes: `run` begins one anew at half of that, but whoever asked has the descriptor."""
 
 
 class Listener(Protocol):
@@ -59,6 +61,7 @@ class Tracked:
 
     __slots__ = (
         "adopted",
+        "asked_by",
         "blind",
         "cell",
         "confirmed",
@@ -101,6 +104,8 @@ class Tracked:
         """Why what bears its name cannot be held; empty if it can."""
         self.slot: int | None = None
         self.leader: int | None = None
+        self.asked_by: int | None = None
+        """The user who had it run."""
         self.ours = False
         self.pidfd: int | None = None
         self.uid: int | None = None
@@ -179,6 +184,7 @@ class Tracked:
             "slot": self.slot,
             "leader": self.leader,
             "uid": self.uid,
+            "asked_by": self.asked_by,
             "user": self.user,
             "sharing": self.sharing,
             "log": self.log,
@@ -213,11 +219,37 @@ class Table:
         """Give the row of that target, or None."""
         return self._rows.get(name)
 
-    def put(self, row: Tracked) -> None:
-        """Add or replace a row."""
+    def put(self, row: Tracked) -> Tracked:
+        """Add or replace a row; give it."""
         if row.target.name not in self._rows:
             insort(self._names, row.target.name)
         self._rows[row.target.name] = row
+        return row
+
+    def forget(self, name: str, uid: int) -> bool:
+        """Forget a target that user `uid` ran and that has ended; False: it is still of use."""
+        row = self._rows.get(name)
+        if row is None or row.cell is not None or row.declared is not None:
+            return False
+        if row.asked_by not in {uid, None} or row.state is not State.EXITED:
+            return False
+        del self._rows[name]
+        self._names.remove(name)
+        return True
+
+    def take_away(self, names: Iterable[str]) -> None:
+        """Remove what is kept of forgotten targets. For the disk's thread."""
+        for name in names:
+            for path in (self._spec_path(name), self.log_path(name)):
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def trim(self, logs: Iterable[str]) -> None:
+        """Empty logs that somebody has written beyond their cap. For the disk's thread."""
+        for path in logs:
+            with suppress(OSError):
+                if os.stat(path, follow_symlinks=False).st_size > _LONGEST_LOG:
+                    os.truncate(path, 0)
 
     def covered(self, scopes: Iterable[Scope]) -> list[Tracked]:
         """List the rows that at least one of `scopes` covers."""

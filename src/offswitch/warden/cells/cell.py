@@ -390,6 +390,7 @@ def create(
             if controller in trees.v1 and controller not in inherited:
                 twins[controller] = f"{trees.v1[controller]}/{place.cgroup}/{name}"
                 os.makedirs(twins[controller], exist_ok=True)
+        limit.hold_cgroups(path)
         held = limit.hold_in_cgroup(limits, path, twins)
         return CgroupCell(name, path, twins, uid=uid, own_uid=own_uid, held=held, rung=here.rung)
     except OSError as error:

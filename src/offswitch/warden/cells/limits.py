@@ -13,9 +13,10 @@ import os
 import resource
 from dataclasses import dataclass
 
-__all__ = ["Held", "Limits", "default_limits", "hold_in_cgroup", "hold_in_process"]
+__all__ = ["Held", "Limits", "default_limits", "hold_cgroups", "hold_in_cgroup", "hold_in_process"]
 
 _PROCESSES = 512
+_CGROUPS, _DEPTH = 512, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ def hold_in_cgroup(limits: Limits, v2: str, v1: dict[str, str]) -> Held:
         "rlimit" if processes == "nothing" and limits.processes else processes,
         "rlimit" if memory == "nothing" and limits.memory else memory,
     )
+
+
+def hold_cgroups(v2: str) -> None:
+    """Limit what may be made below a cell: a root target could make cgroups without end."""
+    _write(f"{v2}/cgroup.max.descendants", _CGROUPS)
+    _write(f"{v2}/cgroup.max.depth", _DEPTH)
 
 
 def hold_in_process(limits: Limits, held: Held) -> None:

@@ -169,8 +169,14 @@ class Operations:
         core, peer = self._core, connection.peer
         by = core.rights.named(peer, message)
         stops = stops_of(message, core.installation, by, core.clock.wall_us())
-        wait = bool(message.get("wait"))
-        press = self._stopper.press(stops, connection.reply, wait=wait, asker=connection)
+        reply, wait = connection.reply, bool(message.get("wait")) and core.shares.waits(peer.uid)
+
+        def waited(answer: dict[str, Any]) -> None:
+            core.shares.waited(peer.uid)
+            connection.reply(answer)
+
+        done = waited if wait else reply
+        press = self._stopper.press(stops, done, wait=wait, asker=connection)
         connection.reply(accepted(press))
 
     def _op_reset(self, connection: Connection, message: dict[str, Any]) -> None:

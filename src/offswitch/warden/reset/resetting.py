@@ -119,6 +119,7 @@ class Resetter:
                 refuse(error)
 
         try:
+            core.shares.reset(uid, core.clock.mono_us())
             if secret is not None:
                 self._guesses.begin(uid, core.clock.mono_us())
         except OffswitchError as error:
