@@ -48,12 +48,6 @@ class Witness(Protocol):
         """The gatherer's."""
         ...
 
-    def trim_logs(self) -> None:
-        """Have logs emptied that were written beyond their cap."""
-        logs = [row.log for row in self.table if row.log is not None and row.cell is not None]
-        if logs:
-            self.errands.send(lambda: self.table.trim(logs), lambda _outcome: None)
-
     def know(self, row: Tracked, log: int = -1) -> None:
         """Have a target looked at now and then."""
         ...
@@ -139,6 +133,12 @@ class Core:
             "sweeper": self.sweeper.pid if self.sweeper else None,
             **finder,
         }
+
+    def trim_logs(self) -> None:
+        """Have logs emptied that were written beyond their cap."""
+        logs = [row.log for row in self.table if row.log is not None and row.cell is not None]
+        if logs:
+            self.errands.send(lambda: self.table.trim(logs), lambda _outcome: None)
 
     def know(self, row: Tracked | None, log: int | None) -> None:
         """Have a target that was born looked at from now on, and its log kept at hand."""
