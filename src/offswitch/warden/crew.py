@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from offswitch.warden.core import Core
+from offswitch.warden.core import TRIM_S, Core
 from offswitch.warden.evidence_link import Evidence
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.observer_link import ObserverLink
@@ -52,6 +52,7 @@ class Crew:
         self._observer_again.begin()
         self._core.evidence = evidence = Evidence(self._core)
         evidence.begin()
+        self._core.loop.every(TRIM_S, self._core.trim_logs)
 
     def start_keeper(self, before: KeeperLink | None = None) -> None:
         """Start the keeper, and wait until it has every cell, but no longer than it may take.

@@ -38,7 +38,7 @@ from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells import cell
 from offswitch.warden.cells.rung import take_standing
 from offswitch.warden.children import Children
-from offswitch.warden.core import TRIM_S, Core
+from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
 from offswitch.warden.door import spool
 from offswitch.warden.door.ops import Operations
@@ -147,7 +147,6 @@ class Warden:
             self._come_up_in_place(core, passed)
         self._loop.watch(core.store.fileno(), self._durability)
         self._heed_signals()
-        self._loop.every(TRIM_S, core.trim_logs)
         self._maybe_end()
         self._supervisor.ready()
         prove(core)
