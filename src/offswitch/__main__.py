@@ -23,6 +23,8 @@ _INTERRUPTED = 130
 def main() -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:]
+    if sys.platform != "linux":
+        return _unsupported(words)
     verb = words[0] if words else ""
     if verb == "stop":
         from offswitch.cli.stop import main as stop  # noqa: PLC0415 - only what is asked for
@@ -44,6 +46,21 @@ def main() -> int:
 
     code: int = import_module("offswitch.cli.app").main()
     return code
+
+
+def _unsupported(words: list[str]) -> int:
+    """Say that this is not Linux, before anything is imported that only Linux has."""
+    system = {"darwin": "macOS", "win32": "Windows"}.get(sys.platform, sys.platform)
+    message = f"Offswitch stops programs by what only the Linux kernel has; this is {system}"
+    hint = "run it, and what it is to stop, in the dev container of examples/devcontainer"
+    if sys.platform == "win32":
+        hint += ", or in WSL2 (wsl --install)"
+    if "--json" in words:
+        sys.stdout.write(
+            f'{{"error": {{"kind": "unsupported", "message": "{message}", "hint": "{hint}"}}}}\n'
+        )
+    sys.stderr.write(f"offswitch: {message}; {hint}\n")
+    return 1
 
 
 def _ended(verb: Callable[[list[str]], int], words: list[str]) -> NoReturn:
