@@ -80,7 +80,7 @@ class At:
 
     def warden(self) -> int:
         """Give the pid of their warden inside."""
-        return int(self.host.sh(f"pgrep -u {self.user} -f '[o]ffswitch.warden --home'"))
+        return int(self.host.sh(f"pgrep -o -u {self.user} -f '[o]ffswitch.warden --home'"))
 
     def close(self) -> None:
         for child in self.children:
@@ -145,7 +145,7 @@ def test_SR_25_a_job_of_systemds_gets_away_and_that_is_said(ann: At) -> None:
     ann("reset", "c", "--reason", "a test")
 
 
-@pytest.mark.parametrize("who", ["ann", "bob"])
+@pytest.mark.parametrize("who", ["ann", pytest.param("bob", marks=pytest.mark.long)])
 def test_SR_25_SR_21_the_next_warden_finds_the_cells_and_old_guards_refuse(
     people: Host, who: str
 ) -> None:
@@ -161,7 +161,8 @@ def test_SR_25_SR_21_the_next_warden_finds_the_cells_and_old_guards_refuse(
         person("start", "nobody", code=4)  # asks for a warden, and so brings one up
         until(lambda: person.row("d").get("state") == "running", "it is found again")
         until(lambda: person.file("said").read_text() == "False", "its guard refuses")
-        assert person.stop("d")["confirmed"] is True
+        stopped = person.stop("d")
+        assert stopped["confirmed"] is True, stopped
         person("reset", "d", "--reason", "a test")
     finally:
         person.close()
@@ -183,6 +184,7 @@ def test_SR_25_without_a_session_a_cell_is_a_namespace(bob: At) -> None:
     bob("reset", "b", "--reason", "a test")
 
 
+@pytest.mark.long
 def test_SR_25_a_systemd_that_hangs_leaves_the_next_rung() -> None:
     with booted() as host:
         host.add_user("ann", lingering=True)

@@ -16,6 +16,7 @@ Everything is read from `/proc/self/mountinfo` and `/proc/self/cgroup`, never gu
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Mapping
@@ -128,10 +129,18 @@ def delegated(name: str) -> str | None:
 
 
 def step_aside(name: str) -> None:
-    """Move this process into a leaf of what was given to us, so that controllers can be used."""
+    """Move this process into a leaf of what was given to us, so that controllers can be used.
+
+    Where cells of an earlier warden live in a part beside ours, that part becomes ours: systemd
+    removes a scope as soon as it is empty, and of a cell that is gone nobody knows that it is.
+    """
     folder = delegated(name)
     if folder is None:
         return
+    for cells in sorted(glob.glob(f"{os.path.dirname(folder)}/*/{name}")):
+        if _lives(cells) and os.access(f"{cells}/cgroup.procs", os.W_OK):
+            folder = os.path.dirname(cells)
+            break
     leaf = f"{folder}/{name}{_ASIDE}"
     try:
         os.makedirs(leaf, exist_ok=True)
@@ -139,6 +148,14 @@ def step_aside(name: str) -> None:
             file.write("0")
     except OSError:
         return  # limits are rlimits then, and `status` says so
+
+
+def _lives(folder: str) -> bool:
+    try:
+        with open(f"{folder}/cgroup.events", "rb") as file:
+            return b"populated 1" in file.read()
+    except OSError:
+        return False
 
 
 def hand_down(folder: str, controllers: frozenset[str]) -> frozenset[str]:
