@@ -21,13 +21,19 @@ from offswitch.printable import printable
 
 __all__ = ["main"]
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _FLAGS = ("--all", "--wait", "--json")
-_OPTIONS = ("--level", "--reason")
+_OPTIONS = ("--level", "--reason", "--warrant")
 _LEVELS = ["restrict", "drain", "freeze", "kill", "poweroff"]
 _MOST_SCOPES = 256
 _LONGEST_REASON = 2000
+_LONGEST_WARRANT = 8192
 _HELP = """\
-Usage: offswitch stop SCOPE… | --all [--level L] [--reason TEXT] [--wait] [--json]
+Usage: offswitch stop SCOPE… | --all [--level L] [--reason TEXT] [--warrant FILE] [--wait]
+                      [--json]
 
 Stop what SCOPE covers, now, and say what was confirmed. It stays stopped until a reset.
 
@@ -35,6 +41,7 @@ Stop what SCOPE covers, now, and say what was confirmed. It stays stopped until 
   --all           everything, in every installation within reach
   --level L       restrict, drain, freeze, kill (unless given), poweroff
   --reason TEXT   for the record; never needed
+  --warrant FILE  what a stop signed beforehand names; a new order at each time
   --wait          with drain: return when the kill that ends it is confirmed
   --json          one object on stdout
 
@@ -61,8 +68,9 @@ def _main(words: list[str]) -> int:
 
         say(_HELP)
         return 0
-    scopes = _scopes(names, given)
-    level = (given.get("--level") or ["kill"])[-1]
+    warrant = _warrant(given)
+    scopes = _scopes([*names, *warrant.get("scopes", [])], given)
+    level = (given.get("--level") or [warrant.get("level", "kill")])[-1]
     if level not in _LEVELS:
         near = nearest_word(level, _LEVELS)
         hint = f"did you mean {near}?" if near else "use one of: " + ", ".join(_LEVELS)
@@ -75,12 +83,14 @@ def _main(words: list[str]) -> int:
         "op": "stop",
         "scopes": scopes,
         "level": level,
-        "reason": (given.get("--reason") or [""])[-1][:_LONGEST_REASON],
+        "reason": (given.get("--reason") or [warrant.get("reason", "")])[-1][:_LONGEST_REASON],
         "nonce": os.urandom(16).hex(),
         "time_us": time.time_ns() // 1000,
-        "channel": "cli",
+        "channel": "warrant" if warrant else "cli",
         "wait": "--wait" in given,
     }
+    if warrant:
+        message["warrant"] = warrant["text"]
     places = within_reach()
     if level == "poweroff":
         from offswitch.cli.stop_told import name_the_others  # noqa: PLC0415 - named beforehand
@@ -91,6 +101,31 @@ def _main(words: list[str]) -> int:
 
     follow(pressed, level, scopes, patient="--wait" in given and level == "drain")
     return tell(pressed, scopes, level, as_json="--json" in given)
+
+
+def _warrant(given: dict[str, list[str]]) -> dict[str, Any]:
+    """Read what a warrant stops; whether it holds is for the record, and not for us (SR-19)."""
+    if "--warrant" not in given:
+        return {}
+    import json  # noqa: PLC0415 - only where a file is named
+
+    path = given["--warrant"][-1]
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_LONGEST_WARRANT)
+        if os.path.exists(f"{path}.sig"):
+            with open(f"{path}.sig", encoding="utf-8") as file:
+                text += file.read(_LONGEST_WARRANT)
+        body = json.loads(text.partition("-----BEGIN")[0])
+        return {
+            "text": text,
+            "scopes": [str(scope) for scope in body["scopes"]],
+            "level": str(body.get("level", "kill")),
+            "reason": str(body.get("reason", "")),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{printable(path, 80)} is no warrant: {type(error).__name__}"
+        raise Usage(why, "name the scopes yourself: offswitch stop SCOPE") from None
 
 
 def _scopes(names: list[str], given: dict[str, list[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from offswitch import __version__
 from offswitch.control.peer import Peer
 from offswitch.decide.secret import is_secret_set
 from offswitch.errors import Busy, NotFound, OffswitchError, Refused, Storage, Usage
+from offswitch.model.order import Stop
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.adopting import Adopter
@@ -31,6 +32,7 @@ from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
+from offswitch.warden.warrants import Warrants
 
 __all__ = ["Operations"]
 
@@ -88,6 +90,7 @@ class Operations:
         self._stopper = stopper
         self._starter = starter
         self._resetter = resetter
+        self._warrants = Warrants(core)
         self.hand_over: Callable[[Connection | None], None] = _no_hand_over
         """Has the warden renewed with the code that is installed now."""
         self._looking = False
@@ -166,7 +169,14 @@ class Operations:
     # --- the three verbs ----------------------------------------------------------
 
     def _op_stop(self, connection: Connection, message: dict[str, Any]) -> None:
-        core, peer = self._core, connection.peer
+        core, peer, warrant = self._core, connection.peer, message.get("warrant")
+        if message.get("remote"):
+
+            def press_for(stops: list[Stop]) -> None:
+                connection.reply(accepted(self._stopper.press(stops, connection.reply)))
+
+            self._warrants.remote(warrant, peer.uid, press_for, connection.error)
+            return
         by = core.rights.named(peer, message)
         stops = stops_of(message, core.installation, by, core.clock.wall_us())
         reply, wait = connection.reply, bool(message.get("wait")) and core.shares.waits(peer.uid)
@@ -177,7 +187,10 @@ class Operations:
 
         done = waited if wait else reply
         press = self._stopper.press(stops, done, wait=wait, asker=connection)
-        connection.reply(accepted(press))
+        told = accepted(press)
+        connection.reply(told)
+        if warrant is not None:
+            self._warrants.presented(warrant, peer.uid, stops, told["order"])
 
     def _op_reset(self, connection: Connection, message: dict[str, Any]) -> None:
         self._resetter.ask(message, connection.peer, connection.reply, connection.error)

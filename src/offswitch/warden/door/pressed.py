@@ -18,7 +18,7 @@ from offswitch.model.scope import parse_scope
 
 __all__ = ["CHANNELS", "stops_of"]
 
-CHANNELS = frozenset({"cli", "board", "rule", "console", "demo"})
+CHANNELS = frozenset({"cli", "board", "rule", "console", "demo", "warrant"})
 """What a peer may say of the road on which its press came."""
 _MOST_SCOPES = 256
 _LONGEST_NONCE = 64
