@@ -9,7 +9,6 @@ looked at first, and refused unless it holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.decide.people import read_people
@@ -106,7 +105,7 @@ class Warrants:
         return signer(warrant, people, core.installation, core.clock.wall_us())
 
 
-def _why(error: str | OffswitchError | OSError | Any) -> str:
+def _why(error: object) -> str:
     if isinstance(error, OffswitchError):
         return error.message
     return f"it cannot be looked at: {error.strerror}" if isinstance(error, OSError) else ""
