@@ -72,9 +72,9 @@ def test_SR_11_a_cell_full_of_sockets_holds_up_nobody_elses_stop(
 ) -> None:
     with hostile(installation, "socket_flood", str(FLOOD)) as flood:
         with hostile(installation, "idle") as other:
-            answer = installation.stop("hostile")
-            rows = {row["target"]: row["confirmed"] for row in answer["targets"]}
-            assert rows[other.name], "seen to stand still, whatever the other one has open"
+            installation.press("hostile")
+            seen = f"{other.name} is seen to stand still, whatever the other one has open"
+            until(lambda: installation.target(other.name)["state"] == "stopped", seen)
             other.assert_dead()
         until(lambda: installation.target(flood.name)["state"] == "stopped", "it is over", 60)
         flood.assert_dead()

@@ -86,7 +86,7 @@ def as_member(warden: Installation, path: str, data: bytes, fds: int) -> dict[st
             null = [os.open(os.devnull, os.O_RDWR) for _ in range(fds)]
             answer = None
             with contextlib.suppress(PermissionError):  # the kernel refuses descriptors there
-                answer = Raw(warden, path, timeout_s=5).send(data, null).end().answer()
+                answer = Raw(warden, path, timeout_s=30).send(data, null).end().answer()
             theirs.send(b"none" if answer is None else frame(answer)[:60000])
         os._exit(0)
     theirs.close()
@@ -139,7 +139,7 @@ def test_SR_22_bytes_on_the_keepers_socket(warden: Installation, data: bytes, fd
 @example(frame({"op": "record", "entries": [{"public": {"kind": "reset"}, "sealed": 1}]}))
 def test_REC_1_bytes_on_the_recorders_socket(warden: Installation, data: bytes) -> None:
     before = warden.pids()["recorder"]
-    with Raw(warden, warden.place.recorder_socket, timeout_s=5) as peer:
+    with Raw(warden, warden.place.recorder_socket, timeout_s=30) as peer:
         answer = peer.send(data).end().answer()
     survives(warden, answer)
     assert warden.pids()["recorder"] == before
