@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from adopted_ground import Ground, tree
 from installation import PYTHON, Installation, until
 from offswitch.errors import Latched, OffswitchError, Refused, Unsupported, Usage
 from offswitch.model.named import Named
+from offswitch.warden.finder.tree import Tree
 from reboot import wipe
 
 
@@ -313,12 +316,50 @@ def test_SR_24_while_nobody_looks_for_it_it_is_unknown_and_no_stop_is_confirmed(
     adopt(fresh, "shop/llm", cgroup=ground.make("llm"))
     ground.remove("llm")
     until(lambda: fresh.target("shop/llm")["state"] == "exited", "it is gone")
-    os.kill(fresh.pids()["finder"], signal.SIGSTOP)  # one that hangs says nothing
-    os.kill(fresh.pids()["finder"], signal.SIGKILL)
+
+    def lost() -> bool:
+        """Kill each finder, which is replaced later each time, until none is there."""
+        pid = fresh.pids().get("finder")
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pid and fresh.target("shop/llm")["state"] == "unknown"
+
+    for _ in range(3):
+        until(lost, "nobody looks")
+        until(lambda: fresh.pids().get("finder"), "another looks")
+    until(lost, "nobody looks, for a while")
+    answer = fresh.stop("shop/llm")
+    assert answer["confirmed"] is False
+    assert "nobody has looked yet" in str(answer["targets"][0]["layers"])
+    until(lambda: fresh.target("shop/llm")["confirmed"], "the next finder has looked")
+
+
+def test_SR_24_what_is_adopted_and_cannot_be_read_is_said(
+    fresh: Installation, ground: Ground
+) -> None:
+    adopt(fresh, "shop/llm", cgroup=ground.make("llm"))
     fresh.kill_warden()
     Path(fresh.home, "adopted.json").write_text('[{"target": "shop/llm"')
     fresh.restart()
-    assert any("adopted" in note for note in fresh.status()["notes"])
+    assert any("adopt it again" in note for note in fresh.status()["notes"])
+
+
+def test_SR_24_the_kernel_tells_of_a_cgroup_that_is_made_and_nobody_has_to_look(
+    ground: Ground,
+) -> None:
+    ground.make("one")
+    seen = Tree(tree(), lambda path: (path + "/").startswith(ground.path + "/") or path == "/")
+    try:
+        seen.look()
+        before = seen.inode(f"{ground.path}/one")
+        ground.remove("one")
+        ground.make("one/two")
+        until(lambda: select.select([seen], [], [], 0)[0], "it is told")
+        until(lambda: f"{ground.path}/one/two" in (seen.read() or []), "and what is in it")
+        assert seen.inode(f"{ground.path}/one") not in {0, before}
+    finally:
+        seen.close()
 
 
 @pytest.mark.parametrize(

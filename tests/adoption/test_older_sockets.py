@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,3 +97,31 @@ def test_SR_8_the_kill_alone_leaves_an_older_socket_to_deliver(ground: Ground) -
         assert child.wait() == -signal.SIGKILL
         assert received_after(reader) > reader.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         reader.close()
+
+
+def test_SR_8_what_is_queued_in_a_network_of_its_own_is_destroyed_and_looked_at_there(
+    installation: Installation, ground: Ground
+) -> None:
+    """As of a container: the socket is neither in our network nor in the observer's."""
+    path, _other = ground.make("llm"), ground.make("elsewhere")
+    reader = (
+        "import socket, time\nlistener = socket.create_server(('127.0.0.1', 7411))\n"
+        "print('listens', flush=True)\nsock = listener.accept()[0]\ntime.sleep(1000)"
+    )
+    script = f'ip link set lo up; exec {PYTHON} -c "$0"'
+    other = ground.born("elsewhere", "unshare", "-n", "sh", "-c", script, reader, stdout=-1)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"listens\n"
+    enter = ("nsenter", f"--net=/proc/{other.pid}/ns/net")
+    child = ground.born("llm", *enter, PYTHON, "-c", SENDER, "7411", stdin=-1, stdout=-1)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"connected\n"
+    installation.ask({"op": "adopt", "target": "shop/net", "as": {"cgroup": path}})
+    until(lambda: installation.target("shop/net")["user"], "it has been looked into")
+    assert child.stdin is not None
+    child.stdin.write(b"go\n")
+    child.stdin.flush()
+    time.sleep(0.2)  # the queues fill: nobody reads
+    assert installation.stop("shop/net")["confirmed"] is True
+    left = subprocess.run([*enter, "ss", "-tanH"], capture_output=True, text=True, check=True)
+    assert "FIN-WAIT" not in left.stdout, "nothing queued is left to be delivered"
