@@ -183,18 +183,25 @@ def a_controller_that_stands_still(
 
 
 FAULTS: list[Fault] = [
-    a_full_disk,
     no_default_route,
     no_ledger,
     a_clock_that_jumped,
     a_face_without_memory,
     a_read_only_file_system,
     no_descriptors,
-    a_controller_that_stands_still,
 ]
+SHOWN_EVERY_DAY_ELSEWHERE: list[Fault] = [a_full_disk, a_controller_that_stands_still]
+"""By `spine/test_bad_disks.py` and `cli/test_stop.py`."""
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *FAULTS,
+        *(pytest.param(fault, marks=pytest.mark.long) for fault in SHOWN_EVERY_DAY_ELSEWHERE),
+    ],
+    ids=lambda fault: fault.__name__,
+)
 def test_ACT_5_a_press_under_an_injected_fault_is_obeyed_and_holds(
     tmp_path: Path, fault: Fault
 ) -> None:

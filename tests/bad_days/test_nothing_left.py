@@ -51,19 +51,6 @@ def test_SR_11_a_name_in_the_spool_is_a_stop_where_no_descriptor_is_left(
     until(lambda: {live["scope"] for live in one.status()["latched"]} >= {"a", "b"}, "latched")
 
 
-def test_SR_11_with_no_descriptor_left_to_warden_and_keeper_the_callers_rights_stop(
-    installation: Installation,
-) -> None:
-    one = installation
-    born = one.run(*SLEEP, target="a").born["pid"]
-    pids = one.pids()
-    with without_descriptors(pids["warden"], pids["keeper"]):
-        assert one.cli("stop", "a", "--json").returncode == 4
-        assert gone(born)
-    until(lambda: one.target("a")["latched"], "by the name in the spool")
-    until(lambda: one.target("a")["confirmed"], "and seen")
-
-
 @contextmanager
 def boxed(tmp_path: Path, controller: str) -> Iterator[tuple[Installation, Box]]:
     box = Box(controller, f"offswitch-test-{os.getpid()}")

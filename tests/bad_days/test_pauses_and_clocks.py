@@ -99,28 +99,20 @@ def test_SR_22_what_the_keeper_slept_through_does_not_count_against_a_cell(
     stage: KeeperStage,
 ) -> None:
     """The warden was lost just before everything paused: on waking it gets its whole time."""
-    cast = stage.cast(lease_s=0.2, kill_after_s=2.5)
+    cast = stage.cast(lease_s=0.2, kill_after_s=1.6)
     cell = stage.cell()
     stage.hand(cast, cell, "a")
     cast.signal(signal.SIGSTOP)
     until(cell.frozen, "the lease ran out")
     os.kill(cast.keeper, signal.SIGSTOP)
-    time.sleep(3.0)
+    time.sleep(2.0)
     os.kill(cast.keeper, signal.SIGCONT)
-    time.sleep(0.5)
+    time.sleep(0.4)
     assert cell.populated(), "not killed for a time in which nobody could have come back"
     cast.signal(signal.SIGCONT)
     cast("renew", 3600.0, 3.0)
     until(lambda: not cell.frozen(), "the warden is back")
     assert stage.left() == []
-
-
-def test_SR_22_without_a_warden_the_limit_still_comes(stage: KeeperStage) -> None:
-    cast = stage.cast(lease_s=0.2, kill_after_s=0.6)
-    cell = stage.cell()
-    stage.hand(cast, cell, "a")
-    cast.signal(signal.SIGSTOP)
-    assert cell.wait() == signal.SIGKILL
 
 
 def test_SR_21_after_a_suspend_a_guard_refuses_before_anybody_acted(

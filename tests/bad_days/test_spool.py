@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from installation import Installation, until
 from offswitch.control.page import PageReader
 from scale import LONG, runs
 
 MANY = 1_000_000 if LONG else 20_000
+KINDS = ("a FIFO", "a link", "a link to nowhere", "a socket", "a folder")
 SLEEP = ("sleep", "100000")
 
 
@@ -94,32 +93,38 @@ def test_SR_11_folders_that_nobody_can_remove_hide_no_stop(installation: Install
     until(lambda: one.target("a")["latched"], "latched")
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a link", "a link to nowhere", "a socket", "a folder"])
 def test_SR_11_whatever_bears_the_name_is_a_stop_and_is_never_opened(
-    installation: Installation, tmp_path: Path, kind: str
+    installation: Installation, tmp_path: Path
 ) -> None:
     one, spool = installation, Path(installation.place.spool)
-    one.run(*SLEEP, target="shop/a")
     one.run(*SLEEP, target="b")
     outside = tmp_path / "outside"
     outside.write_text("as it was")
-    at = spool.parent / "shop%2Fa"
-    if kind == "a FIFO":
-        os.mkfifo(at)
-    elif kind == "a link":
-        at.symlink_to(outside)
-    elif kind == "a link to nowhere":
-        at.symlink_to("/dev/shm/nowhere")
-    elif kind == "a socket":
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(str(at))
-    else:
-        (at / "in it").mkdir(parents=True)
-    at.rename(spool / at.name)
-    until(lambda: one.target("shop/a")["confirmed"], f"{kind} is a stop")
-    until(lambda: "shop%2Fa" not in os.listdir(spool), "taken away, or renamed")
-    assert one.target("b")["state"] == "running"
-    assert outside.read_text() == "as it was"
-    assert one.reset("shop/a")["state"] == "done"
-    one.run(*SLEEP, target="shop/a")
-    assert one.status()["latched"] == [], "it is obeyed once"
+    for kind in KINDS:
+        one.run(*SLEEP, target="shop/a")
+        lay(spool.parent / "shop%2Fa", kind, outside).rename(spool / "shop%2Fa")
+        until(lambda: one.target("shop/a")["confirmed"], f"{kind} is a stop")
+        until(lambda: "shop%2Fa" not in os.listdir(spool), "taken away, or renamed")
+        assert one.target("b")["state"] == "running"
+        assert outside.read_text() == "as it was"
+        assert one.reset("shop/a")["state"] == "done"
+        one.run(*SLEEP, target="shop/a").close()
+        assert one.status()["latched"] == [], "it is obeyed once"
+        until(lambda: one.target("shop/a")["pids"] == 0, "hung up")
+
+
+def lay(at: Path, kind: str, outside: Path) -> Path:
+    """Make something of a kind at a path."""
+    match kind:
+        case "a FIFO":
+            os.mkfifo(at)
+        case "a link":
+            at.symlink_to(outside)
+        case "a link to nowhere":
+            at.symlink_to("/dev/shm/nowhere")
+        case "a socket":
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(at))
+        case "a folder":
+            (at / "in it").mkdir(parents=True)
+    return at

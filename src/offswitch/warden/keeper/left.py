@@ -43,6 +43,8 @@ def left_orders(*folders: str) -> list[Stop]:
     stops: dict[str, Stop] = {}
     for path in [path for folder in folders for path in _files(folder)]:
         read = records.read_file(path)
+        if read is not None and read.damage == records.NO_ROOM:
+            raise OSError(errno.EMFILE, read.damage)
         for body in read.bodies if read is not None else ():
             with suppress(OffswitchError):
                 order = from_wire(body)

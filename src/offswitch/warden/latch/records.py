@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from offswitch.errors import OffswitchError
 from offswitch.model.wire import Canonical, canonical, parse
 
-__all__ = ["BLOCK", "HEAD", "Preallocated", "Read", "line", "read", "read_file"]
+__all__ = ["BLOCK", "HEAD", "NO_ROOM", "Preallocated", "Read", "line", "read", "read_file"]
+
+NO_ROOM = "it cannot be opened: no descriptor is left"
+"""What ends by itself: whoever can wait reads again."""
 
 HEAD = b"offswitch orders 1\n"
 BLOCK = 1 << 16
@@ -100,6 +103,8 @@ def read_file(path: str) -> Read | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            return Read([], NO_ROOM)
         return Read([], f"it cannot be opened: {error.strerror}")
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid not in {0, os.geteuid()}:
