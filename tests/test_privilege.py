@@ -18,9 +18,14 @@ import pytest
 from installation import Installation, until
 from needs import needs_root
 from offswitch.control import ids
+from offswitch.control.client import Conversation
 from offswitch.control.landlock import confine_files
 from offswitch.control.ownership import take_over
+from offswitch.control.peer import Peer
+from offswitch.control.place import Place
 from offswitch.control.seccomp import _program
+from offswitch.errors import OffswitchError, Refused, Unreachable
+from offswitch.warden.cells.account import account_of
 from people import Person
 
 READ_SEARCH, PTRACE = 1 << 2, 1 << 19
@@ -349,24 +354,44 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("uid", sorted(MAY))
-def test_SR_4_each_of_ours_may_ask_for_its_work_and_nothing_else(
-    one: Installation, uid: int
-) -> None:
+def asks(one: Installation, uid: int, gid: int) -> set[str]:
+    """Have a process of that user ask for everything; give what was not refused to it."""
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([gid])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            for operation, more in ASKED.items():
+                message = {"nonce": "0" * 32, "time_us": 1, "op": operation, **more}
+                try:
+                    with Conversation(one.place.warden_socket, 20) as conversation:
+                        conversation.ask(message)
+                except OffswitchError as error:
+                    refused = "may not ask for" in error.message or "not allowed" in error.message
+                    if refused or isinstance(error, Unreachable):
+                        continue
+                os.write(into, f"{operation} ".encode())
+        finally:
+            os._exit(0)
+    os.close(into)
+    os.waitpid(pid, 0)
+    with open(out, encoding="ascii") as said:
+        return set(said.read().split())
+
+
+def test_SR_4_each_of_ours_may_ask_for_its_work_and_nothing_else(one: Installation) -> None:
     """By the kernel's word for who asks; the folder of the sockets is opened for the test."""
     one.start()
     one.run("sleep", "100", target="a")
     os.chmod(one.place.control, 0o755)
     os.chmod(one.place.warden_socket, 0o666)
     os.chmod(one.run_folder, 0o755)
-    person = Person(one, uid, groups=(os.stat(one.place.control).st_gid,))
-    allowed = set()
-    for operation, more in ASKED.items():
-        fds = operation in {"run", "start"}
-        answer = person.ask({"op": operation, **more}, fds=fds)
-        if "may not ask for" not in str(answer.get("error", {}).get("message", "")):
-            allowed.add(operation)
-    assert allowed == MAY[uid]
+    group = os.stat(one.place.control).st_gid
+    assert {uid: asks(one, uid, group) for uid in MAY} == MAY
+    assert asks(one, 0, 0) == ASKED.keys(), "whom they are measured by"
+    assert asks(one, 4242, 4242) == set(), "a stranger"
 
 
 def test_SR_4_only_watch_speaks_for_a_rule(one: Installation) -> None:
@@ -390,3 +415,14 @@ def test_SR_4_observer_and_recorder_cannot_even_reach_a_socket(one: Installation
     for uid in (ids.OBSERVER, ids.RECORDER):
         answer = Person(one, uid, groups=()).ask({"op": "ping"})
         assert answer["error"]["kind"] == "unreachable"
+
+
+def test_SR_4_no_target_runs_as_a_user_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_root()
+    place, root = Place(str(tmp_path), str(tmp_path)), Peer(os.getpid(), 0, 0, ())
+    daemon = account_of(place, root, "daemon", 0)
+    monkeypatch.setattr(ids, "users", lambda: {"watch": ids.User(daemon.uid, daemon.gid)})
+    with pytest.raises(Refused, match="daemon is the user of a process of ours"):
+        account_of(place, root, "daemon", 0)

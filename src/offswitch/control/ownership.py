@@ -2,8 +2,8 @@
 
 What an installation of an earlier version left with root is handed over at the first start;
 the folder comes last, so that half a hand-over is done again. Only plain files are taken, by
-descriptor, never through a link, and none that has a second name: whoever owned the folder
-before could have put anything there. A link in the place of the folder itself is followed,
+descriptor, never through a link, and of whoever owned the folder: they could have put anything
+else there. A link in the place of the folder itself is followed,
 since only root can put it there.
 """
 
@@ -48,7 +48,7 @@ def _hand_over(folder: int, name: str, before: int, user: User) -> None:
         return
     try:
         info = os.fstat(fd)
-        if stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and info.st_uid == before:
+        if stat.S_ISREG(info.st_mode) and info.st_uid == before:
             os.fchown(fd, user.uid, user.gid)
     finally:
         os.close(fd)

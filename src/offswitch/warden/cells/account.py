@@ -16,6 +16,7 @@ import pwd
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from offswitch.control import ids
 from offswitch.control.peer import Peer
 from offswitch.control.place import Place
 from offswitch.errors import Busy, NotFound, OffswitchError, Refused
@@ -87,6 +88,9 @@ def account_of(place: Place, peer: Peer, wanted: str | None, ours: int) -> Accou
         entry = pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
     except KeyError:
         raise NotFound(f"there is no user {wanted!r} here", "see: getent passwd") from None
+    if entry.pw_uid in {user.uid for user in ids.users().values()}:
+        why = f"{entry.pw_name} is the user of a process of ours: a target would share its rights"
+        raise Refused(why, "name another user, or none: then it gets one of its own")
     groups = _without(ours, os.getgrouplist(entry.pw_name, entry.pw_gid))
     gid = _primary(entry.pw_uid, entry.pw_gid, ours)
     return Account(entry.pw_uid, gid, groups, entry.pw_name, own=False)
