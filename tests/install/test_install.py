@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 from typing import Any
 
 import pytest
 
 from installation import until
-from newcomer import OURS, PLACE, Newcomer
-from scale import LONG, runs
+from newcomer import LIBRARY, OURS, PLACE, Newcomer
 
+TAG = f"{sys.version_info.major}{sys.version_info.minor}"
 ACCOUNTS = ("offswitch-observer", "offswitch-recorder", "offswitch-watch")
 
 
@@ -26,8 +27,8 @@ def test_it_leaves_a_service_that_answers_and_starts_at_boot(newcomer: Newcomer)
     assert newcomer.sh("systemctl is-enabled offswitch.service") == "enabled"
     assert newcomer.run(["offswitch", "status"]).returncode == 0
     checks = json.loads(newcomer.typed("doctor", "--json").stdout)["checks"]
-    bad = [check for check in checks if not check["ok"]]
-    assert [check["name"] for check in bad] == ["state"], bad  # the box's disk is an overlay
+    good = {check["name"] for check in checks if check["ok"]}
+    assert {"warden", "rung", "privileges", "keeper", "group", "trust", "release"} <= good, checks
     for name in ACCOUNTS:
         assert newcomer.sh(f"getent passwd {name}").endswith("/nonexistent:/usr/sbin/nologin")
 
@@ -101,17 +102,6 @@ def test_a_second_time_changes_nothing_while_targets_run(newcomer: Newcomer) -> 
     newcomer.reset("shop/d")
 
 
-def test_over_a_running_service_the_new_program_is_taken_over(newcomer: Newcomer) -> None:
-    """Something of the old program is changed, so that it is another one."""
-    newcomer.begin("shop/e")
-    newcomer.sh(f"echo another > {PLACE}/fingerprint")
-    changed = {s["name"] for s in newcomer.install()["steps"] if s["state"] == "done"}
-    assert changed == {PLACE, "service offswitch.service"}
-    assert newcomer.pids("shop/e") == 1, "what ran goes on"
-    assert json.loads(newcomer.typed("stop", "shop/e", "--json").stdout)["confirmed"] is True
-    newcomer.reset("shop/e")
-
-
 def test_a_warden_beside_the_service_is_named_before_anything_is_changed(
     newcomer: Newcomer,
 ) -> None:
@@ -147,7 +137,9 @@ def test_taken_away_it_leaves_nothing_but_the_record_and_purged_nothing(
     left = newcomer.traces()
     kept = {name for name in left["files"] if name.startswith("var/lib/offswitch")}
     assert "var/lib/offswitch/ledger/ledger.db" in kept
-    assert {left["files"][name][:2] for name in kept} == {(0, 0)}, "no number owns it that is free"
+    owners = {left["files"][name][0] for name in kept}
+    reserved = {uid for uid in owners if uid >= 1_899_999_900}  # ours, and handed out to nobody
+    assert owners - reserved == {0}, "a number that is free now owns a part of the record"
     traces = [name for name in left["files"] if "offswitch" in name and name not in kept]
     assert (traces, left["units"], left["cgroups"]) == ([], [], [])
     assert "offswitch" not in "".join(left["accounts"])
@@ -161,9 +153,10 @@ def test_taken_away_it_leaves_nothing_but_the_record_and_purged_nothing(
     assert newcomer.typed("ledger", "verify").returncode == 6
 
 
+@pytest.mark.long
 def test_killed_half_way_it_goes_on_where_it_was(bare: Newcomer, rng: random.Random) -> None:
     """`kill -9` at random moments of an installation and of a removal; then once more in full."""
-    for _time in range(runs(20) if LONG else 1):
+    for _time in range(20):
         _killed(bare, ["install"], rng.uniform(0.2, 4.0))
         bare.install()
         assert bare.answers()
@@ -192,7 +185,8 @@ def _nothing_is_left(newcomer: Newcomer) -> None:
     assert not newcomer.sh("pgrep --full '/[o]pt/offswitch' || true")
 
 
-@pytest.mark.parametrize("hidden", ["/run/systemd", "/lib/systemd"] if LONG else ["/lib/systemd"])
+@pytest.mark.long
+@pytest.mark.parametrize("hidden", ["/run/systemd", "/lib/systemd"])
 def test_without_systemd_the_rest_is_done_and_what_is_missing_is_said(
     bare: Newcomer, hidden: str
 ) -> None:
@@ -207,3 +201,49 @@ def test_without_systemd_the_rest_is_done_and_what_is_missing_is_said(
     done = bare.run([*without, OURS, "install", "--remove", "--purge", "--json"])
     assert done.returncode == 0, done.stdout + done.stderr
     _nothing_is_left(bare)
+
+
+def test_SEC_7_a_flipped_byte_is_said_the_stop_still_works_and_installed_anew_it_is_whole(
+    newcomer: Newcomer,
+) -> None:
+    """It is flipped in what Python really loads, a compiled file; and elsewhere more is wrong."""
+    flipped = f"{LIBRARY}/offswitch/warden/__pycache__/press.cpython-{TAG}.pyc"
+    theirs, planted = f"{LIBRARY}/rich/console.py", f"{LIBRARY}/zz.pth"
+    flip(newcomer, flipped)
+    newcomer.sh("systemctl restart offswitch.service")
+    until(lambda: newcomer.status()["notes"], "the warden says what it found")
+    assert any("UNPROVEN" in note and flipped in note for note in newcomer.status()["notes"])
+    newcomer.begin("shop/f")
+    newcomer.begin("shop/g")
+    row = next(row for row in newcomer.status()["targets"] if row["target"] == "shop/f")
+    assert set(row["readiness"].values()) == {"unproven"}
+    release = check(newcomer, "release")
+    assert (release["ok"], flipped in release["detail"]) == (False, True)
+    assert json.loads(newcomer.typed("stop", "shop/f", "--json").stdout)["confirmed"] is True
+
+    flip(newcomer, theirs)
+    newcomer.sh(f"echo import os > {planted}; mkdir {PLACE}.new; rm /usr/local/bin/offswitch")
+    ask = f"{PLACE}/bin/python -I -c 'from offswitch.host.whole import in_place as i; print(i())'"
+    found = newcomer.sh(ask)
+    assert all(path in found for path in (flipped, theirs, planted))
+    done = {each["name"] for each in newcomer.install()["steps"] if each["state"] == "done"}
+    assert done == {PLACE, "/usr/local/bin/offswitch", "service offswitch.service"}
+    assert newcomer.pids("shop/g") == 1, "what ran goes on while the service takes over"
+    assert check(newcomer, "release")["ok"], check(newcomer, "release")
+    assert not any("UNPROVEN" in note for note in newcomer.status()["notes"])
+    assert json.loads(newcomer.typed("stop", "shop/g", "--json").stdout)["confirmed"] is True
+    newcomer.reset("shop")
+
+
+def check(newcomer: Newcomer, name: str) -> dict[str, Any]:
+    """Give one of doctor's answers."""
+    checks = json.loads(newcomer.typed("doctor", "--json").stdout)["checks"]
+    return next(dict(each) for each in checks if each["name"] == name)
+
+
+def flip(newcomer: Newcomer, path: str) -> None:
+    """Flip a bit of the first letter of a docstring: the code stays code."""
+    inside = newcomer.host.root / path.lstrip("/")
+    data = bytearray(inside.read_bytes())
+    data[data.index(b"press")] ^= 0x20
+    inside.write_bytes(data)

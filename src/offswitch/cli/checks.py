@@ -38,7 +38,7 @@ __all__ = ["CHECKS", "Check", "Facts"]
 _MIB = 1 << 20
 _VOLATILE = {"tmpfs", "ramfs", "overlay", "aufs", "squashfs"}
 _RENEWAL_S = 0.9
-_ANEW = "stopping works; install Offswitch anew, and ask who changed it"
+_ANEW = "install it anew from its release, and ask who changed this: offswitch install"
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +378,7 @@ def _release(facts: Facts) -> Check:
     found = differing()
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        return Check("release", False, f"UNPROVEN: {found[0]}{more}", _ANEW)
+        return Check("release", False, f"UNPROVEN: {found[0]}{more}. Stopping works", _ANEW)
     return Check("release", True, "our files and those that we use are what was released")
 
 

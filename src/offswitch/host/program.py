@@ -29,14 +29,24 @@ import offswitch
 from offswitch.errors import Corrupt, NotFound, Refused
 from offswitch.warden.trust import writable_by_others
 
-__all__ = ["PREFIX", "Piece", "fingerprint", "interpreter", "lay_out", "needed", "pieces"]
+__all__ = [
+    "LIBRARY",
+    "PREFIX",
+    "Piece",
+    "fingerprint",
+    "interpreter",
+    "lay_out",
+    "needed",
+    "pieces",
+]
 
 PREFIX = "/opt/offswitch"
 """Where the program lives, from whatever it was installed."""
 _NOT_TAKEN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Files beside a package that tell how it came here, and may name this machine."""
 _MINOR = f"python3.{sys.version_info.minor}"
-_LIBRARY = f"lib/{_MINOR}/site-packages"
+LIBRARY = f"lib/{_MINOR}/site-packages"
+"""Where its packages lie, below that."""
 _COMPILE = """
 import py_compile, sys
 root, prefix = sys.argv[1:]
@@ -176,7 +186,7 @@ def lay_out(root: str, python: str) -> None:
     listed: dict[str, list[str]] = {}
     sources, names = [], []
     for piece in pieces():
-        at = f"{root}/{_LIBRARY}/{piece.name}"
+        at = f"{root}/{LIBRARY}/{piece.name}"
         os.makedirs(os.path.dirname(at), mode=0o755, exist_ok=True)
         shutil.copyfile(piece.source, at)
         os.chmod(at, 0o644)
@@ -195,7 +205,7 @@ def lay_out(root: str, python: str) -> None:
     os.symlink(python, f"{root}/bin/python")
     _compile(root, python, sorted(sources))
     for package, files in listed.items():
-        _write_record(f"{root}/{_LIBRARY}", package, files)
+        _write_record(f"{root}/{LIBRARY}", package, files)
     parts = "\n".join([python, *sorted(names)])
     with open(f"{root}/fingerprint", "w", encoding="ascii") as file:
         file.write(hashlib.sha256(parts.encode()).hexdigest() + "\n")
@@ -213,7 +223,7 @@ def _own_files(python: str) -> list[tuple[str, str, int]]:
 
 def _compile(root: str, python: str, sources: list[str]) -> None:
     """Compile all, in a fresh interpreter and one order: the same bytes every time."""
-    argv = [python, "-I", "-S", "-c", _COMPILE, f"{root}/{_LIBRARY}", f"{PREFIX}/{_LIBRARY}"]
+    argv = [python, "-I", "-S", "-c", _COMPILE, f"{root}/{LIBRARY}", f"{PREFIX}/{LIBRARY}"]
     done = subprocess.run(
         argv, input="\n".join(sources), capture_output=True, text=True, check=False
     )

@@ -20,7 +20,7 @@ from offswitch.control.place import Place
 from offswitch.errors import Busy, Latched, OffswitchError, Refused, Unreachable
 from offswitch.host import accounts, program, service
 from offswitch.host.steps import Step
-from offswitch.warden.release import look
+from offswitch.host.whole import in_place
 
 __all__ = [
     "HOME",
@@ -177,12 +177,7 @@ def _laid() -> bool:
     except FileNotFoundError:
         return False
     whole = not os.path.lexists(_NEW) and not os.path.lexists(_OLD)
-    return whole and made_from == program.fingerprint(program.interpreter()) and not look_at()
-
-
-def look_at() -> list[str]:
-    """Name what in the program's place differs from what was put there."""
-    return look(f"{program.PREFIX}/lib/python3.{sys.version_info.minor}/site-packages")
+    return whole and made_from == program.fingerprint(program.interpreter()) and not in_place()
 
 
 def _lay() -> None:

@@ -14,12 +14,14 @@ import importlib.util
 import marshal
 import os
 from collections.abc import Iterator
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, distributions
 
-from offswitch.host.program import PREFIX, needed
+from offswitch.host.program import LIBRARY, PREFIX, needed
 from offswitch.warden.release import home, look
 
-__all__ = ["differing"]
+__all__ = ["differing", "in_place"]
+
+PLACE = f"{PREFIX}/{LIBRARY}"
 
 _HEADER = 16
 """Bytes before the code in a compiled file."""
@@ -28,23 +30,31 @@ _UNLISTED = frozenset({"fingerprint", "not-served-yet", "bin/python"})
 
 
 def differing() -> list[str]:
-    """Name every file that is not what was released; empty where there is none."""
+    """Name every file of what runs here that is not what was released; empty: there is none."""
     library = home()
-    packages = needed()
+    if library == PLACE:
+        return in_place()
     found = look(library)
-    for package in packages:
+    for package in needed():
         if package.name != "offswitch":
             found += _changed(package)
     found += _miscompiled(f"{library}/offswitch")
-    if library.startswith(f"{PREFIX}/"):
-        found += _strangers(packages)
     return list(dict.fromkeys(found))
+
+
+def in_place() -> list[str]:
+    """Name every file of the program at its place that is not what was put there."""
+    packages = list(distributions(path=[PLACE]))
+    found = look(PLACE)
+    for package in packages:
+        found += _changed(package)
+    return list(dict.fromkeys([*found, *_strangers(packages)]))
 
 
 def _changed(package: Distribution) -> Iterator[str]:
     for file in package.files or []:
-        if file.hash is None or file.parts[0] == "..":
-            continue
+        if file.hash is None or (file.parts[0] == ".." and package.name != "offswitch"):
+            continue  # what pip writes beside a package, a script, names this very environment
         path = str(file.locate())
         held = base64.urlsafe_b64decode(file.hash.value + "=" * (-len(file.hash.value) % 4))
         try:

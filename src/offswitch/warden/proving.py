@@ -20,6 +20,7 @@ _MOST_NAMED = 3
 
 def prove(core: Core) -> None:
     """Begin; what is found turns up in `core.notes`."""
+    core.notes.pop(_KEY, None)  # what was handed over was said of the code before
     _go_on(core, looking(), [])
 
 

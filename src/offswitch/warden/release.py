@@ -89,7 +89,7 @@ def _same(path: str, held: bytes) -> bool:
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).digest() == held
-    except FileNotFoundError:
+    except (OSError, ValueError):  # gone, or a name that no file has
         return False
 
 
