@@ -40,7 +40,7 @@ from offswitch.errors import OffswitchError  # noqa: E402
 from renewing import Renewal  # noqa: E402
 
 STANDING, PRESSERS, SLOTS = 8, 40, 10
-PAUSE_S = 1.5
+PAUSE_S = 4.0
 """How long a presser rests: the latch keeps each of its presses, and is to stay a usual size."""
 PATIENCE_S = 20.0
 WRITERS = """
