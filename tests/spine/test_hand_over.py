@@ -59,7 +59,7 @@ def test_SR_23_a_renewed_warden_is_the_same_process_with_the_same_children_and_p
     assert ends.event("exited")["code"] == 7, "its exit code is told over the same connection"
     asleep.conversation.send({"op": "signal", "signal": int(signal.SIGTERM)})
     assert asleep.event("exited")["signal"] == signal.SIGTERM
-    assert installation.target("asleep")["state"] == "exited"
+    until(lambda: installation.target("asleep")["state"] == "exited", "its end is seen")
     assert installation.run("sleep", "600", target="next").born["event"] == "born"
 
 

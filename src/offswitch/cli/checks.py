@@ -382,6 +382,15 @@ def _release(facts: Facts) -> Check:
     return Check("release", True, "our files and those that we use are what was released")
 
 
+def _mode(facts: Facts) -> Check:
+    """SR-15: whether rules, leases and the keeper act."""
+    said = [note for note in facts.health.get("notes", []) if note.startswith("OBSERVE MODE")]
+    if said:
+        hint = 'to have them act: mode = "act" in offswitch.toml, then start `offswitch up` again'
+        return Check("mode", True, said[0], hint)
+    return Check("mode", True, "rules, leases and the keeper act")
+
+
 def _reset(facts: Facts) -> Check:
     forgeable = [note for note in facts.status.get("notes", []) if "reset" in note]
     if forgeable:
@@ -434,6 +443,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _group,
     _trust,
     _release,
+    _mode,
     _reset,
     _targets,
 )

@@ -230,10 +230,10 @@ class Household:
             return True
         if known[0] == self._declared_to[0]:
             self._renew_watch()
-        targets = declaration(self.loaded) if self.loaded is not None else []
-        if targets:
+        if self.loaded is not None:
+            message = {"op": "declare", "targets": declaration(self.loaded)}
             with suppress(Storage):  # declared, if not kept, as a note of the warden's says
-                call(self.place, {"op": "declare", "targets": targets}, _RECORD_S * 2)
+                call(self.place, {**message, "mode": self.loaded.config.mode}, _RECORD_S * 2)
         self._held_back = set()
         self._declared_to = known
         self._installation = str(ping["installation"])

@@ -265,6 +265,8 @@ class Rule(Section):
 class Config(Section):
     """The whole file."""
 
+    mode: Literal["act", "observe"] = "act"
+    """`observe`: rules, leases and the keeper only record what they would do (SR-15)."""
     target: list[Target] = Field(default_factory=list)
     sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
     rule: list[Rule] = Field(default_factory=list)

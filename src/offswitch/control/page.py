@@ -31,6 +31,7 @@ __all__ = [
     "LEASE",
     "LEASE_SECONDS",
     "MAGIC",
+    "OBSERVED_NS",
     "PAGE_SIZE",
     "RUN",
     "SLOTS",
@@ -51,6 +52,9 @@ HANDED_OUT = 7
 LEASE_SECONDS = 8
 VITAL = 9
 FIRST_WORD = 16
+OBSERVED_NS = 1_000_000_000_000_000_000
+"""Some thirty years: what is added to the lease in the mode `observe` (SR-15), so that nobody
+stops for want of a fresh one."""
 SLOTS = PAGE_SIZE // 8 - FIRST_WORD
 RUN = 1
 """The word of a target that may act."""
@@ -146,3 +150,8 @@ class PageFile:
         if self.at(LEASE) <= time.clock_gettime_ns(time.CLOCK_BOOTTIME):
             self._look_again()
         return self.at(LEASE) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    @property
+    def observing(self) -> bool:
+        """Whether this installation only observes: a lost warden is recorded, and stops nothing."""
+        return self.lease_left_ns() > OBSERVED_NS // 2

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 
-from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, RUN, SLOTS, PageReader
+from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, OBSERVED_NS, RUN, SLOTS, PageReader
 from offswitch.guard.report import Report
 from offswitch.guard.stopped import Stopped
 
@@ -87,6 +87,9 @@ def attach(path: str, word: str) -> View:
     data = reader.words.cast("B")
     if bytes(data[_BOOT_ID]) != boot:
         return blank(f"stopped: {path} is the page of another boot")
-    if reader.lease_left_ns() > _LONGEST_LEASE_NS:
+    left_ns = reader.lease_left_ns()
+    if left_ns > OBSERVED_NS // 2:
+        left_ns -= OBSERVED_NS  # the mode `observe`: a lease that nobody waits for (SR-15)
+    if left_ns > _LONGEST_LEASE_NS:
         return blank("stopped: this program's clock is behind the warden's (a time namespace?)")
     return View(data, FIRST_WORD + int(word), path)

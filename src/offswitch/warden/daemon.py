@@ -159,6 +159,7 @@ class Warden:
         if self._record:
             core.recording.start()
         entries.started(core, None if self._passed is None else self._passed.code)
+        entries.would_have(core)
         self._recovery.enforce()
         self._adopter.begin()
         self._crew.start_keeper()
@@ -276,6 +277,7 @@ class Warden:
         entries.authority(recording, start)
         if self._degraded:
             core.notes["trust"] = f"degraded: {self._degraded[0]}"
+        page.observing = core.table.observes()
         self._join(core, left_orders(place.memory, place.home))
         return core
 

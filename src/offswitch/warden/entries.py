@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 
 from offswitch import __version__
+from offswitch.control.page import OBSERVED_NS
 from offswitch.decide.authority import Start
 from offswitch.model.order import Stop
 from offswitch.warden.core import Core
 from offswitch.warden.recording import Recording
 
-__all__ = ["authority", "left_by_a_keeper", "started"]
+__all__ = ["authority", "left_by_a_keeper", "started", "would_have"]
 
 
 def started(core: Core, before: str | None) -> None:
@@ -30,6 +32,22 @@ def started(core: Core, before: str | None) -> None:
         state="serves",
         version=__version__,
         epoch=core.page.epoch,
+    )
+
+
+def would_have(core: Core) -> None:
+    """Enter what a keeper that only observes would have done for the loss of the last warden."""
+    page = core.page
+    gone_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - (page.lease_found - OBSERVED_NS)
+    held = [row.target.name for row in core.table if row.alive and core.level(row) is None]
+    if not page.observing or gone_ns > OBSERVED_NS // 2 or not held:
+        return
+    core.recording.note(
+        "note",
+        what="would have frozen these, and killed them after its limit: it only observes",
+        process="keeper",
+        targets=held,
+        no_lease_for_ms=max(0, gone_ns // 1_000_000),
     )
 
 

@@ -90,6 +90,8 @@ class PageWriter:
         "_seconds",
         "_words",
         "damage",
+        "lease_found",
+        "observing",
         "path",
         "sealed_fd",
     )
@@ -104,9 +106,13 @@ class PageWriter:
         self._sealed: memoryview[int] | None = None
         self.damage: str | None = None
         """What was wrong with the page that was found, if anything was."""
+        self.observing = False
+        """Whether nobody is to stop for want of a fresh lease (SR-15)."""
         self._map = mapped
         self._words = memoryview(mapped).cast("Q")
         self._seconds = memoryview(mapped).cast("d")
+        self.lease_found = int(self._words[page.LEASE])
+        """The lease's deadline as it was when the page was taken over."""
 
     @classmethod
     def take(cls, place: Place) -> PageWriter:
@@ -241,6 +247,7 @@ class PageWriter:
     def renew(self, lease_ns: int = _LEASE_NS) -> None:
         """Let the lease last `lease_ns` from now, on CLOCK_BOOTTIME."""
         deadline_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + lease_ns
+        deadline_ns += page.OBSERVED_NS * self.observing
         self._words[page.LEASE] = deadline_ns
         self._seconds[page.LEASE_SECONDS] = deadline_ns / 1e9
         if self._sealed is not None:

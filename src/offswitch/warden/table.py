@@ -415,6 +415,18 @@ class Table:
         """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
         return self._load_list("adopted.json")
 
+    def save_mode(self, mode: str) -> None:
+        """Keep the mode: it holds until another one is declared (SR-15)."""
+        _write_anew(f"{self._place.home}/mode", f"{mode}\n".encode(), 0o600)
+
+    def observes(self) -> bool:
+        """Tell whether the mode that was declared last is `observe`; what cannot be read acts."""
+        try:
+            with open(f"{self._place.home}/mode", encoding="ascii") as file:
+                return file.read(16).strip() == "observe"
+        except (OSError, ValueError):
+            return False
+
     def save_watched(self, scopes: list[str]) -> None:
         """Keep what automatic rules are about: the next warden knows who is blind without watch."""
         _write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)

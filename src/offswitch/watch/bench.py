@@ -17,14 +17,18 @@ from offswitch.watch.channels import Judge
 __all__ = ["Bench", "rule_of"]
 
 
-def rule_of(declared: DeclaredRule) -> Rule:
-    """Make the rule that a table of the configuration declares."""
+def rule_of(declared: DeclaredRule, mode: str = "act") -> Rule:
+    """Make the rule that a table of the configuration declares.
+
+    In the mode `observe` one that stops by itself only notes that it would have (SR-15).
+    """
+    act = Act(declared.act)
     return Rule(
         name=declared.name,
         target=declared.target,
         scope=parse_scope(declared.scope),
         level=parse_level(declared.stop.level),
-        act=Act(declared.act),
+        act=Act.SHADOW if mode == "observe" and act is Act.AUTO else act,
         vote=Vote(declared.vote),
         on_failed=OnFailed(declared.on_failed),
         decider=declared.decider.value,

@@ -149,7 +149,7 @@ class Watch:
                 source = self._add_source(self._named[name.sensor])
             detector = self._loaded.kinds.detectors[section.kind].cls(section)
             judges.append(Judge(section, detector, source))
-        bench = Bench(rule_of(declared), judges)
+        bench = Bench(rule_of(declared, self._loaded.config.mode), judges)
         self._benches.append(bench)
         for source_key in {judge.source.key for judge in judges}:
             self._by_source.setdefault(source_key, []).append(bench)

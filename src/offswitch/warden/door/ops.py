@@ -407,6 +407,8 @@ class Operations:
         if not isinstance(declared, list):
             raise Usage("a declaration lists targets")
         checked = [(declared_target(item), item) for item in declared]
+        if "mode" in message:
+            self._set_mode(str(message["mode"]), connection.peer)
         for target, item in checked:
             row = self._core.table.get(target.name)
             if row is None:
@@ -425,6 +427,27 @@ class Operations:
             targets=[target.name for target, _item in checked],
         )
         self._keep_declared(connection, [item for _target, item in checked])
+
+    def _set_mode(self, mode: str, peer: Peer) -> None:
+        """Act, or only observe, from now on (SR-15). What is latched stays as it is."""
+        core = self._core
+        if mode not in {"act", "observe"}:
+            raise Usage(f"unknown mode {mode[:20]!r}", "mode is act or observe")
+        prior = "observe" if core.page.observing else "act"
+        if mode == prior:
+            return
+        core.page.observing = mode == "observe"
+        core.page.renew()
+        core.recording.note(
+            "config",
+            {"by": f"uid:{peer.uid}"},
+            what="mode",
+            channel="socket",
+            why="declared by the configuration",
+            prior=prior,
+            state=mode,
+        )
+        core.errands.send(lambda: core.table.save_mode(mode), lambda _outcome: None)
 
     def _keep_declared(self, connection: Connection, items: list[dict[str, Any]]) -> None:
         """Keep what is declared for the next warden, and the commands for `start`; then answer."""

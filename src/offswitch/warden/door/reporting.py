@@ -20,10 +20,23 @@ from offswitch.warden.plan import layers_of
 from offswitch.warden.proving import unproven
 from offswitch.warden.table import Tracked
 
-__all__ = ["alarms", "cells", "everything", "health", "reset_forgeable", "status", "target"]
+__all__ = [
+    "OBSERVES",
+    "alarms",
+    "cells",
+    "everything",
+    "health",
+    "reset_forgeable",
+    "status",
+    "target",
+]
 
 _LISTED = 1000
 """Live stops in one answer, since whoever asks waits for the loop that obeys stops."""
+OBSERVES = (
+    "OBSERVE MODE: rules, leases and the keeper only record what they would do; "
+    "a stop by hand works (mode in offswitch.toml)"
+)
 _SHOWN = 200
 """Characters of a reason in a list of stops: all of it is in the ledger."""
 
@@ -143,7 +156,7 @@ def reset_forgeable(core: Core) -> list[str]:
 
 def _degraded(core: Core) -> list[str]:
     """Say what does not hold on this rung. Looks at no disk: `up` asks for it every second."""
-    notes = []
+    notes = [OBSERVES] if core.page.observing else []
     if core.rung is not Rung.ROOT:
         notes.append(
             f"degraded: rung {core.rung.value}; what escapes here, and how to climb: "

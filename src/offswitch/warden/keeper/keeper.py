@@ -223,7 +223,7 @@ class Keeper:
             grip.frozen, grip.killed = old.frozen, old.killed
             old.hands.close()
         self._grips[grip.name] = grip
-        if self._lost_since is not None:
+        if self._lost_since is not None and not self._page.observing:
             grip.freeze()
         self._tell({"ack": grip.name})
 
@@ -264,15 +264,16 @@ class Keeper:
             self._lost_since = now
             for grip in self._grips.values():
                 self._hold_one(grip, reason)
-        elif now >= self._lost_since + self._kill_after_ns:
+        elif now >= self._lost_since + self._kill_after_ns and not self._page.observing:
             for grip in self._grips.values():
                 if not grip.killed and grip.hands.populated() is not False:
                     self._kill(grip, f"{reason}, for {self._kill_after_ns / 1e9:g} s")
 
     def _hold_one(self, grip: Grip, reason: str) -> None:
-        if self._page.word(grip.slot) < RUN + Level.KILL:
+        killed = self._page.word(grip.slot) >= RUN + Level.KILL
+        if not killed and not self._page.observing:
             grip.freeze()
-        elif grip.hands.populated():
+        elif killed and grip.hands.populated():
             self._kill(grip, f"{reason}, and the page says that this one is killed")
 
     def _kill(self, grip: Grip, reason: str) -> None:
