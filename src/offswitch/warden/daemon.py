@@ -158,7 +158,7 @@ class Warden:
         """Hold all that is there, and only then open the door."""
         if self._record:
             core.recording.start()
-        entries.started(core, None if self._passed is None else self._passed.code)
+        entries.started(core, None)
         entries.would_have(core)
         self._recovery.enforce()
         self._adopter.begin()
@@ -172,11 +172,10 @@ class Warden:
 
     def _come_up_in_place(self, core: Core, passed: Passed) -> None:
         """Go on where the code before stopped. Its keeper holds all until ours does."""
-        parts = self._open_door(socket.socket(fileno=passed.listener))
-        peers = take_up(passed, parts)
+        peers = take_up(passed, self._open_door(socket.socket(fileno=passed.listener)))
         if self._record:
             core.recording.start()
-        entries.started(core, None if self._passed is None else self._passed.code)
+        entries.started(core, passed.code)
         self._recovery.enforce()
         self._adopter.begin()
         self._loop.every(LEASE_NS / 6e9, lambda: self._renew(core))
@@ -223,13 +222,9 @@ class Warden:
         place = self._place
         installation = installation_id(place.home)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        log = (
-            os.open(f"{place.home}/warden.log", flags, 0o600)
-            if self._passed is None
-            else self._passed.log
-        )
-        self._log = log
-        children = Children(self._loop, log)
+        passed = self._passed
+        self._log = passed.log if passed else os.open(f"{place.home}/warden.log", flags, 0o600)
+        children = Children(self._loop, self._log)
         recording = Recording(place, installation, self._clock, self._loop, children)
         page = PageWriter.take(place)
         store = LatchStore(place)

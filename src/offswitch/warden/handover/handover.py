@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from offswitch.errors import Busy, Internal, OffswitchError, Storage, Timeout
+from offswitch.errors import Busy, Internal, OffswitchError, Storage, Timeout, Unsupported
 from offswitch.warden.children import launch
 from offswitch.warden.door.server import Connection
 from offswitch.warden.handover.parts import Parts, gather
@@ -72,6 +72,10 @@ class HandOver:
             return
         self._busy = True
         self._supervisor.reloading()
+        if self._core.page.sealed_fd >= 0 and any(row.cell for row in self._core.table):
+            why = "without root the page of what runs cannot be handed over: its guards would stop"
+            self._refuse(Unsupported(why, "renew the warden while nothing runs, or as root"))
+            return
         try:
             self._check()
         except OSError as error:
