@@ -22,6 +22,7 @@ from offswitch.warden.cells.adopted import AdoptedCell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door import reporting
+from offswitch.warden.door.mode import set_mode
 from offswitch.warden.door.pressed import stops_of
 from offswitch.warden.door.request import Request, default_name
 from offswitch.warden.door.server import Connection
@@ -408,7 +409,7 @@ class Operations:
             raise Usage("a declaration lists targets")
         checked = [(declared_target(item), item) for item in declared]
         if "mode" in message:
-            self._set_mode(str(message["mode"]), connection.peer)
+            set_mode(self._core, str(message["mode"]), connection.peer)
         for target, item in checked:
             row = self._core.table.get(target.name)
             if row is None:
@@ -427,27 +428,6 @@ class Operations:
             targets=[target.name for target, _item in checked],
         )
         self._keep_declared(connection, [item for _target, item in checked])
-
-    def _set_mode(self, mode: str, peer: Peer) -> None:
-        """Act, or only observe, from now on (SR-15). What is latched stays as it is."""
-        core = self._core
-        if mode not in {"act", "observe"}:
-            raise Usage(f"unknown mode {mode[:20]!r}", "mode is act or observe")
-        prior = "observe" if core.page.observing else "act"
-        if mode == prior:
-            return
-        core.page.observing = mode == "observe"
-        core.page.renew()
-        core.recording.note(
-            "config",
-            {"by": f"uid:{peer.uid}"},
-            what="mode",
-            channel="socket",
-            why="declared by the configuration",
-            prior=prior,
-            state=mode,
-        )
-        core.errands.send(lambda: core.table.save_mode(mode), lambda _outcome: None)
 
     def _keep_declared(self, connection: Connection, items: list[dict[str, Any]]) -> None:
         """Keep what is declared for the next warden, and the commands for `start`; then answer."""
