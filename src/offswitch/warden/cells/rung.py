@@ -110,7 +110,7 @@ def standing(place: Place) -> Standing:
     if os.geteuid() == 0:
         if tree is None:
             why = "no cgroup v2 tree is mounted"
-            climb = "mount -t cgroup2 none /sys/fs/cgroup"
+            climb = f"mount -t cgroup2 none /sys/fs/cgroup; in a container: {_OUT_OF_A_CONTAINER}"
         else:
             ground = f"{tree}/{place.cgroup}"
             why = why_no_cells(ground)
