@@ -200,7 +200,10 @@ class Target(Section):
 
     @model_validator(mode="after")
     def _adopted_or_ours(self) -> Self:
-        named = Named.of(self.model_dump(include=set(KINDS)))
+        try:
+            named = Named.of(self.model_dump(include=set(KINDS)))
+        except Usage as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
         ours = [key for key in ("command", "user", "cwd", "env_file") if getattr(self, key)]
         if named is not None and ours:
             raise ValueError(f"adopted as {named.text}, so others start it: leave out {ours[0]}")
