@@ -123,6 +123,8 @@ def test_ACT_11_a_snapshot_is_taken_of_what_is_cut_and_frozen_and_then_it_is_kil
     accepted = installation.press("shop/a")
     _acts_no_more(installation)
     assert running.event("exited")["signal"] == 9, "the kill comes by itself"
+    moved = [entry for entry in installation.entries() if entry["kind"] == "moved"]
+    assert moved == [], "by the warden's own timer, and not because somebody saw it live on"
     entry = _evidence(installation, accepted["order"])
     assert entry["seen"] == "at the stop"
     assert entry["copied"] > 16 << 20
