@@ -17,7 +17,15 @@ OURS = f"{os.path.dirname(sys.executable)}/offswitch"
 PLACE = "/opt/offswitch"
 LIBRARY = f"{PLACE}/lib/python3.{sys.version_info.minor}/site-packages"
 TOUCHED = ("etc", "opt", "usr/local/bin", "usr/bin", "var/lib/offswitch", "run", "dev/shm")
-NOT_OURS = ("run/systemd", "run/log", "run/udev", "run/lock", "run/dbus", "run/credentials")
+NOT_OURS = (
+    "run/host",
+    "run/systemd",
+    "run/log",
+    "run/udev",
+    "run/lock",
+    "run/dbus",
+    "run/credentials",
+)
 _STAYS = ("-", "dev/shm/offswitch-users")
 """Old versions of passwd and group; which numbers targets had, for the rest of this boot (SR-9)."""
 
