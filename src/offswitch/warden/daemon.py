@@ -72,6 +72,7 @@ LEASE_NS = 3_000_000_000
 """How long a lease lasts; it is renewed after every sixth of that (SR-21)."""
 _PRIVATE_END_S = 10.0
 _LOOK_S = 1.0
+_LOOKS = 30
 _PR_SET_CHILD_SUBREAPER = 36
 _PRIORITY = 20
 _SAME_PRESS_US = 1_000_000
@@ -291,12 +292,20 @@ class Warden:
     def _can_sweep(self) -> bool:
         return self._crew.can_sweep()
 
-    def _keeper_acted(self) -> None:
-        """Take in what a keeper did by itself, and do it as a stop is done."""
+    def _keeper_acted(self, again: int = _LOOKS) -> None:
+        """Take in what a keeper did by itself, and do it as a stop is done.
+
+        Where no order of it can be seen, it is looked for again: there may have been no
+        descriptor to look with.
+        """
         try:
             left = left_orders(self._place.memory)
         except OSError:
             self._loop.later(_LOOK_S, self._keeper_acted)
+            return
+        if not left and again:
+            self._loop.later(_LOOK_S, lambda: self._keeper_acted(again - 1))
+        if not left and again < _LOOKS:
             return
         self._join(self._core, left)
         self._recovery.enforce()
