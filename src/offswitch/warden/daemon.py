@@ -293,11 +293,7 @@ class Warden:
         return self._crew.can_sweep()
 
     def _keeper_acted(self, again: int = _LOOKS) -> None:
-        """Take in what a keeper did by itself, and do it as a stop is done.
-
-        Where no order of it can be seen, it is looked for again: there may have been no
-        descriptor to look with.
-        """
+        """Do as a stop what a keeper did by itself; none to be seen yet is looked for again."""
         try:
             left = left_orders(self._place.memory)
         except OSError:
@@ -313,13 +309,9 @@ class Warden:
 
     def _look_at_page(self) -> None:
         """Say it when nobody who comes now would find the page that is in use."""
-        trouble = self._core.page.trouble()
         self._core.notes.pop("page", None)
-        if trouble is not None:
-            self._core.notes["page"] = (
-                f"{trouble}: what starts now sees no lease, and its guards stop; stops work. "
-                "Restart the warden, then what runs"
-            )
+        if trouble := self._core.page.trouble():
+            self._core.notes["page"] = f"{trouble}; stops work. Restart the warden, then what runs"
 
     # --- its doors ----------------------------------------------------------------
 
