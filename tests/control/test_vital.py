@@ -94,3 +94,21 @@ def test_SR_23_an_exec_counts_as_a_death_unless_the_word_was_given_up(
 
 def test_a_page_that_cannot_be_read_tells_nothing(tmp_path: Path) -> None:
     assert not readable(await_death(str(tmp_path / "none"), 1), 0.2)
+
+
+def test_a_page_that_is_cut_short_kills_nobody_who_waits(
+    path: str, holder: subprocess.Popen[str]
+) -> None:
+    """Looked at in a mapping it would be a SIGBUS, and both warden and keeper would be gone."""
+    waiter = "import sys\nfrom offswitch.control.vital import await_death\n"
+    waiter += "await_death(sys.argv[1], 1)\nprint('waits', flush=True)\nsys.stdin.readline()\n"
+    argv = [sys.executable, "-I", "-c", waiter, path]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        os.truncate(path, 0)
+        holder.kill()
+        holder.wait()
+        _out, _err = process.communicate("\n", timeout=20)
+        assert process.returncode == 0

@@ -21,6 +21,7 @@ import errno
 import mmap
 import os
 import platform
+import sys
 import threading
 
 from offswitch.control.page import VITAL
@@ -98,34 +99,40 @@ def await_death(path: str, priority: int) -> int:
 
 
 def _marked(path: str) -> bool:
-    """Wait until the word is marked; false where the kernel lets nobody wait."""
+    """Wait until the word is marked; false where nobody can wait, or the page was cut short.
+
+    The word is read and not looked at in the mapping: a page that is cut short kills who looks.
+    """
     calls = _calls()
     if calls is None:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    word = ctypes.c_uint32.from_address(_mapped(libc, path) + VITAL * 8)
-    while not (value := word.value) & _OWNER_DIED:
-        told = libc.syscall(
-            ctypes.c_long(calls[0]),
-            ctypes.byref(word),
-            ctypes.c_int(_FUTEX_WAIT),
-            ctypes.c_uint32(value),
-            None,
-        )
-        if told and ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
-            return False
-    return True
-
-
-def _mapped(libc: ctypes.CDLL, path: str) -> int:
-    """Map the page's head read-only, for good, and give its address, which `mmap` does not."""
-    libc.mmap.restype = ctypes.c_void_p
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        size = ctypes.c_size_t(mmap.PAGESIZE)
-        start = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(0))
+        word = _mapped(libc, fd) + VITAL * 8
+        while read := os.pread(fd, 4, VITAL * 8):
+            value = int.from_bytes(read, sys.byteorder)
+            if value & _OWNER_DIED:
+                return True
+            told = libc.syscall(
+                ctypes.c_long(calls[0]),
+                ctypes.c_void_p(word),
+                ctypes.c_int(_FUTEX_WAIT),
+                ctypes.c_uint32(value),
+                None,
+            )
+            if told and ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
+                return False
     finally:
         os.close(fd)
+    return False
+
+
+def _mapped(libc: ctypes.CDLL, fd: int) -> int:
+    """Map the page's head read-only, for good, and give its address, which `mmap` does not."""
+    libc.mmap.restype = ctypes.c_void_p
+    size = ctypes.c_size_t(mmap.PAGESIZE)
+    start = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, ctypes.c_long(0))
     if start == _FAILED:
         raise OSError(ctypes.get_errno(), "the page cannot be mapped")
     return int(start)
