@@ -305,12 +305,10 @@ class Diag:
     def destroy(self, found: Iterable[Sock], end: float = inf) -> int:
         """Destroy these until `end` (CLOCK_MONOTONIC); return how many the kernel took.
 
-        One that is gone counts as taken.
+        One at least is asked for, however late it is. One that is gone counts as taken.
         """
         taken = 0
         for each in found:
-            if time.monotonic() > end:
-                break
             body = _request(each.family, each.protocol, each.ident, 0)
             try:
                 for _payload in self._ask(_SOCK_DESTROY, _NLM_F_ACK, body):
@@ -318,6 +316,8 @@ class Diag:
                 taken += 1
             except OSError as error:
                 taken += error.errno == errno.ENOENT
+            if time.monotonic() > end:
+                break
         return taken
 
     def _ask(self, kind: int, flags: int, body: bytes, *, one: bool = False) -> Iterator[bytes]:

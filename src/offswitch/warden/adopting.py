@@ -403,7 +403,6 @@ class Adopter:
         self._core.table.keep()
         if more and (self._core.level(row) or 0) >= Level.KILL:
             self._stopper.found_again(row, "more sockets of it are known")
-        self.changed(row)  # whoever else reads the events, as the keeper does, takes a report away
 
     def _bury(self, row: Tracked) -> None:
         """Let go of a cgroup that is gone or not the one any more."""

@@ -10,7 +10,6 @@ start in every race (DEC-4), since both are steps of one loop.
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -346,10 +345,9 @@ class Starter:
 
     def hear_events(self, row: Tracked) -> None:
         """Hear of the cell's becoming empty by its own events, where it has any."""
-        fds = row.cell.fds() if row.cell else {}
-        for key, events in (("events", select.EPOLLPRI), ("init", select.EPOLLIN)):
-            if key in fds:
-                self._core.loop.watch(fds[key], partial(self._changed, row, fds[key]), events)
+        fd, events = row.cell.teller if row.cell else (-1, 0)
+        if fd >= 0:
+            self._core.loop.watch(fd, partial(self._changed, row, fd), events)
 
     def _changed(self, row: Tracked, fd: int, _events: int) -> None:
         try:
@@ -443,8 +441,7 @@ class Starter:
             return
         if row.slot is not None and row.adopted is None:
             core.page.set(row.slot, 0)
-        for fd in old.fds().values():
-            core.loop.forget(fd)
+        core.loop.forget(old.teller[0])
         self.reports.drop(old.name)
         if core.keeper is not None:
             core.keeper.drop(old.name)

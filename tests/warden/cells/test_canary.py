@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from offswitch.actuators.sockets import Sockets
 from offswitch.control.place import Place
 from offswitch.warden.cells import canary
 from offswitch.warden.cells import cell as cells
 from offswitch.warden.cells.canary import prove
+from offswitch.warden.cells.cell import Cell
 
 
 @pytest.fixture
@@ -65,6 +67,28 @@ def test_VER_2_sockets_that_are_not_destroyed_are_found_out(
     assert "sockets" in found
     monkeypatch.undo()
     cells.clear_ground(place)
+
+
+def test_VER_2_sockets_that_one_trip_does_not_get_through_are_destroyed_by_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a trip ends before it is through; a stop goes on, and so does this."""
+    trips, left = [0], Sockets.left
+
+    def late(self: Sockets, *cells: Cell) -> bool | None:
+        trips[0] += 1
+        return left(self, *cells) if trips[0] > 5 else True
+
+    monkeypatch.setattr(Sockets, "left", late)
+    assert failing(place) == set()
+
+
+def test_SR_8_a_trip_that_is_late_from_the_first_destroys_a_socket_all_the_same(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To list all sockets of a machine may take longer than a trip: trip after trip, no end."""
+    monkeypatch.setattr("offswitch.actuators.sockets._A_TRIP_S", -1.0)
+    assert failing(place) == set()
 
 
 def test_VER_2_a_sweep_that_sweeps_nothing_is_found_out(

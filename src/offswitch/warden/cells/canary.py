@@ -149,8 +149,7 @@ def _cut(cell: Cell) -> list[Proof]:
         cell.kill()
         dead = _until(lambda: cell.populated() is False)
         proofs.append(_said("process", dead, "killed by one write", "it outlived the kill"))
-        sockets.trip(cell)
-        cut = sockets.left(cell) is False and bird.reset()
+        cut = _until(lambda: sockets.left(cell) is False) and bird.reset()
         proofs.append(_said("sockets", cut, "its connection was reset", "its connection lives on"))
         proofs.append(_swept(cell.uid))
         return proofs

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import glob
 import os
+import select
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -79,6 +80,11 @@ class Cell(Protocol):
     @property
     def entrance(self) -> tuple[int, ...]:
         """Descriptors that the child needs to go in by itself; none where it is put in."""
+        ...
+
+    @property
+    def teller(self) -> tuple[int, int]:
+        """The descriptor that tells of a change, and by which event of epoll; -1: there is none."""
         ...
 
     @property
@@ -186,16 +192,24 @@ class CgroupCell:
                 ("events", os.O_RDONLY),
                 ("procs", os.O_WRONLY),
             ):
-                file = f"cgroup.{key}"
-                self._fds[key] = os.open(file, flags | os.O_CLOEXEC, dir_fd=self._fds["folder"])
+                self._fds[key] = self._open(f"cgroup.{key}", flags)
+            self._fds["teller"] = self._open("cgroup.events", os.O_RDONLY)
         except OSError:
             self.close()
             raise
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._fds["folder"])
 
     @property
     def folder_fd(self) -> int:
         """The descriptor of the cgroup's folder, to which network programs are attached."""
         return self._fds.get("folder", -1)
+
+    @property
+    def teller(self) -> tuple[int, int]:
+        """Its events, opened for whoever waits alone: who reads them takes the report away."""
+        return self._fds.get("teller", -1), select.EPOLLPRI
 
     @property
     def session(self) -> int:

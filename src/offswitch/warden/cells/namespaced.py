@@ -118,6 +118,11 @@ class NamespaceCell(SubreaperCell):
         except (OSError, IndexError, ValueError):
             raise ProcessLookupError from None
 
+    @property
+    def teller(self) -> tuple[int, int]:
+        """The init's pidfd: its end is the end of all that lived there."""
+        return self._init_fd, select.EPOLLIN
+
     def members(self) -> list[Process]:
         """List what lives in it, init left out."""
         if self._init_is_gone():

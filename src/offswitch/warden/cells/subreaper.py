@@ -99,6 +99,11 @@ class SubreaperCell:
         """There is no folder."""
         return -1
 
+    @property
+    def teller(self) -> tuple[int, int]:
+        """Nothing tells of a change."""
+        return -1, 0
+
     def enter(self, pid: int) -> None:
         """Take `pid`, which waits at its gate, as the leader."""
         self.leader = pid

@@ -289,7 +289,6 @@ class Finder:
                 "also": list(want.below)[-_MOST_BELOW:],
                 "older": [[s.family, s.ident.hex()] for s in older[:_MOST_SOCKETS]],
                 "uids": uids_of(pids),
-                "alive": bool(pids),
                 "foreign_net": _in_another_net(pids),
             }
             if known != want.known:
