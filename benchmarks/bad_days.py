@@ -20,7 +20,6 @@ It uses real wardens on folders of their own in /dev/shm, and needs root and cgr
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import re
 import shutil
@@ -34,36 +33,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hand_over
+from acting import Acting
 from figures import Figures
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from installation import PYTHON, Installation, Running, until  # noqa: E402 - the tests' own stage
+from installation import PYTHON, Installation, until  # noqa: E402 - the tests' own stage
 from offswitch.cli import stop as stop_verb  # noqa: E402
 from offswitch.control import frames  # noqa: E402
 from offswitch.control.client import Conversation  # noqa: E402
 
 SPINNERS = 40
-SLOTS = 10
 SETTLE_S = 0.05
 PATIENCE_NS = 10_000_000_000
 FOUR = ("warden", "keeper", "recorder", "observer")
 WITHOUT_PRIORITY = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
-WRITERS = """
-import mmap, os, struct, time
-fd = os.open('acts', os.O_RDWR)
-acts = mmap.mmap(fd, 4096)
-slot = 0
-for n in range(1, 10):
-    if os.fork() == 0:
-        slot = n
-        break
-else:
-    print('born', flush=True)
-put, now = struct.Struct('<q').pack_into, time.monotonic_ns
-while True: put(acts, 8 * slot, now())
-"""
 
 
 class Spinners:
@@ -88,46 +73,6 @@ class Spinners:
         for each in self._all:
             each.kill()
             each.wait()
-
-
-class Acting:
-    """A target of ten processes that write the clock, and what they wrote."""
-
-    def __init__(self, installation: Installation, name: str) -> None:
-        path = installation.work / "acts"
-        path.write_bytes(bytes(4096))
-        path.chmod(0o666)
-        self.name = name
-        self._running: Running = installation.run(PYTHON, "-I", "-S", "-c", WRITERS, target=name)
-        assert self._running.line() == "born"
-        with path.open("rb") as file:
-            self._seen = mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ)
-        until(lambda: all(self.times()), "all ten write")
-
-    def times(self) -> tuple[int, ...]:
-        """Give when each of them wrote last."""
-        return struct.unpack_from(f"<{SLOTS}q", self._seen)
-
-    def await_act(self) -> None:
-        """Wait for a moment in which one of them writes: to stop sleepers would prove nothing."""
-        while max(self.times()) < time.monotonic_ns() - 20_000:
-            time.sleep(0.0002)
-
-    def still(self) -> int:
-        """Wait until nobody has written for a while; give the last time."""
-        end = time.monotonic_ns() + PATIENCE_NS
-        last = max(self.times())
-        while time.monotonic_ns() < end:
-            time.sleep(0.25)
-            before, last = last, max(self.times())
-            if before == last:
-                return last
-        raise TimeoutError(f"{self.name} goes on acting")
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._running.close()
-        self._seen.close()
 
 
 @contextlib.contextmanager
@@ -156,7 +101,7 @@ def saturated(installation: Installation, spinners: Spinners, number: int) -> fl
         conversation.receive()
         final = conversation.receive()
     spinners.rest()
-    last = acting.still()
+    last = acting.last_act()
     acting.close()
     assert final is not None
     assert final["confirmed"], final
@@ -217,7 +162,7 @@ def keeper_way(installation: Installation, number: int) -> float:
     os.kill(warden, signal.SIGSTOP)
     try:
         began = call_stop(installation, acting.name)
-        last = acting.still()
+        last = acting.last_act()
     finally:
         os.kill(warden, signal.SIGCONT)
     until(lambda: installation.target(acting.name)["confirmed"], "the warden takes it in")
@@ -282,14 +227,14 @@ def measure_rest(figures: Figures, folder: Path) -> None:
     with installed(folder) as installation:
         for number in range(100):
             installation.run("sleep", "1000", target=f"rest/{number}")
-        time.sleep(3.0)
+        time.sleep(2.0)
         pids = [pid for name, pid in installation.pids().items() if name in FOUR and pid]
         assert len(pids) == len(FOUR), installation.pids()
         memory = [sum(map(proportional_mb, pids))]
         shares = []
         for _ in range(figures.runs(10, 2)):
             before, began = sum(map(cpu_s, pids)), time.monotonic()
-            time.sleep(3.0)
+            time.sleep(2.0)
             shares.append(100 * (sum(map(cpu_s, pids)) - before) / (time.monotonic() - began))
     what = "warden, keeper, recorder, observer, with 100 cells"
     figures.value("rest-memory", memory, "MB", what=what, target="≤ 80 MB")

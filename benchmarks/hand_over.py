@@ -16,11 +16,9 @@ It uses a real warden on folders of its own in /dev/shm, and needs root and cgro
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import random
 import select
-import struct
 import sys
 import tempfile
 import threading
@@ -29,34 +27,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acting import Acting
 from figures import Figures
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from installation import PYTHON, Installation, until  # noqa: E402 - the tests' own stage
+from installation import Installation  # noqa: E402 - the tests' own stage
 from offswitch.cli import pressing  # noqa: E402
 from offswitch.errors import OffswitchError  # noqa: E402
 from renewing import Renewal  # noqa: E402
 
-STANDING, PRESSERS, SLOTS = 8, 40, 10
+STANDING, PRESSERS = 8, 40
 PAUSE_S = 4.0
 """How long a presser rests: the latch keeps each of its presses, and is to stay a usual size."""
 PATIENCE_S = 20.0
-WRITERS = """
-import mmap, os, struct, time
-fd = os.open('acts', os.O_RDWR)
-acts = mmap.mmap(fd, 4096)
-slot = 0
-for n in range(1, 10):
-    if os.fork() == 0:
-        slot = n
-        break
-else:
-    print('born', flush=True)
-put, now = struct.Struct('<q').pack_into, time.monotonic_ns
-while True: put(acts, 8 * slot, now())
-"""
 
 
 @dataclass(slots=True)
@@ -143,49 +128,13 @@ class FrozenWatch:
             os.close(fd)
 
 
-class Victim:
-    """Ten processes that write the clock."""
-
-    def __init__(self, installation: Installation, name: str, folder: Path) -> None:
-        folder.mkdir()
-        (folder / "acts").write_bytes(bytes(4096))
-        os.chmod(folder, 0o777)
-        os.chmod(folder / "acts", 0o666)
-        self.name = name
-        with open(folder / "acts", "rb") as file:
-            self._acts = mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ)
-        argv = (PYTHON, "-I", "-S", "-c", WRITERS)
-        self.running = installation.run(*argv, target=name, cwd=str(folder))
-        assert self.running.line() == "born"
-        until(lambda: all(self.times()), "all of them write", PATIENCE_S)
-
-    def times(self) -> tuple[int, ...]:
-        """Give when each of them wrote last."""
-        return struct.unpack_from(f"<{SLOTS}q", self._acts)
-
-    def acting(self) -> None:
-        """Wait for a moment in which one of them writes: an order to sleepers proves nothing."""
-        while max(self.times()) < time.monotonic_ns() - 50_000:
-            time.sleep(0.0002)
-
-    def last_act(self) -> int:
-        """Wait until nothing moves any more; give the last time that any of them wrote."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            before = max(self.times())
-            time.sleep(0.2)
-            if max(self.times()) == before:
-                return before
-        raise TimeoutError(f"{self.name} goes on")
-
-
-def stop_in_the_gap(installation: Installation, victim: Victim, seen: Seen) -> None:
+def stop_in_the_gap(installation: Installation, victim: Acting, seen: Seen) -> None:
     """Renew the warden, and press while its code is being exchanged."""
     renewal = Renewal(installation)
     began = renewal.await_exec()
     time.sleep(random.uniform(0, 0.08))
     message = installation.stop_message(victim.name)
-    victim.acting()
+    victim.await_act()
     pressed = time.monotonic_ns()
     presses = pressing.press([installation.place], message)
     pressing.follow(presses, "kill", [victim.name], patient=False)
@@ -226,7 +175,7 @@ def measure(upgrades: int, say: Callable[[str], None] = lambda _text: None) -> S
         pressers = Pressers(installation)
         try:
             for number in range(upgrades):
-                victim = Victim(installation, f"victim/{number}", Path(folder, f"v{number}"))
+                victim = Acting(installation, f"victim/{number}")
                 frozen.next_round()
                 stop_in_the_gap(installation, victim, seen)
                 seen.upgrades += 1
@@ -254,7 +203,7 @@ def raised(folder: Path) -> Iterator[Installation]:
 
 def add(figures: Figures) -> None:
     """Measure, and add the three figures."""
-    upgrades = figures.runs(100, 5)
+    upgrades = figures.runs(100, 3)
     seen = measure(upgrades, figures.say)
     what = f"in {seen.upgrades} hand-overs"
     figures.value(

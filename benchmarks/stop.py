@@ -21,11 +21,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +31,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from acting import Acting
 from figures import Figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +41,6 @@ from installation import PYTHON, Installation, Running, until  # noqa: E402 - th
 from offswitch.control import frames  # noqa: E402
 from offswitch.control.client import Conversation  # noqa: E402
 
-SLOTS = 10
 FEWEST = 3
 SETTLE_S = 0.04
 """How long what was begun before is given to be done: births, burials, commits."""
@@ -54,20 +52,6 @@ for _ in range(int(sys.argv[1]) - 1):
         while True: signal.pause()
 print('born', flush=True)
 while True: signal.pause()
-"""
-WRITERS = """
-import mmap, os, struct, time
-fd = os.open('acts', os.O_RDWR)
-acts = mmap.mmap(fd, 4096)
-slot = 0
-for n in range(1, 10):
-    if os.fork() == 0:
-        slot = n
-        break
-else:
-    print('born', flush=True)
-put, now = struct.Struct('<q').pack_into, time.monotonic_ns
-while True: put(acts, 8 * slot, now())
 """
 SYNCS = "fsync,fdatasync,sync_file_range,msync"
 COMMAND = re.compile(r'bpf\(|pwrite64\(\d+, "1", 1|SOCK_DIAG|sendto\(\d+, "[^"]*", 13, 0, NULL')
@@ -118,12 +102,6 @@ def empty_at(events: int) -> int:
         time.sleep(0.0001)
 
 
-def acting(times: Callable[[], tuple[int, ...]]) -> None:
-    """Wait for a moment in which one of them writes: an order to sleepers would prove nothing."""
-    while max(times()) < time.monotonic_ns() - 20_000:
-        time.sleep(0.0002)
-
-
 def fall(
     bench: Bench, name: str, *, by_order: bool, at: Callable[[], None] = lambda: None
 ) -> tuple[int, int]:
@@ -156,20 +134,11 @@ def fall(
 
 def last_act(bench: Bench, *, by_order: bool) -> float:
     """Milliseconds from the order to the last time that one of ten processes wrote."""
-    acts = bench.installation.work / "acts"
-    acts.write_bytes(bytes(4096))
-    os.chmod(acts, 0o666)
-    name, running = bench.run(PYTHON, "-c", WRITERS)
-    assert running.line() == "born"
-    with open(acts, "rb") as file, mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ) as seen:
-
-        def times() -> tuple[int, ...]:
-            return struct.unpack_from(f"<{SLOTS}q", seen)
-
-        until(lambda: all(times()), "all ten write")
-        begin, _end = fall(bench, name, by_order=by_order, at=lambda: acting(times))
-        last = max(times())
-    running.close()
+    bench.count += 1
+    acting = Acting(bench.installation, f"bench/{bench.count}")
+    begin, _end = fall(bench, acting.name, by_order=by_order, at=acting.await_act)
+    last = acting.last_act()
+    acting.close()
     return max(last - begin, 0) / 1e6
 
 
