@@ -133,6 +133,7 @@ def test_SR_24_a_process_is_adopted_by_what_its_cgroup_goes_by(
     other = ground.make("shared")
     one, two = (ground.born("shared", "sleep", "1000") for _ in range(2))
     until(lambda: len(ground.members("shared")) == 2, "both run")
+    until(lambda: Path(f"/proc/{two.pid}/comm").read_text() == "sleep\n", "it is a sleep")
     with pytest.raises(Refused, match=rf"{other}, also holds sleep \({two.pid}\)"):
         adopt(installation, "shop/shared", pid=one.pid)
     with pytest.raises(Refused, match="there is no process"):

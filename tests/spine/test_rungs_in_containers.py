@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +25,15 @@ print(json.dumps(standing(Place("/tmp/home", "/tmp/offswitch-test-run")).facts()
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a copy of this machine's files, for containers to change as they like."""
+def root() -> Iterator[Path]:
+    """Give a copy of this machine's files, for containers to change as they like.
+
+    Its folder has a short name: podman takes none of more than 50 characters.
+    """
     needs_root()
     needs_program("podman")
     needs_program("runc")
-    folder = tmp_path_factory.mktemp("container")
+    folder = Path(tempfile.mkdtemp(prefix="off-"))
     upper = folder / "upper"
     upper.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(upper)], check=True)
@@ -44,6 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder / "root"), str(upper)], check=True)
         if os.path.ismount(folder / "store/overlay"):  # podman leaves its store mounted on itself
             subprocess.run(["umount", "--lazy", str(folder / "store/overlay")], check=True)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,10 @@ def again(facts: Mapping[str, Any], fds: Sequence[int]) -> SubreaperCell:
     """Find a cell without a cgroup again from its facts and what was handed over: ours now."""
     if "init" in facts:
         return NamespaceCell.again(facts, *fds)
+    cell = SubreaperCell.again(facts)
     for fd in fds:
         os.close(fd)
-    return SubreaperCell.again(facts)
+    return cell
 
 
 def _pid_of(pidfd: int) -> int:

@@ -106,9 +106,9 @@ def grip_of(message: Mapping[str, Any], fds: list[int]) -> Grip:
     `fds` belong to the grip, or are closed.
     """
     try:
-        hands = _hands(message, fds)
         target = Target(str(message["target"]), dict(message["labels"]))
-        return Grip(str(message["facts"]["name"]), target, int(message["slot"]), hands)
+        name, slot = str(message["facts"]["name"]), int(message["slot"])
+        return Grip(name, target, slot, _hands(message, fds))  # last: from here on they are its
     except (KeyError, TypeError, ValueError) as error:
         for fd in fds:
             os.close(fd)
