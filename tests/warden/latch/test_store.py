@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -16,6 +17,8 @@ from latch_bench import Bench, bench, keep, reset, stop
 from needs import needs_root
 from offswitch.clock import SimulatedClock
 from offswitch.model.level import Level
+from offswitch.warden.keeper.left import left_orders
+from offswitch.warden.keeper.orders import PREFIX
 from offswitch.warden.latch import records
 from offswitch.warden.latch.store import LatchStore
 from scale import runs
@@ -389,3 +392,20 @@ def test_a_disk_that_says_no_at_the_start_is_a_problem_and_no_reason_not_to_serv
             time.sleep(0.01)
         assert "No space left" in str(store.problem)
         store.close()
+
+
+def test_SR_22_orders_that_want_of_a_descriptor_hides_are_never_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: the last descriptor opened the file, and its reading failed for want of another."""
+    kept = records.Preallocated(f"{tmp_path}/{PREFIX}1.1", records.BLOCK)
+    kept.append(stop("a").wire())
+    assert [order.scope.text for order in left_orders(str(tmp_path))] == ["a"]
+
+    def no_more(_data: bytes) -> records.Read:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(records, "read", no_more)
+    with pytest.raises(OSError, match="no descriptor"):
+        left_orders(str(tmp_path))
+    kept.close()

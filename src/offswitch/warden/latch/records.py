@@ -28,7 +28,7 @@ from offswitch.model.wire import Canonical, canonical, parse
 
 __all__ = ["BLOCK", "HEAD", "NO_ROOM", "Preallocated", "Read", "line", "read", "read_file"]
 
-NO_ROOM = "it cannot be opened: no descriptor is left"
+NO_ROOM = "it cannot be read: no descriptor is left"
 """What ends by itself: whoever can wait reads again."""
 
 HEAD = b"offswitch orders 1\n"
@@ -103,9 +103,7 @@ def read_file(path: str) -> Read | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            return Read([], NO_ROOM)
-        return Read([], f"it cannot be opened: {error.strerror}")
+        return _unread("opened", error)
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid not in {0, os.geteuid()}:
         os.close(fd)
@@ -114,7 +112,14 @@ def read_file(path: str) -> Read | None:
         try:
             return read(file.read())
         except OSError as error:
-            return Read([], f"it cannot be read: {error.strerror}")
+            return _unread("read", error)
+
+
+def _unread(done: str, error: OSError) -> Read:
+    """Say why nothing was read; want of a descriptor was seen at the reading, too."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return Read([], NO_ROOM)
+    return Read([], f"it cannot be {done}: {error.strerror}")
 
 
 class Preallocated:
