@@ -110,7 +110,7 @@ def test_SR_11_whatever_bears_the_name_is_a_stop_and_is_never_opened(
         assert one.reset("shop/a")["state"] == "done"
         one.run(*SLEEP, target="shop/a").close()
         assert one.status()["latched"] == [], "it is obeyed once"
-        until(lambda: one.target("shop/a")["pids"] == 0, "hung up")
+        until(lambda: one.target("shop/a")["state"] == "exited", "hung up, and buried")
 
 
 def lay(at: Path, kind: str, outside: Path) -> Path:
