@@ -278,6 +278,33 @@ def test_the_relay_goes_on_when_the_warden_is_lost_and_another_one_comes(
         made.close()
 
 
+def test_SR_23_an_end_that_nobody_saw_is_told_once_while_others_hold_the_output(
+    tmp_path: Path,
+) -> None:
+    """Warden and keeper are lost, more than once; the target lives on, and then ends."""
+    made = Installation(tmp_path)
+    try:
+        made.start()
+        script = "sleep 600 & echo $$; while [ ! -e end ]; do sleep 0.02; done"
+        with running(made, "--target", "lost", "--", "sh", "-c", script) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for _ in range(2):
+                os.kill(made.pids()["keeper"], signal.SIGKILL)
+                made.kill_warden()
+                time.sleep(0.2)
+                assert process.poll() is None, "its target lives, whoever is lost"
+                made.restart()
+            assert alive(made, "lost")
+            (made.work / "end").touch()
+            assert process.wait(30) == 125
+            made.stop("lost")  # the process that holds the output
+            _out, err = process.communicate(timeout=20)
+            assert err.count(b"how is not known") == 1, err
+    finally:
+        made.close()
+
+
 def test_a_run_needs_no_warden_beforehand(tmp_path: Path) -> None:
     made = Installation(tmp_path)
     try:

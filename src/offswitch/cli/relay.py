@@ -146,7 +146,7 @@ class Relay:
         watching.register(self._done, select.POLLIN)
         if self._sock is not None:
             watching.register(self._sock, select.POLLIN)
-        elif self._pidfd >= 0:
+        elif self._pidfd >= 0 and not self._outcome.over:
             watching.register(self._pidfd, select.POLLIN)
         terminal = self._terminal
         if terminal is not None and terminal.master >= 0:
@@ -162,7 +162,8 @@ class Relay:
             os.eventfd_read(self._done)
         if self._sock is not None and self._sock.fileno() in ready:
             self._listen()
-        if self._sock is None and (self._pidfd < 0 or self._pidfd in ready):
+        over = self._outcome.over  # an end is told of once, though others still hold its output
+        if self._sock is None and not over and (self._pidfd < 0 or self._pidfd in ready):
             self._lost_and_over()
         if terminal is not None and terminal.fd in ready:
             self._keys(terminal)
