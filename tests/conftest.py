@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(seed)
     hypothesis.settings.load_profile("long" if LONG else "everyday")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background by a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if LONG and config.option.timeout is None:
         config.option.timeout = LONG_TIMEOUT
     if config.option.markexpr == EVERYDAY:
