@@ -156,9 +156,9 @@ class Shop:
                 continue
             try:
                 stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                name = Path(f"/proc/{entry}/comm").read_text().strip()
             except OSError:
                 continue
-            name = Path(f"/proc/{entry}/comm").read_text().strip()
             if int(stat[1]) == self.watch.pid and stat[0] != "Z" and name == "offswitch-eye":
                 found.append(int(entry))
         return found
