@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections import deque
 from typing import Any
 
 from offswitch.actuators.contract import Actuator
-from offswitch.control import frames
-from offswitch.errors import Usage
 from offswitch.model.level import Level
 from offswitch.warden.children import launch
 from offswitch.warden.core import Core
+from offswitch.warden.helper_link import HelperLink
 from offswitch.warden.plan import snapshot_of
 from offswitch.warden.respawn import Respawn
 from offswitch.warden.table import Tracked
@@ -26,8 +24,6 @@ from offswitch.warden.table import Tracked
 __all__ = ["Evidence", "cut_first"]
 
 _OWES_S = 10.0
-_MOST_WAITING = 4096
-"""Messages that wait for a gatherer that does not read; beyond that it is as good as gone."""
 
 
 class Evidence:
@@ -37,10 +33,7 @@ class Evidence:
         """Start nothing yet."""
         self._core = core
         self._again = Respawn(core.loop, self._start)
-        self._link: socket.socket | None = None
-        self._pid = 0
-        self._decoder = frames.Decoder()
-        self._out: deque[tuple[bytes, int]] = deque()
+        self._link: HelperLink | None = None
         self._owed: dict[tuple[str, str], tuple[str, Level]] = {}
         """Order and cell → target and level, until the gatherer has answered."""
         self._ending = False
@@ -52,7 +45,7 @@ class Evidence:
     @property
     def pid(self) -> int | None:
         """The gatherer's, where there is one."""
-        return self._pid if self._link is not None else None
+        return self._link.pid if self._link is not None else None
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -64,20 +57,18 @@ class Evidence:
             except BaseException:
                 ours.close()
                 raise
-        ours.setblocking(False)
-        self._link, self._pid, self._decoder = ours, pid, frames.Decoder()
-        self._core.children.expect(pid, lambda status: self._ended(ours, status))
-        self._core.loop.watch(ours.fileno(), lambda _events: self._heard())
+        self._link = link = HelperLink(ours, pid, self._core.loop.later)
+        self._core.children.expect(pid, lambda status: self._ended(link, status))
+        self._core.loop.watch(link.fileno(), self._heard)
         for row in self._core.table:
             self.know(row)
 
-    def _ended(self, link: socket.socket, status: int) -> None:
+    def _ended(self, link: HelperLink, status: int) -> None:
         if self._ending or link is not self._link:
             return
         self._core.loop.forget(link.fileno())
         link.close()
         self._link = None
-        self._drop()
         for key in list(self._owed):
             self._failed(key, "whoever gathers it has ended")
         self._core.recording.lost("evidence", status)
@@ -92,14 +83,17 @@ class Evidence:
     # --- what it is told ------------------------------------------------------------
 
     def know(self, row: Tracked, log: int = -1) -> None:
-        """Have a target looked at now and then; `log`: its output, to read (ours to close)."""
-        if row.cell is not None:
-            message = {"op": "know", "cell": row.cell.facts(), "target": row.target.name}
-            self._say({**message, "log": log >= 0}, log)
+        """Have a target looked at now and then; `log`: its output, to read, if it can be sent."""
+        if row.cell is None or self._link is None:
+            return
+        message = {"op": "know", "cell": row.cell.facts(), "target": row.target.name}
+        if log < 0 or not self._link.say({**message, "log": True}, log):
+            self._link.say({**message, "log": False})
 
     def forget(self, name: str) -> None:
         """Have a cell looked at no more."""
-        self._say({"op": "forget", "name": name})
+        if self._link is not None:
+            self._link.say({"op": "forget", "name": name})
 
     def gather(self, row: Tracked, level: Level, order: str) -> None:
         """Have evidence kept of a target that is being stopped."""
@@ -109,80 +103,43 @@ class Evidence:
         key = (order, row.cell.name)
         if key in self._owed:
             return
-        if self._link is None or len(self._out) >= _MOST_WAITING:
+        request = {
+            "op": "gather",
+            "cell": row.cell.facts(),
+            "target": row.target.name,
+            "order": order,
+            "frozen": level is Level.FREEZE or budget_s > 0,
+            "budget_ms": int(budget_s * 1000),
+            "memory": memory if budget_s else 0,
+        }
+        if self._link is None or not self._link.say(request):
             self._note(row.target.name, level, order, {"problem": "nobody gathers it"})
             return
         self._owed[key] = (row.target.name, level)
-        self._say(
-            {
-                "op": "gather",
-                "cell": row.cell.facts(),
-                "target": row.target.name,
-                "order": order,
-                "frozen": level is Level.FREEZE or budget_s > 0,
-                "budget_ms": int(budget_s * 1000),
-                "memory": memory if budget_s else 0,
-            }
-        )
         self._core.loop.later(_OWES_S + budget_s, lambda: self._late(key))
 
     def _late(self, key: tuple[str, str]) -> None:
         if key in self._owed and not self._ending:
             self._failed(key, "it was not there in time")
             if self._link is not None:
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self._link.pid, signal.SIGKILL)
 
     def _failed(self, key: tuple[str, str], why: str) -> None:
         target, level = self._owed.pop(key)
         self._note(target, level, key[0], {"problem": why})
 
-    def _say(self, message: dict[str, Any], fd: int = -1) -> None:
-        if self._link is None or len(self._out) >= _MOST_WAITING:
-            return
-        self._out.append((frames.encode(message), os.dup(fd) if fd >= 0 else -1))
-        self._flush()
-
-    def _flush(self) -> None:
-        while self._out and self._link is not None:
-            data, fd = self._out[0]
-            try:
-                sent = socket.send_fds(self._link, [data], [fd] if fd >= 0 else [])
-            except BlockingIOError:
-                self._core.loop.later(0.05, self._flush)
-                return
-            except OSError:
-                self._drop()
-                return
-            if fd >= 0:
-                os.close(fd)
-            self._out.popleft()
-            if sent < len(data):
-                self._out.appendleft((data[sent:], -1))
-
-    def _drop(self) -> None:
-        for _data, fd in self._out:
-            if fd >= 0:
-                os.close(fd)
-        self._out.clear()
-
     # --- what it says ---------------------------------------------------------------
 
-    def _heard(self) -> None:
+    def _heard(self, _events: int) -> None:
         if self._link is None:
             return
-        try:
-            messages = self._decoder.feed(self._link.recv(1 << 18))
-        except (BlockingIOError, Usage):
-            return
-        except OSError:
-            messages = []
-        if not messages and not self._decoder.broken:
-            self._core.loop.forget(self._link.fileno())  # its end: the reaper hears of it
-        for message in messages:
+        for message in self._link.messages():
             key = (str(message.get("gathered")), str(message.get("cell")))
             known = self._owed.pop(key, None)
             if known is not None:
                 self._note(*known, key[0], message)
+        if not self._link.alive():  # it hung up, or talks garbage: what it owes is its end
+            self._core.loop.forget(self._link.fileno())
 
     def _note(self, target: str, level: Level, order: str, told: dict[str, Any]) -> None:
         """Enter what was kept, and its digests; what the target wrote is sealed."""

@@ -7,7 +7,7 @@ stop that nobody saw is *not confirmed*, which is the truth.
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from offswitch.control import frames
@@ -15,19 +15,31 @@ from offswitch.errors import Usage
 
 __all__ = ["HelperLink"]
 
+_RETRY_S = 0.05
+
 
 class HelperLink:
     """Asks, and hears answers and events."""
 
-    __slots__ = ("_broken", "_decoder", "_link", "_out", "pid")
+    __slots__ = ("_broken", "_decoder", "_later", "_link", "_out", "_retrying", "pid")
 
-    def __init__(self, link: socket.socket, pid: int) -> None:
-        """Hold the warden's end and the helper's pid."""
+    def __init__(
+        self,
+        link: socket.socket,
+        pid: int,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
+    ) -> None:
+        """Hold the warden's end and the helper's pid.
+
+        `later(seconds, action)` sends what waits again, for a helper that need not answer.
+        """
         link.setblocking(False)
         self._link = link
         self._decoder = frames.Decoder()
         self._out = bytearray()
         self._broken = False
+        self._later = later
+        self._retrying = False
         self.pid = pid
 
     def fileno(self) -> int:
@@ -68,20 +80,31 @@ class HelperLink:
         """End the helper."""
         self._link.close()
 
-    def say(self, message: dict[str, Any], fd: int = -1) -> None:
-        """Send a message, now or with a later one; with a descriptor now or not at all."""
-        if fd < 0:
-            self._out += frames.encode(message)
-            self._flush()
-        elif not self._out and not self._broken:
-            with suppress(OSError):
-                socket.send_fds(self._link, [frames.encode(message)], [fd])
+    def say(self, message: dict[str, Any], fd: int = -1) -> bool:
+        """Send a message, now or with a later one; with a descriptor now or not at all.
+
+        Tells whether it is sent or waits to be.
+        """
+        if self._broken:
+            return False
+        data = frames.encode(message)
+        if fd >= 0:
+            if self._out:
+                return False
+            try:
+                data = data[socket.send_fds(self._link, [data], [fd]) :]
+            except OSError:
+                return False
+        self._out += data
+        self._flush()
+        return not self._broken
 
     def _flush(self) -> None:
         while self._out and not self._broken:
             try:
                 sent = self._link.send(self._out)
             except BlockingIOError:
+                self._retry()
                 break
             except OSError:
                 self._broken = True
@@ -91,3 +114,12 @@ class HelperLink:
             self._broken = (
                 True  # it has not read for a megabyte: it is stuck, so it is as good as gone
             )
+
+    def _retry(self) -> None:
+        if self._later is not None and not self._retrying:
+            self._retrying = True
+            self._later(_RETRY_S, self._again)
+
+    def _again(self) -> None:
+        self._retrying = False
+        self._flush()
