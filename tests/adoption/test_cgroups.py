@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from adopted_ground import Ground, tree
+from disk import freezable, frozen
 from installation import PYTHON, Installation, until
+from offswitch.control.client import Conversation
 from offswitch.errors import Latched, OffswitchError, Refused, Unsupported, Usage
 from offswitch.model.named import Named
 from offswitch.warden.finder.tree import Tree
@@ -138,6 +142,27 @@ def test_SR_24_a_process_is_adopted_by_what_its_cgroup_goes_by(
         adopt(installation, "shop/shared", pid=one.pid)
     with pytest.raises(Refused, match="there is no process"):
         adopt(installation, "shop/nobody", pid=2**22 - 1)
+
+
+def test_SR_24_many_that_are_adopted_at_once_are_all_kept(tmp_path: Path, ground: Ground) -> None:
+    """As the targets of one configuration are, on a slow disk: the next warden knows each."""
+    names = [f"many/{number}" for number in range(4)]
+    with freezable(tmp_path / "home", tmp_path / "disk") as home, contextlib.ExitStack() as stack:
+        one = Installation(tmp_path)
+        stack.callback(one.close)
+        one.start()
+        asked = []
+        with frozen(home):
+            for name in names:
+                peer = stack.enter_context(Conversation(one.place.warden_socket, 30.0))
+                path = ground.make(name.replace("/", "-"))
+                peer.send({"op": "adopt", "target": name, "as": {"cgroup": path}})
+                asked.append(peer)
+            time.sleep(1)  # all are decided, and none is written
+        for peer in asked:
+            assert "error" not in (peer.receive() or {"error": "nothing"})
+        kept = json.loads(Path(home, "adopted.json").read_text())
+        assert sorted(item["target"] for item in kept) == names
 
 
 def test_SR_24_a_program_is_found_wherever_it_has_a_cgroup_to_itself(

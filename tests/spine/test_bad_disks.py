@@ -73,6 +73,18 @@ def test_ACT_5_with_the_disk_full_a_stop_works_and_a_reset_does_not(
     assert verdict.returncode == 6, verdict.stdout + verdict.stderr
 
 
+def test_SR_15_a_full_disk_keeps_nobody_observing(small: tuple[Installation, Disk]) -> None:
+    """Told to act again, the next warden acts, though the disk takes nothing."""
+    installation, disk = small
+    for mode in ("observe", "act"):
+        installation.ask({"op": "declare", "targets": [], "mode": mode})
+        until(lambda m=mode: Path(installation.home, "mode").exists() == (m == "observe"), mode)
+        disk.fill()
+    installation.kill_everything()
+    installation.restart()
+    assert not any("OBSERVE MODE" in note for note in installation.status()["notes"])
+
+
 @pytest.mark.long
 def test_SR_16_a_reset_that_the_latchs_file_does_not_take_is_none(tmp_path: Path) -> None:
     """The ledger has a disk of its own, so the evidence is sealed; the latch's disk is full."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from offswitch.control import frames
 from offswitch.warden.helper_link import HelperLink
+from offswitch.warden.loop import Loop
 
 Later = list[Callable[[], None]]
 
@@ -81,3 +84,27 @@ def test_garbage_or_half_a_message_and_an_end_count_as_gone(
     assert link.messages() == []
     assert not link.alive()
     assert not link.say({"n": 1})
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 64, frames.encode({"a": 1})[:-1], b""])
+def test_a_helper_that_hangs_up_and_lives_is_ended_and_wakes_the_loop_no_more(
+    garbage: bytes,
+) -> None:
+    """Else its end of file would be news at every turn of a loop that has real-time priority."""
+    ours, theirs = socket.socketpair()
+    helper = subprocess.Popen(["sleep", "1000"])
+    loop = Loop(lambda error: pytest.fail(str(error)))
+    link = HelperLink(ours, helper.pid)
+    woken = []
+
+    def heard(_events: int) -> None:
+        woken.append(link.heard(loop))
+
+    loop.watch(link.fileno(), heard)
+    theirs.sendall(garbage)
+    theirs.close()
+    for _ in range(20):
+        loop.turn(0.01)
+    assert len(woken) <= 2
+    assert helper.wait(20) == -signal.SIGKILL
+    link.close()

@@ -135,7 +135,7 @@ class Adopter:
         self._again.lost()
 
     def _heard(self, link: FinderLink) -> None:
-        for message in link.messages():
+        for message in link.heard(self._core.loop):
             if "resolved" in message:
                 then = self._resolving.pop(int(message["resolved"]), None)
                 if then is not None:
@@ -228,24 +228,34 @@ class Adopter:
 
     def _decide(self, name: str, asked: _Asked, message: dict[str, Any]) -> None:
         """The finder has looked for what is to be adopted: refuse it, or keep it."""
-        core = self._core
         path = message["path"]
         why = self._refusal(str(path), asked.peer.pid) if path else str(message["why"])
         if why:
             self._give_up(name, asked, Refused(f"{asked.named.text} is not adopted: {why}", _WHY))
             return
-        kept = [*core.table.adoptions(), _kept(name, asked.named)]
+        self._keep(name, asked)
+
+    def _keep(self, name: str, asked: _Asked) -> None:
+        """Write down that it is adopted, beside all that are by then; and only then take it."""
+        core = self._core
+        kept = self._with(name, asked)
 
         def written(outcome: OSError | None) -> None:
-            if self._asked.pop(name, None) is not asked:
+            if self._asked.get(name) is not asked:
                 return
             if isinstance(outcome, OSError):
                 why = f"the adoption cannot be kept: {outcome.strerror}"
                 self._give_up(name, asked, Storage(why, "free space for OFFSWITCH_HOME"))
+            elif kept != self._with(name, asked):  # others came or went meanwhile
+                self._keep(name, asked)
             else:
+                del self._asked[name]
                 self._take(name, asked)
 
         core.errands.send(lambda: core.table.save_adopted(kept), written)
+
+    def _with(self, name: str, asked: _Asked) -> list[dict[str, str]]:
+        return [*self._core.table.adoptions(), _kept(name, asked.named)]
 
     def _take(self, name: str, asked: _Asked) -> None:
         """It is adopted from here on; the finder says once more where it is."""

@@ -130,7 +130,7 @@ class Crew:
         self._stopper.observer_back()
 
     def _heard_observer(self, link: ObserverLink) -> None:
-        for message in link.messages():
+        for message in link.heard(self._core.loop):
             if message.get("event") == "moved":
                 self._stopper.moved(message)
             else:

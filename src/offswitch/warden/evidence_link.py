@@ -133,13 +133,11 @@ class Evidence:
     def _heard(self, _events: int) -> None:
         if self._link is None:
             return
-        for message in self._link.messages():
+        for message in self._link.heard(self._core.loop):
             key = (str(message.get("gathered")), str(message.get("cell")))
             known = self._owed.pop(key, None)
             if known is not None:
                 self._note(*known, key[0], message)
-        if not self._link.alive():  # it hung up, or talks garbage: what it owes is its end
-            self._core.loop.forget(self._link.fileno())
 
     def _note(self, target: str, level: Level, order: str, told: dict[str, Any]) -> None:
         """Enter what was kept, and its digests; what the target wrote is sealed."""

@@ -6,12 +6,16 @@ stop that nobody saw is *not confirmed*, which is the truth.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from offswitch.control import frames
 from offswitch.errors import Usage
+from offswitch.warden.loop import Loop
 
 __all__ = ["HelperLink"]
 
@@ -64,6 +68,18 @@ class HelperLink:
             except Usage:
                 self._broken = True
         return []
+
+    def heard(self, loop: Loop) -> list[dict[str, Any]]:
+        """Take in what has come. One that hung up, or talks garbage, is ended.
+
+        Its end is the reaper's news, and another one is started then.
+        """
+        found = self.messages()
+        if self._broken:
+            loop.forget(self.fileno())
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        return found
 
     def alive(self) -> bool:
         """Whether the helper still holds its end."""

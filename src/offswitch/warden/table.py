@@ -416,8 +416,15 @@ class Table:
         return self._load_list("adopted.json")
 
     def save_mode(self, mode: str) -> None:
-        """Keep the mode: it holds until another one is declared (SR-15)."""
-        _write_anew(f"{self._place.home}/mode", f"{mode}\n".encode(), 0o600)
+        """Keep the mode: it holds until another one is declared (SR-15).
+
+        To act needs no file, so a full disk keeps nobody observing.
+        """
+        if mode == "observe":
+            _write_anew(f"{self._place.home}/mode", f"{mode}\n".encode(), 0o600)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._place.home}/mode")
 
     def observes(self) -> bool:
         """Tell whether the mode that was declared last is `observe`; what cannot be read acts."""

@@ -27,4 +27,12 @@ def set_mode(core: Core, mode: str, peer: Peer) -> None:
         prior=prior,
         state=mode,
     )
-    core.errands.send(lambda: core.table.save_mode(mode), lambda _outcome: None)
+
+    def kept(outcome: OSError | None) -> None:
+        if isinstance(outcome, OSError):
+            why = outcome.strerror
+            core.notes["mode"] = f"the next warden may go on in mode {prior}: {why}"
+        else:
+            core.notes.pop("mode", None)
+
+    core.errands.send(lambda: core.table.save_mode(mode), kept)
