@@ -286,6 +286,26 @@ class Host:
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def pids(self, words: str, user: str | None = None) -> list[int]:
+        """List the processes inside, by its own numbers, whose command line holds `words`."""
+        uid = None if user is None else self.uid(user)
+        found = []
+        for entry in (self.root / "proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and uid in {None, entry.stat().st_uid}:
+                    line = (
+                        (entry / "cmdline")
+                        .read_bytes()
+                        .replace(b"\0", b" ")
+                        .decode(errors="replace")
+                    )
+                    found += [int(entry.name)] if words in line else []
+        return sorted(found)
+
+    def kill(self, pids: Sequence[int], signal: str = "KILL") -> None:
+        """Signal processes inside, by their numbers there."""
+        self.sh(f"kill -{signal} {' '.join(map(str, pids))}")
+
     # --- its people -----------------------------------------------------------------
 
     def uid(self, user: str) -> int:

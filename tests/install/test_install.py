@@ -113,7 +113,7 @@ def test_a_warden_beside_the_service_is_named_before_anything_is_changed(
         assert (code, kind) == (1, "busy")
         assert "not the service's" in told
     finally:
-        newcomer.sh("kill $(pgrep --full '[b]in/offswitch up')")
+        newcomer.host.kill(newcomer.host.pids("bin/offswitch up"), "TERM")
         warden.wait(30)
     newcomer.sh("systemctl start offswitch.service")
 
@@ -143,7 +143,7 @@ def test_taken_away_it_leaves_nothing_but_the_record_and_purged_nothing(
     traces = [name for name in left["files"] if "offswitch" in name and name not in kept]
     assert (traces, left["units"], left["cgroups"]) == ([], [], [])
     assert "offswitch" not in "".join(left["accounts"])
-    assert not newcomer.sh("pgrep --full '/[o]pt/offswitch' || true")
+    assert not newcomer.host.pids("/opt/offswitch")
     key = newcomer.sh("cat /var/lib/offswitch/pin/ledger.vkey")
 
     newcomer.install()
@@ -173,7 +173,7 @@ def _killed(newcomer: Newcomer, words: list[str], after_s: float) -> None:
     assert shell.stdout is not None
     pid = shell.stdout.readline().strip()
     time.sleep(after_s)
-    newcomer.run(["kill", "-9", f"-{pid}"])
+    newcomer.run(["sh", "-c", f"kill -9 -{pid}"])
     shell.communicate(timeout=30)
 
 
@@ -182,7 +182,7 @@ def _nothing_is_left(newcomer: Newcomer) -> None:
     assert not [name for name in left["files"] if "offswitch" in name]
     assert (left["units"], left["cgroups"]) == ([], [])
     assert "offswitch" not in "".join(left["accounts"])
-    assert not newcomer.sh("pgrep --full '/[o]pt/offswitch' || true")
+    assert not newcomer.host.pids("/opt/offswitch")
 
 
 @pytest.mark.long

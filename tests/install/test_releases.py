@@ -193,8 +193,8 @@ def test_the_dev_containers_steps_work_in_a_root_without_systemd(
     done = bare.run(["unshare", "--mount", "bash", "-euc", script], timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing runs under the switch" in done.stdout
-    bare.sh("kill -INT $(pgrep --full '[b]in/offswitch up')")
-    until(lambda: bare.run(["pgrep", "--full", "[o]pt/offswitch"]).returncode, "it ends")
+    bare.kill(bare.pids("bin/offswitch up"), "INT")
+    until(lambda: not bare.pids("opt/offswitch"), "it ends")
     bare.sh("dpkg --purge offswitch")
 
 

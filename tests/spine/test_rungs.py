@@ -80,7 +80,7 @@ class At:
 
     def warden(self) -> int:
         """Give the pid of their warden inside."""
-        return int(self.host.sh(f"pgrep -o -u {self.user} -f '[o]ffswitch.warden --home'"))
+        return self.host.pids("offswitch.warden --home", self.user)[0]
 
     def close(self) -> None:
         for child in self.children:
@@ -114,7 +114,7 @@ def test_SR_25_a_user_with_a_session_gets_cells_that_are_cgroups(ann: At) -> Non
     assert "writes itself into another cgroup" in doctor["escapes"]["detail"]
     assert ann.stop("a")["confirmed"] is True
     before = ann.size("acts")
-    assert "acts" not in ann.host.sh("pgrep -u ann -af acts || true")
+    until(lambda: not ann.host.pids("acts", "ann"), "its relay has ended, too")
     assert ann.size("acts") == before
     ann("reset", "a", "--reason", "a test")
 
@@ -129,7 +129,7 @@ def test_SR_25_a_process_may_write_itself_out_of_a_delegated_cell_and_that_is_sa
     assert ann.stop("b")["confirmed"] is True, "the cell is empty"
     before = ann.size("fled")
     until(lambda: ann.size("fled") > before, "it acts on, as the page on rungs says")
-    ann.host.sh("pkill -u ann -f fled")
+    ann.host.kill(ann.host.pids("fled", "ann"))
     ann("reset", "b", "--reason", "a test")
 
 
@@ -141,7 +141,7 @@ def test_SR_25_a_job_of_systemds_gets_away_and_that_is_said(ann: At) -> None:
     before = ann.size("job")
     until(lambda: ann.size("job") > before, "the broker's job acts on")
     assert "a job handed to a broker" in ann.doctor()["escapes"]["detail"]
-    ann.host.sh("pkill -u ann -f home/ann/job")
+    ann.host.kill(ann.host.pids("home/ann/job", "ann"))
     ann("reset", "c", "--reason", "a test")
 
 
@@ -179,7 +179,7 @@ def test_SR_25_without_a_session_a_cell_is_a_namespace(bob: At) -> None:
     assert "loginctl enable-linger" in bob.doctor()["rung"]["hint"]
     assert bob.stop("b")["confirmed"] is True
     before = bob.size("acts")
-    assert "acts" not in bob.host.sh("pgrep -u bob -af acts || true")
+    until(lambda: not bob.host.pids("acts", "bob"), "its relay has ended, too")
     assert bob.size("acts") == before
     bob("reset", "b", "--reason", "a test")
 

@@ -71,7 +71,7 @@ class Unit:
         return self.host.sh("cat /sys/fs/cgroup/offswitch/c*/cgroup.events").endswith("frozen 1")
 
     def lives(self, pid: int) -> bool:
-        return self.host.run(["kill", "-0", str(pid)]).returncode == 0
+        return self.host.run(["sh", "-c", f"kill -0 {pid}"]).returncode == 0
 
 
 @pytest.fixture(scope="module")
