@@ -54,12 +54,12 @@ from offswitch.warden.keeper.left import forget_left, left_orders
 from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.page_writer import PageWriter
-from offswitch.warden.proving import prove
 from offswitch.warden.recording import Recording
 from offswitch.warden.recovery import Recovery
 from offswitch.warden.reset.news import News
 from offswitch.warden.reset.ran_as import RanAs
 from offswitch.warden.reset.resetting import Resetter
+from offswitch.warden.self_check import prove
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.supervisor import Supervisor

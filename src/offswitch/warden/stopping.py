@@ -15,7 +15,6 @@ same way: what may be left of its last one is tripped and looked at.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -31,10 +30,10 @@ from offswitch.warden.cells.cell import Cell, is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.evidence_link import cut_first
-from offswitch.warden.loop import Timer
+from offswitch.warden.lasting import Lasting
 from offswitch.warden.may_start import say
 from offswitch.warden.merging import Merging
-from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, limit_s, snapshot_of
+from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, snapshot_of
 from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.sharing import Sharing
 from offswitch.warden.table import Tracked
@@ -74,8 +73,7 @@ class Stopper:
         self._unanswered: list[Press] = []
         """Presses that somebody waits for."""
         self._look_id = 0
-        self._limits: dict[str, tuple[Level, Timer, int]] = {}
-        """Target → the level that ends in a kill, its timer, and when (CLOCK_MONOTONIC, ns)."""
+        self._lasting = Lasting(core.loop, self._outlived)
         self._told: dict[str, int] = {}
         """Target → when it was last written down that it moved."""
         self._turn = 0
@@ -202,7 +200,7 @@ class Stopper:
             if commanded is not level or not row.stands:
                 self._command_again(row, level)
         elif level is Level.DRAIN:
-            self._limit(row, level)
+            self._lasting.begin(row, level)
 
     def _press_of(self, row: Tracked, level: Level) -> Press:
         """Begin a press of the warden's own: of what is latched for one target already."""
@@ -267,7 +265,7 @@ class Stopper:
             pass
         elif level >= Level.FREEZE:
             self._trip(press, row)
-        self._limit(row, level)
+        self._lasting.begin(row, level)
 
     def _snapshot_first(self, press: Press, row: Tracked) -> bool:
         """Cut and freeze now, and kill by a timer of our own, where the plan wants a snapshot.
@@ -331,28 +329,7 @@ class Stopper:
 
     # --- what a stop grows into ---------------------------------------------------
 
-    def _limit(self, row: Tracked, level: Level) -> None:
-        """A drain and a freeze end in a kill, unless they are reset before (ACT-1)."""
-        name = row.target.name
-        if name in self._limits and self._limits[name][0] is level:
-            return  # another press of the same level lengthens nothing
-        self._forget_limit(row)
-        seconds = limit_s(level, row.declared)
-        if seconds is not None and row.cell is not None:
-            self._limit_in(row, level, seconds)
-
-    def _limit_in(self, row: Tracked, level: Level, seconds: float) -> None:
-        timer = self._core.loop.later(seconds, lambda: self._outlived(row, level))
-        due = time.monotonic_ns() + int(seconds * 1e9)
-        self._limits[row.target.name] = (level, timer, due)
-
-    def _forget_limit(self, row: Tracked) -> None:
-        known = self._limits.pop(row.target.name, None)
-        if known is not None:
-            known[1].cancel()
-
     def _outlived(self, row: Tracked, level: Level) -> None:
-        self._limits.pop(row.target.name, None)
         if self._core.level(row) is level and row.state is not State.STOPPED:
             self.escalate(row, f"{level.label} outlived its limit")
 
@@ -375,11 +352,11 @@ class Stopper:
 
     def let_go(self, row: Tracked) -> None:
         """Forget what a target was held for; it was reset, or is held by less from now on."""
-        self._forget_limit(row)
+        self._lasting.forget(row)
         self._turns.pop(row.target.name, None)
         level = self._core.level(row)
         if level is not None:
-            self._limit(row, level)
+            self._lasting.begin(row, level)
 
     def release(self, row: Tracked) -> None:
         """Let a frozen target go on: its network first, then its processes."""
@@ -613,7 +590,7 @@ class Stopper:
         return {
             "turn": self._turn,
             "turns": {name: [int(level), turn] for name, (level, turn) in self._turns.items()},
-            "limits": {name: [int(level), due] for name, (level, _t, due) in self._limits.items()},
+            "limits": self._lasting.passed(),
             "presses": [each.passed(list(each.looks)) for each in open_.values() if not each.again],
         }
 
@@ -621,10 +598,10 @@ class Stopper:
         """Go on with what the code before had under way; rows and observer are there."""
         self._turn = passed["turn"]
         self._turns = {name: (Level(lv), turn) for name, (lv, turn) in passed["turns"].items()}
-        for name, (level, due) in passed["limits"].items():
+        for name, left in passed["limits"].items():
             row = self._core.table.get(name)
             if row is not None and row.cell is not None:
-                self._limit_in(row, Level(level), max(0.0, (due - time.monotonic_ns()) / 1e9))
+                self._lasting.take_up(row, left)
         for one in passed["presses"]:
             self._take_up_press(one, askers)
 

@@ -17,7 +17,7 @@ from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.plan import layers_of
-from offswitch.warden.proving import unproven
+from offswitch.warden.self_check import unproven
 from offswitch.warden.table import Tracked
 
 __all__ = [
