@@ -46,6 +46,7 @@ def test_SR_16_what_could_start_before_us_at_boot_is_named(installation: Install
 
 
 def test_a_lost_keeper_is_a_no_with_its_reason(installation: Installation) -> None:
+    until(lambda: os.path.exists(installation.place.keeper_socket), "the keeper is up")
     keeper = installation.pids()["keeper"]
     os.kill(keeper, signal.SIGSTOP)
     try:
