@@ -26,7 +26,8 @@ class Engine:
         (self.rootfs / "bin").mkdir(parents=True)
         shutil.copy(needs_program("busybox"), self.rootfs / "bin/busybox")
         (self.rootfs / "bin/sleep").symlink_to("busybox")
-        self.store = base / "store"
+        # Not below pytest's own folder: a mount that a killed run leaves would be in its way.
+        self.store = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
         self.run_root = tempfile.mkdtemp(prefix="engine-", dir="/dev/shm")
         self.words = [self.podman, "--root", str(self.store), "--runroot", self.run_root]
         self.words += ["--cgroup-manager=cgroupfs", "--runtime", "runc"]
@@ -58,7 +59,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         words = ["umount", "-l", f"{made.store}/overlay"]
         while subprocess.run(words, check=False, capture_output=True).returncode == 0:
             pass  # each of its commands may have mounted it over again
-        shutil.rmtree(made.run_root, ignore_errors=True)
+        for folder in (made.run_root, made.store):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_SR_24_a_container_is_found_by_its_name_and_a_new_one_of_that_name_is_killed(

@@ -8,6 +8,7 @@ test's own reading of /proc, the acts by the file's size.
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import shutil
 import socket
@@ -124,10 +125,12 @@ def processes_of(installation: Installation) -> list[int]:
     found, todo = [], [installation.warden.pid]
     while todo:
         pid = todo.pop()
-        found.append(pid)
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-        todo += [int(child) for child in children.split()]
-    return [pid for pid in found if b"offswitch." in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        with contextlib.suppress(OSError):  # a child that has ended meanwhile
+            if b"offswitch." in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+            todo += [int(child) for child in children.split()]
+    return found
 
 
 @pytest.mark.parametrize("user", [None, "nobody"])
