@@ -7,8 +7,8 @@ test's own reading of /proc, the acts by the file's size.
 
 from __future__ import annotations
 
-import json
 import contextlib
+import json
 import os
 import shutil
 import socket
