@@ -67,7 +67,7 @@ class Eye:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.link = watch._eyes["sensor db"]
+        self.link = watch.wired.eyes["sensor db"]
 
     def say(self, **more: object) -> None:
         usual = {"sensor": "db", "target": "shop/agent", "samples": [], "problem": ""}
@@ -112,7 +112,7 @@ def test_SR_4_whoever_took_an_eye_over_can_say_what_he_likes(
     Eye(watch).say(**said)
     watch._pump()
     told = entries(watch)
-    assert watch._eyes["sensor db"].lost, "it is replaced"
+    assert watch.wired.eyes["sensor db"].lost, "it is replaced"
     assert any("nonsense" in one["what"] for one in told)
 
 
@@ -141,7 +141,7 @@ def test_a_detector_that_cannot_be_rearmed_is_a_failed_channel(
     eye = Eye(watch)
     watch._targets, watch._cells = {}, {}
     eye.rows(99)
-    [bench] = watch._benches
+    [bench] = watch.wired.benches
     assert bench.tripped
     [judge] = bench.judges
 
@@ -183,9 +183,11 @@ def test_a_fleet_of_any_size_fits_into_a_report_and_into_an_answer(
     assert time.process_time() - begin < 10, "a second or two; by every rule it would be minutes"
     assert len(watch._targets) == len(rows)
     Eye(watch).rows(99)
-    for source in watch._sources.values():
+    for source in watch.wired.sources.values():
         source.hear(*_now(watch), problem="", absent=False, note="n" * 1000)
-    messages = report(watch._benches, list(watch._sources.values()), watch._clock.mono_us())
+    messages = report(
+        watch.wired.benches, list(watch.wired.sources.values()), watch._clock.mono_us()
+    )
     kept = WatchReport()
     for message in messages:
         kept.take(json.loads(frames.encode(message)[4:]), 1)
@@ -194,7 +196,7 @@ def test_a_fleet_of_any_size_fits_into_a_report_and_into_an_answer(
     assert all(kept.signals(row["target"], 1) for row in rows)
     assert len(kept.alarms) == 100
     assert kept.auto == {"/"}, "too many scopes to tell are everything"
-    for eye in watch._eyes.values():
+    for eye in watch.wired.eyes.values():
         eye.flush()
     theirs.close()
     line.close()
@@ -217,7 +219,10 @@ def test_a_clock_that_jumps_makes_nothing_stale_and_nothing_fresh(watch: Watch) 
     assert isinstance(clock, SimulatedClock)
     eye = Eye(watch)
     eye.rows(1)
-    [source], [bench] = [s for s in watch._sources.values() if s.key[0] == "db"], watch._benches
+    [source], [bench] = (
+        [s for s in watch.wired.sources.values() if s.key[0] == "db"],
+        watch.wired.benches,
+    )
     for jump in (86_400_000_000, -400 * 86_400_000_000, -5_000_000_000):
         entries(watch)
         clock.jump(jump)

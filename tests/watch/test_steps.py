@@ -117,13 +117,13 @@ detectors = [{TOOLS}]
 def say(watch: Watch, steps: int, **more: object) -> None:
     samples = [["steps", float(steps), {"kind": "tool"}, {}]]
     usual = {"sensor": "guard", "target": "a", "samples": samples, "problem": ""}
-    watch._hear_from(watch._eyes["cells"], {**usual, **more})
+    watch._hear_from(watch.wired.eyes["cells"], {**usual, **more})
 
 
 def test_SR_6_a_finding_that_its_words_raised_is_not_taken_back_by_them(tmp_path: Path) -> None:
     watch = made(tmp_path, RULE)
     clock: Any = watch._clock
-    [bench] = watch._benches
+    [bench] = watch.wired.benches
     [judge] = bench.judges
     say(watch, 20)
     assert bench.tripped
@@ -139,7 +139,7 @@ def test_SR_6_a_finding_that_its_words_raised_is_not_taken_back_by_them(tmp_path
 def test_SR_6_its_words_make_nothing_fresh_and_are_no_sign_that_it_is_seen(tmp_path: Path) -> None:
     watch = made(tmp_path, RULE)
     clock: Any = watch._clock
-    [source] = watch._sources.values()
+    [source] = watch.wired.sources.values()
     say(watch, 1)
     assert source.hearsay
     from offswitch.watch.channels import shown_signals  # noqa: PLC0415

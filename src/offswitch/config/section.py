@@ -85,6 +85,12 @@ class SensorSection(Section):
 
     SERIES: ClassVar[frozenset[str]] = frozenset()
     """What it reads: the part of a series after the dot."""
+    SECRETS: ClassVar[frozenset[str]] = frozenset()
+    """Its keys that are paths of files with a secret, which only their owner may read."""
+
+    def eye(self) -> str:
+        """Name the eye that hosts it; sensors that name the same one share a process."""
+        return f"sensor {self.name}"
 
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why it has no such series, or None; a kind may look at the labels, too."""

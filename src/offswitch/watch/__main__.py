@@ -19,6 +19,7 @@ from offswitch.control.shed import complain
 from offswitch.errors import OffswitchError
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
+from offswitch.watch.prepared import prepare
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.settled import settle
 
@@ -49,12 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     except OSError:
         complain("watch", ["at the same priority as its targets"])
+    prepared = prepare(loaded)
+    complain("watch", [f"{name}: {one.problem}" for name, one in prepared.items() if one.problem])
     gc.freeze()
     kinds = loaded.kinds.sensors.values()
     nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))
     place, refused = settle(place)
     complain("watch", refused)
-    watch = Watch(place, loaded, SystemClock(), nursery.bear)
+    watch = Watch(place, loaded, SystemClock(), nursery.bear, prepared)
 
     def end(_number: int, _frame: object) -> None:
         watch.running = False

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from offswitch.config.section import DetectorSection, SensorSection
 from offswitch.decide.arbiter import ChannelState
 from offswitch.decide.votes import Channel
 from offswitch.model.finding import Finding
-from offswitch.watch.detectors.contract import Detector
+from offswitch.watch.detectors.contract import Detector, Verdict
 from offswitch.watch.sensors.contract import Signal
 
 __all__ = ["Judge", "Source", "shown_signals"]
@@ -151,6 +151,7 @@ class _Last:
     value: float
     why: str
     detail: Mapping[str, str]
+    evidence: Mapping[str, str] = field(default_factory=dict)
 
 
 class Judge:
@@ -158,6 +159,7 @@ class Judge:
 
     __slots__ = (
         "_detector",
+        "_events",
         "_expected_us",
         "_finding",
         "_last",
@@ -172,7 +174,8 @@ class Judge:
         """Judge `section.series` of `source`."""
         self.section = section
         self.source = source
-        self._detector = detector
+        self._detector: Any = detector
+        self._events: bool = getattr(detector, "EVENTS", False)
         shown = section.model_dump(mode="json", exclude={"kind", "series"}, exclude_defaults=True)
         inside = ", ".join(f"{key}={value}" for key, value in shown.items())
         self._name = f"{section.kind}({inside})"
@@ -189,15 +192,17 @@ class Judge:
             self._last = _Last(mono_us, wall_us, value, why, detail)
             return
         try:
-            verdict = self._detector.update(mono_us, value)
+            seen = (value, detail) if self._events else (value,)
+            verdict: Verdict = self._detector.update(mono_us, *seen)
             score, raised, why = float(verdict.score), bool(verdict.tripped), verdict.why
+            evidence = verdict.evidence
         except Exception as error:  # noqa: BLE001 - a plugin's edge: a failed channel, and told
             score, raised, why = math.nan, False, f"the detector failed: {error!r}"[:300]
-            value = math.nan
+            value, evidence = math.nan, {}
         if math.isnan(score):
             self._last = _Last(mono_us, wall_us, math.nan, why, detail)
             return
-        self._last = _Last(mono_us, wall_us, value, why, detail)
+        self._last = _Last(mono_us, wall_us, value, why, detail, evidence)
         if self._raised and self.source.hearsay:
             raised = True  # a target does not take back, by what it says or no longer says (SR-6)
         if raised and not self._raised:
@@ -219,7 +224,7 @@ class Judge:
             what=last.why,
             time_us=last.wall_us,
             score=score,
-            evidence={**detail, "value": f"{last.value:g}"},
+            evidence={**detail, **last.evidence, "value": f"{last.value:g}"},
         )
 
     def rearm(self) -> None:

@@ -2,10 +2,11 @@
 
     python -I -m offswitch.watch.eye --link FD --needs files,processes
 
-Over the link come `{"open": {settings of a sensor}, "memory": {…}}` (with the descriptor of
-its evidence file), `{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as
-soon as they are there, `{"sensor", "target", "mono_us", "wall_us", "samples", "problem",
-"absent", "note", "memory"}`, in messages of bounded size, whatever a target has written.
+Over the link come `{"open": {settings of a sensor}, "memory": {…}, "secrets": {…}, "problem",
+"fds": ["evidence", "descriptor"]}` (with the descriptors that `fds` names),
+`{"close": [name, target]}` and `{"cells": {target: facts}}`. Back go, as soon as they are there,
+`{"sensor", "target", "mono_us", "wall_us", "samples", "problem", "absent", "note", "memory"}`, in
+messages of bounded size, whatever a target has written.
 The end of the link is the end of the eye.
 
 A sensor looks when its descriptor wakes it, when it asked to look again, and at its
@@ -34,6 +35,7 @@ from offswitch.plugins import SENSORS, installed
 from offswitch.watch.confine import confine
 from offswitch.watch.evidence import Evidence
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Sensor, SensorContext
+from offswitch.watch.sensors.unprepared import Unprepared
 
 __all__ = ["main", "serve"]
 
@@ -67,6 +69,7 @@ class Eye:
         self._kinds = installed(SENSORS)
         self._cells: dict[str, CellFacts] = {}
         self._seats: dict[tuple[str, str], _Seat] = {}
+        self._shared: dict[str, Any] = {}
 
     def serve(self) -> None:
         """Look and listen until the link ends."""
@@ -102,18 +105,29 @@ class Eye:
                 path, pids, log = facts["path"], tuple(facts["pids"]), facts["log"]
                 self._cells[target] = CellFacts(path, pids, log, facts["state"], facts["report"])
         if "open" in message:
-            self._open(message["open"], message.get("memory") or {}, fds)
+            self._open(message, dict(zip(message["fds"], fds, strict=True)))
         if "close" in message:
             seat = self._seats.pop((message["close"][0], message["close"][1]), None)
             if seat is not None:
                 seat.sensor.close()
         return True
 
-    def _open(self, raw: dict[str, Any], memory: dict[str, str], fds: Sequence[int]) -> None:
+    def _open(self, message: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+        raw = message["open"]
         cls = self._kinds[raw["kind"]].cls
         section: SensorSection = cls.Settings.model_validate(raw)
-        evidence = Evidence(fds[0]) if fds else None
-        sensor: Sensor = cls(section, SensorContext(self._clock, self._cells, evidence, memory))
+        evidence = Evidence(fds["evidence"]) if "evidence" in fds else None
+        context = SensorContext(
+            self._clock,
+            self._cells,
+            evidence,
+            message["memory"],
+            message["secrets"],
+            fds.get("descriptor"),
+            self._shared,
+        )
+        problem = message["problem"]
+        sensor: Sensor = Unprepared(problem) if problem else cls(section, context)
         key = (section.name, section.target)
         self._seats[key] = _Seat(section, sensor, evidence, self._clock.mono_us())
 

@@ -15,6 +15,7 @@ import socket
 import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from offswitch.clock import Clock
 from offswitch.control import frames
 from offswitch.errors import OffswitchError
 from offswitch.watch.nursery import Child, launched
+from offswitch.watch.prepared import NOTHING, Prepared
 from offswitch.watch.sensors.contract import Need
 
 __all__ = ["Bear", "EyeLink"]
@@ -51,18 +53,18 @@ class EyeLink:
         """Name an eye and what its sensors need; `start` brings it up, by `bear`."""
         self._bear = bear
         self.name = name
-        self._needs = ",".join(sorted(needs))
+        self._needs = frozenset(needs)
         self._clock = clock
         self._process: Child | None = None
         self._dying: list[Child] = []
         self._sock: socket.socket | None = None
         self._decoder = frames.Decoder()
-        self._open: dict[tuple[str, str], tuple[Message, str | None]] = {}
+        self._open: dict[tuple[str, str], tuple[Message, str | None, Prepared]] = {}
         self._memory: dict[tuple[str, str], dict[str, str]] = {}
         self._cells: Message = {}
         self._cells_told = True
-        self._out: deque[tuple[bytes, int | None]] = deque()
-        """What waits to be taken in, each with the descriptor that goes with its first byte."""
+        self._out: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        """What waits to be taken in, each with the descriptors that go with its first byte."""
         self._stuck_us = 0
         self._pause_us = _FIRST_PAUSE_US
         self._again_us = 0
@@ -90,7 +92,7 @@ class EyeLink:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._started_us = self._clock.mono_us()
         try:
-            self._process = self._bear(theirs.fileno(), self._needs)
+            self._process = self._bear(theirs.fileno(), ",".join(sorted(self._needs)))
         except OSError:
             # No process is left to us just now: later, then.
             ours.close()
@@ -105,14 +107,18 @@ class EyeLink:
         self.ready = False
         self.lives += 1
         self._cells_told = False
-        for section, evidence in self._open.values():
-            self._send_open(section, evidence)
+        for opened in self._open.values():
+            self._send_open(*opened)
         self.flush()
 
-    def open(self, section: Message, evidence: str | None) -> None:
+    def need(self, needs: Collection[Need]) -> None:
+        """Let it keep what one more sensor needs, from its next start on."""
+        self._needs |= frozenset(needs)
+
+    def open(self, section: Message, evidence: str | None, prepared: Prepared = NOTHING) -> None:
         """Have a sensor opened; `evidence` is the file that its before-images go to."""
-        self._open[section["name"], section["target"]] = (section, evidence)
-        self._send_open(section, evidence)
+        self._open[section["name"], section["target"]] = (section, evidence, prepared)
+        self._send_open(section, evidence, prepared)
 
     def close_sensor(self, name: str, target: str) -> None:
         """Have a sensor closed."""
@@ -166,8 +172,8 @@ class EyeLink:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-        for _data, fd in self._out:
-            if fd is not None:
+        for _data, fds in self._out:
+            for fd in fds:
                 os.close(fd)
         self._out.clear()
         if self._process is not None:
@@ -199,24 +205,30 @@ class EyeLink:
                 continue
         self._dying = []
 
-    def _send_open(self, section: Message, evidence: str | None) -> None:
+    def _send_open(self, section: Message, evidence: str | None, prepared: Prepared) -> None:
         if self._sock is None:
             return
-        fd = None
-        if evidence is not None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            try:
-                fd = os.open(evidence, flags, 0o600)
-            except OSError:
-                fd = None
-        memory = self._memory.get((section["name"], section["target"]), {})
-        self._send({"open": section, "memory": memory}, fd)
+        fds: dict[str, int] = {}
+        with suppress(OSError):  # it looks all the same
+            if evidence is not None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                fds["evidence"] = os.open(evidence, flags, 0o600)
+            if prepared.descriptor is not None:
+                fds["descriptor"] = os.dup(prepared.descriptor)
+        message = {
+            "open": section,
+            "memory": self._memory.get((section["name"], section["target"]), {}),
+            "secrets": dict(prepared.secrets),
+            "problem": prepared.problem,
+            "fds": list(fds),
+        }
+        self._send(message, tuple(fds.values()))
 
-    def _send(self, message: Message, fd: int | None = None) -> None:
-        """Send what must arrive in order; `fd` is ours to close."""
+    def _send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+        """Send what must arrive in order; `fds` are ours to close."""
         if self._sock is None:
             return
-        self._out.append((frames.encode(message, frames.MAX_ANSWER), fd))
+        self._out.append((frames.encode(message, frames.MAX_ANSWER), fds))
         self.flush()
 
     @property
@@ -230,10 +242,9 @@ class EyeLink:
             if not self._out:
                 self._cells_told = True
                 whole = frames.encode({"cells": self._cells}, frames.MAX_ANSWER)
-                self._out.append((whole, None))
-            data, fd = self._out[0]
-            fds = array.array("i", [] if fd is None else [fd])
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
+                self._out.append((whole, ()))
+            data, fds = self._out[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
             try:
                 sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
             except BlockingIOError:
@@ -244,11 +255,11 @@ class EyeLink:
                 self.lose("it died")
                 return
             self._stuck_us = max(self._stuck_us, self._clock.mono_us())
-            if fd is not None:
+            for fd in fds:
                 os.close(fd)
             self._out.popleft()
             if sent < len(data):
-                self._out.appendleft((data[sent:], None))
+                self._out.appendleft((data[sent:], ()))
 
 
 def _facts(row: Mapping[str, Any]) -> Message:

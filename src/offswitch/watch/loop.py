@@ -15,29 +15,29 @@ import os
 import select
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from offswitch.clock import Clock
-from offswitch.config.declared import Rule as DeclaredRule
 from offswitch.config.load import Loaded
-from offswitch.config.section import SensorSection
-from offswitch.config.series import parse_series
 from offswitch.control.place import Place
 from offswitch.decide.votes import Channel
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.entry import EntryKind
 from offswitch.model.reading import series as spell
 from offswitch.model.target import Target
-from offswitch.watch.bench import Bench, rule_of
-from offswitch.watch.channels import Judge, Source
+from offswitch.watch.bench import Bench
+from offswitch.watch.channels import Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
 from offswitch.watch.eyes import Bear, EyeLink
 from offswitch.watch.nursery import launched
+from offswitch.watch.onlookers import Batch, Onlooker, Onlookers
+from offswitch.watch.prepared import Prepared
 from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe
-from offswitch.watch.sensors.contract import Need
 from offswitch.watch.warden_link import WardenLink
+from offswitch.watch.wiring import Wiring
 
 __all__ = ["Watch"]
 
@@ -55,28 +55,31 @@ _HUNG_LEAST_US = 5_000_000
 
 _MOST_STATES = 20
 
-_CELLS_EYE = "cells"
-
 Message = dict[str, Any]
 
 
 class Watch:
     """Everything of one watch process."""
 
-    def __init__(self, place: Place, loaded: Loaded, clock: Clock, bear: Bear = launched) -> None:
-        """Watch for the installation at `place` as `loaded` says; eyes are started by `bear`."""
-        self._bear = bear
-        self._place = place
+    def __init__(
+        self,
+        place: Place,
+        loaded: Loaded,
+        clock: Clock,
+        bear: Bear = launched,
+        prepared: Mapping[str, Prepared] | None = None,
+        onlookers: Sequence[Onlooker] = (),
+    ) -> None:
+        """Watch for the installation at `place` as `loaded` says; eyes are started by `bear`.
+
+        `prepared` is what the sensors got from root, `onlookers` see all that was read.
+        """
         self._loaded = loaded
         self._clock = clock
         self._warden = WardenLink(place, clock)
         self._scribe = Scribe(place, clock)
-        self._eyes: dict[str, EyeLink] = {}
-        self._sources: dict[tuple[str, str], Source] = {}
-        self._eye_of: dict[tuple[str, str], str] = {}
-        self._by_series: dict[tuple[str, str, str], list[tuple[Bench, Judge]]] = {}
-        self._by_source: dict[tuple[str, str], list[Bench]] = {}
-        self._benches: list[Bench] = []
+        self.wired = Wiring(place.home, loaded, clock, self._scribe, bear, prepared or {})
+        self._onlookers = Onlookers(onlookers)
         self._cells: dict[str, Message] = {}
         self._targets: dict[str, Target] = {}
         self._coverage: dict[str, Coverage] = {}
@@ -86,82 +89,15 @@ class Watch:
         self._claimed: set[tuple[str, str, str, int]] = set()
         self._defect = ""
         self.running = True
-        self._implicit = loaded.kinds.implicit
-        # Up before the first cell: a target is looked at from its first second on.
-        shared = [one.cls for one in loaded.kinds.sensors.values() if not one.cls.ISOLATED]
-        needs = frozenset[Need]().union(*(cls.NEEDS for cls in shared))
-        self._eyes[_CELLS_EYE] = EyeLink(_CELLS_EYE, needs, clock, bear)
-        for section in loaded.config.sensor:
-            self._add_source(section)
-        self._named = {section.name: section for section in loaded.config.sensor}
-        for declared in loaded.config.rule:
-            self._add_rule(declared)
         self._cover({}, {})
-        every = [source.section.every for source in self._sources.values()]
+        every = [source.section.every for source in self.wired.sources.values()]
         self._tick = max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
-
-    # --- wiring -------------------------------------------------------------------
-
-    def _add_source(self, section: SensorSection) -> Source:
-        key = (section.name, section.target)
-        known = self._sources.get(key)
-        if known is not None:
-            return known
-        cls = self._loaded.kinds.sensors[section.kind].cls
-        source = self._sources[key] = Source(
-            section,
-            cls.SIGNAL,
-            self._clock.mono_us(),
-            hearsay=getattr(cls, "HEARSAY", False),
-        )
-        name = f"sensor {section.name}" if cls.ISOLATED else _CELLS_EYE
-        eye = self._eyes.get(name)
-        if eye is None:
-            eye = self._eyes[name] = EyeLink(name, cls.NEEDS, self._clock, self._bear)
-        self._eye_of[key] = name
-        evidence = self._evidence(section.name) if cls.ISOLATED else None
-        eye.open(section.model_dump(mode="json"), evidence)
-        return source
-
-    def _evidence(self, name: str) -> str | None:
-        folder = f"{self._place.home}/evidence"
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        except OSError as error:
-            self._scribe.tell(
-                EntryKind.NOTE,
-                f"no before-images of {name} are kept",
-                why=f"{folder}: {error.strerror}",
-                prior="nothing is kept",
-                state="nothing is kept",
-            )
-            return None
-        return f"{folder}/{name}.jsonl"
-
-    def _add_rule(self, declared: DeclaredRule) -> None:
-        judges = []
-        for section in declared.detectors:
-            name = parse_series(section.series)
-            make = self._implicit.get(name.sensor)
-            if make is not None:
-                source = self._add_source(make(declared.target))
-            else:
-                source = self._add_source(self._named[name.sensor])
-            detector = self._loaded.kinds.detectors[section.kind].cls(section)
-            judges.append(Judge(section, detector, source))
-        bench = Bench(rule_of(declared, self._loaded.config.mode), judges)
-        self._benches.append(bench)
-        for source_key in {judge.source.key for judge in judges}:
-            self._by_source.setdefault(source_key, []).append(bench)
-        for judge in judges:
-            key = (*judge.source.key, judge.section.series)
-            self._by_series.setdefault(key, []).append((bench, judge))
 
     # --- the loop -----------------------------------------------------------------
 
     def run(self) -> None:
         """Watch until `running` is false."""
-        for eye in self._eyes.values():
+        for eye in self.wired.eyes.values():
             eye.start()
         self._scribe.tell(
             EntryKind.RESTART,
@@ -172,7 +108,7 @@ class Watch:
             process="watch",
             pid=os.getpid(),
         )
-        self._scribe.rules(self._loaded, [bench.in_force() for bench in self._benches])
+        self._scribe.rules(self._loaded, [bench.in_force() for bench in self.wired.benches])
         try:
             while self.running:
                 try:
@@ -185,7 +121,7 @@ class Watch:
     def _turn(self) -> None:
         """Wait until something happens or is due, and see to it."""
         self._wait()
-        for eye in list(self._eyes.values()):
+        for eye in list(self.wired.eyes.values()):
             for message in eye.messages():
                 self._hear_from(eye, message)
             if eye.refused:
@@ -202,6 +138,21 @@ class Watch:
             self._tick_us = now_us
             self._tick_all(now_us)
         self._pump()
+        self._look_on()
+
+    def _look_on(self) -> None:
+        """Let those who only look on have what was read; orders have left by now."""
+        for finding in self._onlookers.turn(self._clock.mono_us(), self._clock.wall_us()):
+            self._scribe.finding(finding)
+        lost = self._onlookers.lost()
+        if lost:
+            self._scribe.tell(
+                EntryKind.WATCH,
+                f"{lost} readings were neither surveyed nor kept",
+                why="more came than could be taken in; rules have judged them",
+                prior="taken in",
+                state="dropped",
+            )
 
     def _met(self, error: Exception) -> None:
         """Tell of a defect of ours, once as long as it is the same, and watch on."""
@@ -219,7 +170,7 @@ class Watch:
 
     def _wait(self) -> None:
         poller = select.poll()
-        for eye in self._eyes.values():
+        for eye in self.wired.eyes.values():
             fd = eye.fileno()
             if fd is not None:
                 poller.register(fd, select.POLLIN | (select.POLLOUT if eye.writing else 0))
@@ -228,6 +179,8 @@ class Watch:
         for fd, writing in [*waits, *([scribe] if scribe else [])]:
             poller.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
         due_us = self._tick_us + self._tick - self._clock.mono_us()
+        if self._onlookers.waiting:
+            due_us = 0
         if self._warden.chasing():
             due_us = min(due_us, _CHASE_US)
         poller.poll(max(due_us, 0) / 1000)
@@ -244,8 +197,9 @@ class Watch:
             pid=os.getpid(),
         )
         self._scribe.pump()
-        for eye in self._eyes.values():
+        for eye in self.wired.eyes.values():
             eye.end()
+        self._onlookers.close()
         self._warden.close()
         self._scribe.close()
 
@@ -287,8 +241,8 @@ class Watch:
     def _hear(self, eye: EyeLink, message: Message) -> None:
         """Take in what an eye saw; stop at once what must be stopped."""
         key = (str(message.get("sensor")), str(message.get("target")))
-        source = self._sources.get(key)
-        if source is None or self._eye_of.get(key) != eye.name:
+        source = self.wired.sources.get(key)
+        if source is None or self.wired.eye_of.get(key) != eye.name:
             return
         mono_us, wall_us = self._clock.mono_us(), self._clock.wall_us()
         before, note = source.state, source.note
@@ -301,18 +255,21 @@ class Watch:
         )
         eye.remember(key, message.get("memory") or {})
         touched: dict[int, Bench] = {}
+        seen: list[tuple[str, float, dict[str, str]]] = []
         for sample in message["samples"]:
             what, value, labels, raw = sample
             detail = {str(name)[:200]: str(text)[:1000] for name, text in raw.items()}
             number = float("nan") if value is None else float(value)
             series = spell(source.section.name, what, labels)
-            for bench, judge in self._by_series.get((*key, series), ()):
+            seen.append((series, number, detail))
+            for bench, judge in self.wired.by_series.get((*key, series), ()):
                 judge.feed(mono_us, wall_us, number, detail)
                 touched[id(bench)] = bench
         if source.state is not before:
-            touched = {id(bench): bench for bench in self._by_source.get(key, ())}
+            touched = {id(bench): bench for bench in self.wired.by_source.get(key, ())}
         for bench in touched.values():
             self._decide(bench, mono_us, wall_us)
+        self._onlookers.see(Batch(*key, source.signal, source.hearsay, mono_us, wall_us, seen))
         if source.unseen_us and source.state is Channel.OK:
             self._tell_unseen(source, before, wall_us)
         elif source.state is not before or source.note != note:
@@ -352,17 +309,17 @@ class Watch:
     def _tick_all(self, now_us: int) -> None:
         """Let time pass: silence, hung eyes, cells, reports."""
         wall_us = self._clock.wall_us()
-        for eye in self._eyes.values():
+        for eye in self.wired.eyes.values():
             self._revive(eye)
             eye.flush()
-        for source in self._sources.values():
+        for source in self.wired.sources.values():
             before = source.state
             if source.age(now_us, wall_us):
                 self._tell(source, before)
-                for bench in self._by_source.get(source.key, ()):
+                for bench in self.wired.by_source.get(source.key, ()):
                     self._decide(bench, now_us, wall_us)
             self._replace_hung(source, now_us)
-        for bench in self._benches:
+        for bench in self.wired.benches:
             self._decide(bench, now_us, wall_us)
         if not self._warden.connected:
             self.running = self.running and not self._warden.homeless()
@@ -373,16 +330,16 @@ class Watch:
             self._warden.ask({"op": "cells"}, self._take_cells)
         if now_us - self._report_us >= _REPORT_US + longer_us:
             self._report_us = now_us
-            for message in report(self._benches, list(self._sources.values()), now_us):
+            for message in report(self.wired.benches, list(self.wired.sources.values()), now_us):
                 self._warden.ask(message, lambda _answer: None)
 
     def _revive(self, eye: EyeLink) -> None:
         """Start an eye that is dead; what it looked at is looked at by nobody meanwhile."""
         if not eye.revive() or eye.lives == 1:
             return
-        for key, name in self._eye_of.items():
+        for key, name in self.wired.eye_of.items():
             if name == eye.name:
-                self._sources[key].lose()
+                self.wired.sources[key].lose()
         self._scribe.tell(
             EntryKind.WATCH,
             f"eye {eye.name} is replaced",
@@ -412,7 +369,7 @@ class Watch:
         age_us = source.silent_us(now_us)
         limit_us = max(_HUNG_INTERVALS * source.section.every, _HUNG_LEAST_US)
         if source.state is Channel.STALE and age_us > limit_us:
-            eye = self._eyes[self._eye_of[source.key]]
+            eye = self.wired.eyes[self.wired.eye_of[source.key]]
             if eye.fileno() is not None:
                 eye.lose("it was silent for too long")
             source.wait(now_us)
@@ -448,11 +405,11 @@ class Watch:
         self._cover(targets, cells)
         for name, row in self._cells.items():
             if row["state"] in RUNNING:
-                for sensor, make in self._implicit.items():
-                    if (sensor, name) not in self._sources:
-                        self._add_source(make(name))
+                for sensor, make in self.wired.implicit.items():
+                    if (sensor, name) not in self.wired.sources:
+                        self.wired.add_source(make(name))
         self._forget_gone()
-        for eye in self._eyes.values():
+        for eye in self.wired.eyes.values():
             eye.tell_cells(self._cells)
         self._rearm()
         if self._warden_pid == 0:
@@ -461,21 +418,20 @@ class Watch:
 
     def _forget_gone(self) -> None:
         """Let go of what every target has anyway, where the warden knows the target no more."""
-        for key in list(self._sources):
-            gone = key[1] not in self._cells and key not in self._by_source
-            if gone and key[0] in self._implicit:
-                self._eyes[self._eye_of.pop(key)].close_sensor(*key)
-                del self._sources[key]
+        for key in list(self.wired.sources):
+            gone = key[1] not in self._cells and key not in self.wired.by_source
+            if gone and key[0] in self.wired.implicit:
+                self.wired.forget(key)
 
     def _rearm(self) -> None:
         """Where a person has reset what a rule stopped, the rule judges anew."""
-        for bench in self._benches:
+        for bench in self.wired.benches:
             covered = self._coverage[bench.rule.scope.text]
             bench.hear_of_latches(covered.names, covered.latched)
 
     def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
         """Take in what there is, and find what of it lies in each rule's scope."""
-        scopes = {bench.rule.scope.text for bench in self._benches}
+        scopes = {bench.rule.scope.text for bench in self.wired.benches}
         self._coverage = coverage(scopes, targets, cells)
         self._targets, self._cells = targets, cells
 

@@ -11,7 +11,8 @@ is never taken for *all is well*.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from offswitch.config.section import DetectorSection
@@ -29,6 +30,9 @@ class Verdict:
     """Whether the alarm stands; it rises once and falls once, however the value rattles (DET-5)."""
     why: str
     """One sentence with the numbers, for people."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """What the claim rests on, in short texts: `band` (what is usual), `declared` (the false-alarm
+    rate that was declared, where one is) and `contradicts` (what would speak against it)."""
 
 
 class Detector(Protocol):
@@ -36,6 +40,9 @@ class Detector(Protocol):
 
     Settings: ClassVar[type[DetectorSection]]
     """The keys that it takes in a rule."""
+
+    # A detector of events has `EVENTS = True`, and its `update` takes the reading's detail as a
+    # third argument: the name of a tool, the text of a template. All of it is hostile.
 
     def update(self, mono_us: int, value: float) -> Verdict:
         """Take in one reading (monotonic microseconds, never falling) and give the verdict."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from offswitch.clock import Clock
 from offswitch.config.section import SensorSection
@@ -99,6 +99,12 @@ class SensorContext:
     """Where before-images are kept; None: nowhere."""
     memory: Mapping[str, str] = field(default_factory=dict)
     """The last `memory` of the life before, whose eye died; empty: there was none."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The text of each file that a key of the section's `SECRETS` names."""
+    descriptor: int | None = None
+    """What `prepare` gave; the eye's own copy, which the sensor may close."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """One for all sensors of an eye, such as a listener by its address."""
 
 
 class Sensor(Protocol):
@@ -114,8 +120,13 @@ class Sensor(Protocol):
     IMPLICIT: ClassVar[str]
     """The name under which every target has one without a word in the file; empty: none."""
 
-    # A sensor of what a target says about itself also has `HEARSAY = True`: its series raise
-    # findings and never take one back, and it is no sign that anybody sees the target (SR-6).
+    # A sensor may have more, which is looked for by name:
+    #   HEARSAY = True    It is what a target says about itself: its series raise findings and never
+    #                     take one back, and it is no sign that anybody sees the target (SR-6).
+    #   IMPORTS = (...)   Modules to be imported while watch is root: an eye may not be able to read
+    #                     code. Its own module imports none of them at its top.
+    #   prepare(section)  A class method that is called while watch is root, at each start; the
+    #                     descriptor that it returns, if any, is `context.descriptor` in each life.
 
     def wake(self) -> Sequence[int]:
         """Give the descriptors whose readability means *look now*; may change after each look."""

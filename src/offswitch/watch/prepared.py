@@ -1,0 +1,97 @@
+"""What a sensor gets from root before watch gives its rights away (SR-4).
+
+    modules       that it needs and that the eye may not be able to read later
+    secrets       texts of files that only root may read: tokens, passwords
+    a descriptor  that only root can make, such as a fanotify group
+
+Which way it fails: a sensor that cannot be prepared is opened all the same, and says at every
+look why it cannot see; so its rules are blind and loud, and all the others see.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from offswitch.config.load import Loaded
+from offswitch.config.section import SensorSection
+from offswitch.errors import BadConfig, OffswitchError
+
+__all__ = ["NOTHING", "Prepared", "prepare", "read_secret"]
+
+_LONGEST_SECRET = 64 << 10
+_EXTRA_OF = {"psycopg": "postgres", "pynvml": "gpu"}
+"""Which extra of ours brings a module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What one sensor got."""
+
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The text of each file that a key of `SECRETS` names, without the newline at its end."""
+    descriptor: int | None = None
+    """What the kind's `prepare` gave; it lives as long as watch does."""
+    problem: str = ""
+    """Why it could not be prepared; empty: it was."""
+
+
+NOTHING = Prepared()
+
+
+def prepare(loaded: Loaded, sections: Sequence[SensorSection] | None = None) -> dict[str, Prepared]:
+    """Prepare the sensors of the configuration, or only `sections`, by name."""
+    chosen = loaded.config.sensor if sections is None else sections
+    return {section.name: _prepared(loaded, section) for section in chosen}
+
+
+def _prepared(loaded: Loaded, section: SensorSection) -> Prepared:
+    cls = loaded.kinds.sensors[section.kind].cls
+    try:
+        for module in getattr(cls, "IMPORTS", ()):
+            _import(module)
+        secrets = {
+            key: read_secret(str(path))
+            for key in sorted(type(section).SECRETS)
+            if (path := getattr(section, key, None)) is not None
+        }
+        make = getattr(cls, "prepare", None)
+        return Prepared(secrets, None if make is None else make(section))
+    except OffswitchError as error:
+        return Prepared(problem=f"{error.message}; {error.hint}")
+    except Exception as error:  # noqa: BLE001 - a plugin's edge: this one is blind, and says so
+        return Prepared(problem=f"it could not be prepared: {error!r}"[:500])
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        extra = _EXTRA_OF.get(module.partition(".")[0])
+        hint = f"pip install 'offswitch[{extra}]'" if extra else f"install {module}"
+        raise BadConfig(f"it needs {module}, which is not here ({error})", hint) from None
+
+
+def read_secret(path: str) -> str:
+    """Read a file that nobody but its owner may read; `BadConfig` says what is wrong with it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}", "write the secret there, mode 0600") from None
+    with open(fd, "rb") as file:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in {0, os.geteuid()}:
+            raise BadConfig(f"{path}: not a regular file of ours", "make it anew, mode 0600")
+        if facts.st_mode & 0o077:
+            raise BadConfig(f"{path}: others may read it", f"chmod 600 {path}")
+        data = file.read(_LONGEST_SECRET + 1)
+    try:
+        text = data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadConfig(f"{path}: this is not UTF-8", "write the secret as text") from None
+    if not text or len(data) > _LONGEST_SECRET:
+        raise BadConfig(f"{path}: empty, or too long", "write the secret there and nothing else")
+    return text

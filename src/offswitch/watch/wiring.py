@@ -1,0 +1,129 @@
+"""What looks at what, and who judges it: eyes, sources, rules, and the ways between them.
+
+    [[sensor]] ─► a source in an eye          [[rule]] ─► a bench of judges, each on one series
+
+A source is one sensor on one target. Sensors of what the target made get an eye of their own;
+those of what the kernel says share one, and so do those that name the same eye.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from offswitch.clock import Clock
+from offswitch.config.declared import Rule as DeclaredRule
+from offswitch.config.load import Loaded
+from offswitch.config.section import SensorSection
+from offswitch.config.series import parse_series
+from offswitch.model.entry import EntryKind
+from offswitch.watch.bench import Bench, rule_of
+from offswitch.watch.channels import Judge, Source
+from offswitch.watch.eyes import Bear, EyeLink
+from offswitch.watch.prepared import NOTHING, Prepared
+from offswitch.watch.scribe import Scribe
+from offswitch.watch.sensors.contract import Need
+
+__all__ = ["CELLS_EYE", "Key", "Wiring"]
+
+CELLS_EYE = "cells"
+
+Key = tuple[str, str]
+"""A source: the sensor's name and its target."""
+
+
+class Wiring:
+    """The eyes, sources and rules of one watch."""
+
+    def __init__(
+        self,
+        home: str,
+        loaded: Loaded,
+        clock: Clock,
+        scribe: Scribe,
+        bear: Bear,
+        prepared: Mapping[str, Prepared],
+    ) -> None:
+        """Wire what `loaded` declares; what cannot be kept is told by `scribe`."""
+        self._home = home
+        self._loaded = loaded
+        self._clock = clock
+        self._scribe = scribe
+        self._bear = bear
+        self._prepared = prepared
+        self.eyes: dict[str, EyeLink] = {}
+        self.sources: dict[Key, Source] = {}
+        self.eye_of: dict[Key, str] = {}
+        self.by_series: dict[tuple[str, str, str], list[tuple[Bench, Judge]]] = {}
+        self.by_source: dict[Key, list[Bench]] = {}
+        self.benches: list[Bench] = []
+        self.implicit = loaded.kinds.implicit
+        # Up before the first cell: a target is looked at from its first second on.
+        shared = [one.cls for one in loaded.kinds.sensors.values() if not one.cls.ISOLATED]
+        needs = frozenset[Need]().union(*(cls.NEEDS for cls in shared))
+        self.eyes[CELLS_EYE] = EyeLink(CELLS_EYE, needs, clock, bear)
+        for section in loaded.config.sensor:
+            self.add_source(section)
+        self._named = {section.name: section for section in loaded.config.sensor}
+        for declared in loaded.config.rule:
+            self.add_rule(declared)
+
+    def add_source(self, section: SensorSection) -> Source:
+        """Have a sensor look at its target; the same one twice is one."""
+        key = (section.name, section.target)
+        known = self.sources.get(key)
+        if known is not None:
+            return known
+        cls = self._loaded.kinds.sensors[section.kind].cls
+        hearsay = getattr(cls, "HEARSAY", False)
+        source = Source(section, cls.SIGNAL, self._clock.mono_us(), hearsay=hearsay)
+        self.sources[key] = source
+        name = section.eye() if cls.ISOLATED else CELLS_EYE
+        eye = self.eyes.get(name)
+        if eye is None:
+            eye = self.eyes[name] = EyeLink(name, cls.NEEDS, self._clock, self._bear)
+        eye.need(cls.NEEDS)
+        self.eye_of[key] = name
+        evidence = self._evidence(section.name) if cls.ISOLATED else None
+        prepared = self._prepared.get(section.name, NOTHING)
+        eye.open(section.model_dump(mode="json"), evidence, prepared)
+        return source
+
+    def forget(self, key: Key) -> None:
+        """Let go of a source."""
+        self.eyes[self.eye_of.pop(key)].close_sensor(*key)
+        del self.sources[key]
+
+    def _evidence(self, name: str) -> str | None:
+        folder = f"{self._home}/evidence"
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            self._scribe.tell(
+                EntryKind.NOTE,
+                f"no before-images of {name} are kept",
+                why=f"{folder}: {error.strerror}",
+                prior="nothing is kept",
+                state="nothing is kept",
+            )
+            return None
+        return f"{folder}/{name}.jsonl"
+
+    def add_rule(self, declared: DeclaredRule) -> Bench:
+        """Have a rule judge its series."""
+        judges = []
+        for section in declared.detectors:
+            name = parse_series(section.series)
+            make = self.implicit.get(name.sensor)
+            source = self.add_source(make(declared.target) if make else self._named[name.sensor])
+            detector = self._loaded.kinds.detectors[section.kind].cls(section)
+            judges.append(Judge(section, detector, source))
+        bench = Bench(rule_of(declared, self._loaded.config.mode), judges)
+        self.benches.append(bench)
+        for key in {judge.source.key for judge in judges}:
+            self.by_source.setdefault(key, []).append(bench)
+        for judge in judges:
+            self.by_series.setdefault((*judge.source.key, judge.section.series), []).append(
+                (bench, judge)
+            )
+        return bench
