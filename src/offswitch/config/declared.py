@@ -1,4 +1,4 @@
-"""The tables of the file: `[[target]]`, `[[sensor]]`, `[[rule]]`.
+"""The tables of the file: `[[target]]`, `[[sensor]]`, `[[rule]]`, `[readings]`.
 
 A rule without harm, time to harm and cost of a false stop is refused (DET-1, the alarm
 rationalisation of ISA-18.2). Who decides follows from the time to harm (DEC-1, after
@@ -42,6 +42,7 @@ __all__ = [
     "Config",
     "Decider",
     "Limits",
+    "Readings",
     "Rule",
     "StopImpact",
     "StopSection",
@@ -56,6 +57,7 @@ TWO_PEOPLE_US = 120_000_000
 
 _DAY_US = 86_400_000_000
 _SECOND_US = 1_000_000
+_LEAST_KEPT = 4 << 20
 
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
@@ -265,6 +267,15 @@ class Rule(Section):
         return self.stop.scope or self.target
 
 
+class Readings(Section):
+    """What is kept of what was read, for `rule test` and for incidents."""
+
+    keep: Duration = 3 * _DAY_US
+    """For how long; the oldest go first."""
+    size: Annotated[Size, Field(ge=_LEAST_KEPT)] = 256 << 20
+    """Bytes on disk, at the most."""
+
+
 class Config(Section):
     """The whole file."""
 
@@ -273,6 +284,7 @@ class Config(Section):
     target: list[Target] = Field(default_factory=list)
     sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
     rule: list[Rule] = Field(default_factory=list)
+    readings: Readings = Readings()
 
     def on_blind(self, name: str) -> Level:
         """Give the level to which `name` falls when nobody watches it (SR-13)."""

@@ -20,6 +20,8 @@ from offswitch.errors import OffswitchError
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
 from offswitch.watch.prepared import prepare
+from offswitch.watch.readings.folder import folder_for
+from offswitch.watch.readings.link import ReadingsLink
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.settled import settle
 
@@ -52,12 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("watch", ["at the same priority as its targets"])
     prepared = prepare(loaded)
     complain("watch", [f"{name}: {one.problem}" for name, one in prepared.items() if one.problem])
+    folder = folder_for(place.home)
     gc.freeze()
     kinds = loaded.kinds.sensors.values()
     nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))
     place, refused = settle(place)
     complain("watch", refused)
-    watch = Watch(place, loaded, SystemClock(), nursery.bear, prepared)
+    clock, kept = SystemClock(), loaded.config.readings
+    onlookers = [ReadingsLink(folder, kept.size, kept.keep, clock, nursery.bear)] if folder else []
+    watch = Watch(place, loaded, clock, nursery.bear, prepared, onlookers)
 
     def end(_number: int, _frame: object) -> None:
         watch.running = False

@@ -28,6 +28,8 @@ from typing import NoReturn, Protocol
 from offswitch.control.shed import complain
 from offswitch.watch import eye
 from offswitch.watch.confine import confine
+from offswitch.watch.readings import writer
+from offswitch.watch.readings.writer import WRITER
 from offswitch.watch.sensors.contract import Need
 
 __all__ = ["Child", "Nursery", "launched"]
@@ -58,8 +60,9 @@ class Child(Protocol):
 
 
 def launched(link: int, needs: str) -> Child:
-    """Start an eye as a program of its own, which inherits `link`; for whoever has no nursery."""
-    command = [sys.executable, "-I", "-m", "offswitch.watch.eye"]
+    """Start an eye, or the writer of readings, as a program; for whoever has no nursery."""
+    module = "offswitch.watch.readings.writer" if needs == WRITER else "offswitch.watch.eye"
+    command = [sys.executable, "-I", "-m", module]
     command += ["--link", str(link), "--needs", needs]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, pass_fds=(link,), start_new_session=True
@@ -192,12 +195,12 @@ def _be_eye(nursery: socket.socket, fd: int, needs: str, watch: int) -> NoReturn
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        _named(b"offswitch-eye")
+        _named(b"offswitch-past" if needs == WRITER else b"offswitch-eye")
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, _STDIN)
         end = time.monotonic() + _ADOPTED_S
         while os.getppid() != watch and time.monotonic() < end:
             time.sleep(0.001)  # it dies with its parent, and that must be watch
-        code = eye.serve(fd, needs)
+        code = writer.serve(fd) if needs == WRITER else eye.serve(fd, needs)
     finally:
         os._exit(code)
