@@ -139,7 +139,7 @@ def test_what_config_show_prints_is_a_configuration_again(call: Call, tmp_path: 
 
 def test_config_schema_is_a_json_schema_of_the_whole_file(call: Call) -> None:
     answer = json.loads(call("config", "schema")[1])
-    assert set(answer["properties"]) == {"mode", "target", "sensor", "rule"}
+    assert set(answer["properties"]) == {"mode", "readings", "target", "sensor", "rule"}
     assert "SqliteSection" in answer["$defs"]
     assert _object(call("config", "schema", "--json")[1]) == answer
 

@@ -254,7 +254,9 @@ class Judge:
             self._expected_us = mono_us
         if last is not None and math.isnan(last.value):
             return ChannelState(series, Channel.FAILED, last.why, self._unwell(last.why, wall_us))
-        if last is None:
+        if self._events:
+            silent = False  # events come when they come; whether anybody looks says the source
+        elif last is None:
             silent = mono_us - self._expected_us > source.patience_us() + _FIRST_READING_US
         else:
             silent = mono_us - last.mono_us > source.patience_us()
