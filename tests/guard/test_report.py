@@ -143,3 +143,23 @@ def test_SR_6_what_took_the_pipes_number_never_finds_our_lines_in_it(
 @pytest.mark.parametrize("named", [None, "", "x", "3", "-1:2", "999:1", "3:x", "9999999999999:1"])
 def test_SR_6_without_a_pipe_a_guard_works_all_the_same(named: str | None) -> None:
     Report(named).tell("step", "tool", "a")
+
+
+def test_SR_6_a_step_tells_what_it_is_given_cut_short_and_never_fails_of_it(
+    guard: Guard, pipe: Pipe
+) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with guard.step("tool", "mail", {"to": "ann", "n": 3, "text": "x" * 500}):
+        pass
+    with guard.step("tool", "mail", {"to": Odd()}):
+        pass
+    with guard.step("tool", "mail", {str(n): "\N{SNOWMAN}" * 400 for n in range(50)}):
+        pass
+    first, second, third = pipe.said()
+    assert first["args"] == {"to": "ann", "n": "3", "text": "x" * 200 + "…"}
+    assert second["args"] == {"…": "could not be told"}
+    assert third["args"] == {}
+    assert third["cut"] is True

@@ -24,7 +24,7 @@ from watch.test_loop import Watch, made
 
 TOOLS = """{ kind = "rate", series = 'guard.steps{kind="tool"}', above = 5, per = "2s" }"""
 SERIES = {'steps{"kind": "model"}', 'steps{"kind": "tool"}', 'steps{"kind": "session"}'}
-SERIES |= {"refused{}", "dropped{}", "garbled{}"}
+SERIES |= {one.replace("steps", "step") for one in SERIES} | {"refused{}", "dropped{}", "garbled{}"}
 
 
 class TestStepsSuite(SensorSuite):
@@ -267,3 +267,17 @@ def test_SR_6_without_room_for_a_pipe_a_target_runs_and_is_stopped(shop: Shop) -
     os.rmdir(one.place.reports)
     one.run("sleep", "100", target="shop/agent")
     assert one.stop("shop/agent")["confirmed"] is True
+
+
+def test_each_step_is_an_event_with_its_name_and_arguments(told: Told) -> None:
+    line = {"step": "tool", "name": "mail", "args": {"to": "ann@acme.example", "body": "x" * 900}}
+    many = {"step": "tool", "name": "m" * 900, "args": {str(n): n for n in range(90)}}
+    data = "".join(json.dumps(one) + "\n" for one in (line, many)).encode()
+    os.write(told.writer, data)
+    events = [one for one in told.sensor.look().samples if one.what == "step" and one.value]
+    assert [one.labels for one in events] == [{"kind": "tool"}] * 2
+    assert events[0].detail["name"] == "mail"
+    assert events[0].detail["arg.to"] == "ann@acme.example"
+    assert len(events[0].detail["arg.body"]) == 201
+    assert len(events[1].detail) < 16, "what an eye carries"
+    assert events[1].detail["cut"] == "yes"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, overload
 
 from offswitch.control.page import FIRST_WORD, LEASE_SECONDS, RUN
@@ -103,9 +103,13 @@ class Guard:
         """Make a guard for a word of the page at `path`; unreadable means stopped."""
         return cls(attach(path, str(word)))
 
-    def step(self, kind: Kind, name: str = "") -> Step:
-        """Wrap a step: `with guard.step("tool", "send_mail"):`, also with `async with`."""
-        return Step(self._view, kind, name)
+    def step(self, kind: Kind, name: str = "", args: Mapping[str, object] | None = None) -> Step:
+        """Wrap a step: `with guard.step("tool", "send_mail"):`, also with `async with`.
+
+        `args`, if given, is what the tool is called with: it is told to whoever watches, cut
+        short, so that a rule can judge it.
+        """
+        return Step(self._view, kind, name, args)
 
     astep = step
 

@@ -8,6 +8,7 @@ A step is tested when it begins; use `guard.check()` inside a long one.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Literal, Self, TypeAlias
 
 from offswitch.control.page import LEASE_SECONDS, RUN
@@ -33,10 +34,13 @@ def limit(kind: str) -> int:
 class Step:
     """A step that begins only while it may; `with` and `async with` do the same."""
 
-    __slots__ = ("_highest", "_kind", "_name", "_view")
+    __slots__ = ("_args", "_highest", "_kind", "_name", "_view")
 
-    def __init__(self, view: View, kind: Kind, name: str) -> None:
+    def __init__(
+        self, view: View, kind: Kind, name: str, args: Mapping[str, object] | None = None
+    ) -> None:
         """Prepare a step; nothing is tested before it is entered."""
+        self._args = args
         self._view = view
         self._kind = kind
         self._name = name
@@ -48,7 +52,7 @@ class Step:
         fresh = time.clock_gettime(time.CLOCK_BOOTTIME) < view.seconds[LEASE_SECONDS]
         if not fresh or not RUN <= view.words[view.index] <= self._highest:
             raise view.stopped(self._kind, self._name)
-        view.report.tell("step", self._kind, self._name)
+        view.report.tell("step", self._kind, self._name, self._args)
 
     def __enter__(self) -> Self:
         """Begin, or raise `Stopped`."""

@@ -1,6 +1,8 @@
 """What a target's guard reports of its steps, through the pipe that its cell was born with.
 
     steps{kind="model"|"tool"|"session"}   steps that began since the last look
+    step{kind="model"|"tool"|"session"}    1 for each such step, its name and arguments as detail;
+                                           0 at a look that saw none
     refused                                checks and steps that were refused
     dropped                                reports that the guard says found no room
     garbled                                lines, or a rest of too many, that are no report
@@ -8,7 +10,8 @@
 These are the target's own words about itself: which target they are of says the pipe, never the
 words, and they may raise a finding, never lower, clear or refresh one (SR-6). So every series is
 there from the first look on, whatever is said or not said, and is bounded: at most 16 KiB and 200
-lines a look, no label that the target could choose. The name of a step is evidence only.
+lines a look, ten looks a second, no label that the target could choose. The name of a step and
+its arguments are for detectors that judge events, and evidence.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
@@ -27,9 +31,13 @@ __all__ = ["Steps", "StepsSection"]
 
 _MOST_A_LOOK = 16 << 10
 _MOST_LINES = 200
-_LONGEST_LINE = 1024
+_LONGEST_LINE = 4096
+_SOON_US = 100_000
+"""When it looks again at a pipe that held more than one look takes in."""
 _MOST_DROPPED = 1 << 20
 _SHOWN = 100
+_MOST_ARGUMENTS = 13
+_LONGEST_ARGUMENT = 201
 _KINDS = ("model", "tool", "session")
 
 
@@ -38,12 +46,15 @@ class StepsSection(SensorSection):
 
     kind: Literal["steps"]
 
-    SERIES: ClassVar[frozenset[str]] = frozenset({"steps", "refused", "dropped", "garbled"})
+    SERIES: ClassVar[frozenset[str]] = frozenset(
+        {"steps", "step", "refused", "dropped", "garbled"}
+    )
 
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
-        """Say why there is no such series; `steps` wants one of three kinds."""
-        if what == "steps" and (set(labels) != {"kind"} or labels["kind"] not in _KINDS):
-            return f"sensor {self.name} counts steps{{kind=…}}: {', '.join(_KINDS)}"
+        """Say why there is no such series; `steps` and `step` want one of three kinds."""
+        kinds = what in {"steps", "step"}
+        if kinds and (set(labels) != {"kind"} or labels["kind"] not in _KINDS):
+            return f"sensor {self.name} counts {what}{{kind=…}}: {', '.join(_KINDS)}"
         return super().problem(what, labels)
 
 
@@ -85,7 +96,8 @@ class Steps:
             data = b""  # it holds its end and says nothing
         except OSError as error:
             return Glance(problem=f"its reports cannot be read: {error.strerror}")
-        return Glance(_counted(self._lines(data)))
+        more = len(data) == _MOST_A_LOOK
+        return Glance(_counted(self._lines(data)), again_us=_SOON_US if more else None)
 
     def _follow(self, path: str) -> bool:
         """Open the pipe of the cell of now; false if it has none."""
@@ -117,12 +129,14 @@ class Steps:
 def _counted(lines: Sequence[bytes]) -> list[Sample]:
     counts: Counter[str] = Counter()
     shown: dict[str, dict[str, str]] = {}
+    events: list[Sample] = []
     for line in lines[:_MOST_LINES]:
         said = _report(line)
         kind, refused = said.get("step"), said.get("refused")
         if kind in _KINDS:
             counts[kind] += 1
             shown[kind] = _name(said)
+            events.append(Sample("step", 1.0, {"kind": str(kind)}, _event(said)))
         elif isinstance(refused, str):
             counts["refused"] += 1
             shown["refused"] = _name(said) | {"what": ascii(refused)[:_SHOWN]}
@@ -134,7 +148,8 @@ def _counted(lines: Sequence[bytes]) -> list[Sample]:
     counts["garbled"] += max(0, len(lines) - _MOST_LINES)
     steps = [Sample("steps", counts[kind], {"kind": kind}, shown.get(kind, {})) for kind in _KINDS]
     others = [Sample(what, counts[what], {}, shown.get(what, {})) for what in _OTHERS]
-    return [*steps, *others]
+    quiet = [Sample("step", 0.0, {"kind": kind}) for kind in _KINDS if not counts[kind]]
+    return [*steps, *events, *quiet, *others]
 
 
 _OTHERS = ("refused", "dropped", "garbled")
@@ -153,3 +168,15 @@ def _report(line: bytes) -> Mapping[str, object]:
 
 def _name(said: Mapping[str, object]) -> dict[str, str]:
     return {"name": ascii(said.get("name", ""))[:_SHOWN]}
+
+
+def _event(said: Mapping[str, object]) -> dict[str, str]:
+    """Give what a detector of events is told: hostile, and bounded."""
+    told = {"name": str(said.get("name", ""))[:_SHOWN]}
+    args = said.get("args")
+    if isinstance(args, dict) and args:
+        pairs = islice(args.items(), _MOST_ARGUMENTS)
+        told |= {f"arg.{name[:40]}": str(value)[:_LONGEST_ARGUMENT] for name, value in pairs}
+    if said.get("cut") is True or (isinstance(args, dict) and len(args) > _MOST_ARGUMENTS):
+        told["cut"] = "yes"
+    return told
