@@ -46,9 +46,7 @@ class StepsSection(SensorSection):
 
     kind: Literal["steps"]
 
-    SERIES: ClassVar[frozenset[str]] = frozenset(
-        {"steps", "step", "refused", "dropped", "garbled"}
-    )
+    SERIES: ClassVar[frozenset[str]] = frozenset({"steps", "step", "refused", "dropped", "garbled"})
 
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why there is no such series; `steps` and `step` want one of three kinds."""
