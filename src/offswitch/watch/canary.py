@@ -1,0 +1,183 @@
+"""Canary tokens: a text that must never appear anywhere, found in whatever form it leaks.
+
+A token is planted where nobody honest ever reads it (a row, a file, a system prompt). If it
+turns up in a log, a stream or a data set, somebody read what they should not and passed it
+on. Two views of the bytes are searched, each made in one pass of the interpreter's own:
+
+    folded   lower case, without blanks, NULs, quotes, escapes and separators: finds the token
+             as it is, in any case, split or spaced out, in UTF-16, concatenated in source,
+             percent-encoded, in hex (`%41`, `x41`, `0x41`, `41:42`), reversed, in ROT13,
+             and in base32 at each of its five alignments
+    coded    case kept, `-` and `_` read as `+` and `/`, without blanks, quotes and NULs: finds
+             base64, plain and for URLs, at each of its three alignments
+
+A stream is fed in pieces cut anywhere: the end of each view is carried over. Forms within
+forms (base64 of the hex) are not looked for; who encrypts a token is not found by this.
+
+Pure: no I/O. Nothing here gives a token back: what is found is told by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import re
+import string
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from offswitch.errors import BadConfig
+
+__all__ = ["LONGEST_TOKEN", "MOST_TOKENS", "SHORTEST_TOKEN", "Canaries", "CanaryStream"]
+
+MOST_TOKENS = 64
+SHORTEST_TOKEN = 12
+"""Bytes of a token, separators not counted: what is shorter turns up by chance."""
+LONGEST_TOKEN = 256
+_LEAST_DIFFERENT = 6
+
+_SPACE = b"\0" + string.whitespace.encode()
+_SEPARATORS = _SPACE + b"\"'`\\%-_.,:;+|&(){}[]<>"
+_LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+_CODED = bytes.maketrans(b"-_", b"+/")
+_CODED_AWAY = _SPACE + b"\"'`\\,"
+_NAMED = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})[ \t]*[:=][ \t]*(.+)")
+
+
+def _fold(data: bytes) -> bytes:
+    return data.translate(_LOWER, _SEPARATORS)
+
+
+def _code(data: bytes) -> bytes:
+    return data.translate(_CODED, _CODED_AWAY)
+
+
+def _cores(token: bytes, encode: bytes, group: int) -> Iterable[bytes]:
+    """Give what every encoding of a text that holds the token must contain, by alignment.
+
+    `encode` names the alphabet; `group` is how many bytes it takes at a time (3 or 5). What
+    depends on the bytes before or after the token is cut away.
+    """
+    bits, make = (6, base64.b64encode) if encode == b"64" else (5, base64.b32encode)
+    for before in range(group):
+        coded = make(b"\0" * before + token)
+        first = -(-before * 8 // bits)
+        last = (before + len(token)) * 8 // bits
+        yield coded[first:last]
+
+
+def _forms(token: bytes) -> tuple[set[bytes], set[bytes]]:
+    """Give the forms to look for in the folded view, and in the coded one."""
+    folded = {
+        token,
+        token[::-1],
+        codecs.encode(token.decode("latin-1"), "rot13").encode("latin-1"),
+        quote(token, safe="").encode(),
+    }
+    coded: set[bytes] = set()
+    for cased in {token, token.lower(), token.upper()}:
+        for before in ("", "x", "0x", "u00"):
+            folded.add("".join(f"{before}{byte:02x}" for byte in cased).encode())
+        folded.update(_cores(cased, b"32", 5))
+        coded.update(_code(core) for core in _cores(cased, b"64", 3))
+    return {_fold(form) for form in folded}, coded
+
+
+class Canaries:
+    """Tokens by name, ready to be looked for."""
+
+    __slots__ = ("_coded", "_folded", "_longest", "names")
+
+    def __init__(self, tokens: Mapping[str, bytes]) -> None:
+        """Take tokens by the names that findings bear; one that would turn up by chance is refused.
+
+        No message of ours repeats a token.
+        """
+        if len(tokens) > MOST_TOKENS:
+            raise BadConfig(
+                f"{len(tokens)} canaries are too many; at most {MOST_TOKENS}",
+                "keep those that matter most",
+            )
+        folded: dict[bytes, str] = {}
+        coded: dict[bytes, str] = {}
+        for name, token in tokens.items():
+            core = _fold(token)
+            if (
+                not SHORTEST_TOKEN <= len(core) <= LONGEST_TOKEN
+                or len(set(core)) < _LEAST_DIFFERENT
+            ):
+                raise BadConfig(
+                    f"canary {name} would turn up by chance, or is too long",
+                    f"take {SHORTEST_TOKEN} to {LONGEST_TOKEN} random letters and digits",
+                )
+            in_folded, in_coded = _forms(token)
+            folded.update(dict.fromkeys(in_folded, name))
+            coded.update(dict.fromkeys(in_coded, name))
+        self._folded = tuple(folded.items())
+        self._coded = tuple(coded.items())
+        self._longest = max((len(form) for form in (*folded, *coded)), default=1)
+        self.names = tuple(tokens)
+
+    @classmethod
+    def read(cls, text: str) -> Canaries:
+        """Read a file of tokens: one a line, `NAME: TOKEN` or the token alone, `#` for remarks."""
+        tokens: dict[str, bytes] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            bare = line.strip()
+            if not bare or bare.startswith("#"):
+                continue
+            named = _NAMED.fullmatch(bare)
+            name, token = (named[1], named[2]) if named else (f"line-{number}", bare)
+            if name in tokens:
+                raise BadConfig(f"two canaries are called {name}", "give each its own name")
+            tokens[name] = token.encode()
+        return cls(tokens)
+
+    def within(self, data: bytes) -> list[str]:
+        """Name the tokens that `data` holds in any form, each once."""
+        return self.stream().feed(data)
+
+    def stream(self) -> CanaryStream:
+        """Begin to follow bytes that come in pieces."""
+        return CanaryStream(self)
+
+    def search(self, folded: bytes, coded: bytes, fresh: tuple[int, int]) -> list[str]:
+        """Name what the two views hold and what ends in their fresh part, of so many bytes."""
+        found: dict[str, None] = {}
+        for forms, view, new in (
+            (self._folded, folded, fresh[0]),
+            (self._coded, coded, fresh[1]),
+        ):
+            old = len(view) - new
+            for form, name in forms:
+                # What lies wholly in the old part was told before.
+                if name not in found and view.find(form, max(old - len(form) + 1, 0)) >= 0:
+                    found[name] = None
+        return list(found)
+
+    @property
+    def carried(self) -> int:
+        """How much of each view must be kept for what is cut across two pieces."""
+        return self._longest - 1
+
+
+class CanaryStream:
+    """One stream of bytes that is searched piece by piece."""
+
+    __slots__ = ("_canaries", "_coded", "_folded")
+
+    def __init__(self, canaries: Canaries) -> None:
+        """Search for these; nothing was seen yet."""
+        self._canaries = canaries
+        self._folded = b""
+        self._coded = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take in the next piece; names each token that ends in it, once."""
+        fresh, coded = _fold(data), _code(data)
+        whole, both = self._folded + fresh, self._coded + coded
+        found = self._canaries.search(whole, both, (len(fresh), len(coded)))
+        keep = self._canaries.carried
+        self._folded = whole[-keep:] if keep else b""
+        self._coded = both[-keep:] if keep else b""
+        return found
