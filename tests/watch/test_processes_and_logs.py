@@ -187,7 +187,7 @@ def test_hostile_output_is_bounded_in_time_and_memory(log: Log, data: bytes) -> 
     assert time.monotonic() - begin < 2
     assert read["bytes"] == len(data)
     assert read["lines"] == data.count(b"\n")
-    assert len(log.sensor._rest) <= 8192
+    assert log.sensor._tails.waiting <= 8192
 
 
 def test_a_flood_is_counted_and_what_was_not_read_is_said(log: Log) -> None:

@@ -92,6 +92,10 @@ class SensorSection(Section):
         """Name the eye that hosts it; sensors that name the same one share a process."""
         return f"sensor {self.name}"
 
+    def apart(self) -> bool:
+        """Tell whether it gets an eye of its own though its kind shares the one of the cells."""
+        return False
+
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why it has no such series, or None; a kind may look at the labels, too."""
         if what in self.SERIES:

@@ -67,11 +67,11 @@ class _Words(dict[bytes, bytes]):
             return _ANY
         if token.isalpha():
             return self._word(token)
-        if not token.strip(_NUMERIC):
-            return _ANY
         shape = token.translate(None, _DIGITS)
         if shape == token:
             return self._word(token)
+        if not shape.strip(_NUMERIC):
+            return _ANY
         masked = self._shapes.get(shape)
         if masked is None:
             masked = self._masked(token)

@@ -78,7 +78,7 @@ class Wiring:
         hearsay = getattr(cls, "HEARSAY", False)
         source = Source(section, cls.SIGNAL, self._clock.mono_us(), hearsay=hearsay)
         self.sources[key] = source
-        name = section.eye() if cls.ISOLATED else CELLS_EYE
+        name = section.eye() if cls.ISOLATED or section.apart() else CELLS_EYE
         eye = self.eyes.get(name)
         if eye is None:
             eye = self.eyes[name] = EyeLink(name, cls.NEEDS, self._clock, self._bear)
