@@ -103,7 +103,8 @@ class Eye:
             self._cells.clear()
             for target, facts in message["cells"].items():
                 path, pids, log = facts["path"], tuple(facts["pids"]), facts["log"]
-                self._cells[target] = CellFacts(path, pids, log, facts["state"], facts["report"])
+                state, report, uid = facts["state"], facts["report"], facts["uid"]
+                self._cells[target] = CellFacts(path, pids, log, state, report, uid)
         if "open" in message:
             self._open(message, dict(zip(message["fds"], fds, strict=True)))
         if "close" in message:

@@ -270,5 +270,6 @@ def _facts(row: Mapping[str, Any]) -> Message:
         "pids": [] if path else list(row.get("pids") or [])[:4096],
         "log": row.get("log"),
         "report": row.get("report"),
+        "uid": row.get("uid"),
         "state": str(row.get("state", "")),
     }

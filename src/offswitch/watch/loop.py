@@ -28,6 +28,7 @@ from offswitch.model.entry import EntryKind
 from offswitch.model.reading import series as spell
 from offswitch.model.target import Target
 from offswitch.watch.bench import Bench
+from offswitch.watch.beside import Beside
 from offswitch.watch.channels import Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
 from offswitch.watch.eyes import Bear, EyeLink
@@ -79,7 +80,8 @@ class Watch:
         self._warden = WardenLink(place, clock)
         self._scribe = Scribe(place, clock)
         self.wired = Wiring(place.home, loaded, clock, self._scribe, bear, prepared or {})
-        self._onlookers = Onlookers(onlookers)
+        self._beside = Beside()
+        self._onlookers = Onlookers([self._beside, *onlookers])
         self._cells: dict[str, Message] = {}
         self._targets: dict[str, Target] = {}
         self._coverage: dict[str, Coverage] = {}
@@ -330,7 +332,8 @@ class Watch:
             self._warden.ask({"op": "cells"}, self._take_cells)
         if now_us - self._report_us >= _REPORT_US + longer_us:
             self._report_us = now_us
-            for message in report(self.wired.benches, list(self.wired.sources.values()), now_us):
+            sources, beside = self.wired.sources, self._beside.listed(self.wired.sources)
+            for message in report(self.wired.benches, list(sources.values()), now_us, beside):
                 self._warden.ask(message, lambda _answer: None)
 
     def _revive(self, eye: EyeLink) -> None:

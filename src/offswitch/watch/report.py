@@ -29,8 +29,16 @@ _RANK = {Act.ADVISE: 0, Act.AUTO: 1, Act.SHADOW: 2}
 Message = dict[str, Any]
 
 
-def report(benches: Sequence[Bench], sources: Sequence[Source], mono_us: int) -> list[Message]:
-    """Give the messages of one report, the first with all but the later signals."""
+def report(
+    benches: Sequence[Bench],
+    sources: Sequence[Source],
+    mono_us: int,
+    untracked: Sequence[Message] = (),
+) -> list[Message]:
+    """Give the messages of one report, the first with all but the later signals.
+
+    `untracked`: processes beside the targets that are under no control.
+    """
     auto = [bench for bench in benches if bench.rule.act is Act.AUTO]
     loud = [bench for bench in benches if bench.tripped]
     loud.sort(key=lambda bench: (_RANK[bench.rule.act], bench.since_us))
@@ -50,7 +58,7 @@ def report(benches: Sequence[Bench], sources: Sequence[Source], mono_us: int) ->
             for source in sources
             if source.note
         ][:_MOST_NOTES],
-        "untracked": [],
+        "untracked": list(untracked),
     }
     return messages
 

@@ -57,6 +57,8 @@ class CellFacts:
     state: str = ""
     report: str | None = None
     """The pipe by which it reports its steps."""
+    uid: int | None = None
+    """The user that it runs as; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

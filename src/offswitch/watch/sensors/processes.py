@@ -21,12 +21,10 @@ from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
+from offswitch.watch.sensors.proc import pids_below, small
 
 __all__ = ["Processes", "ProcessesSection"]
 
-_MOST = 4096
-_MOST_GROUPS = 256
-_LARGEST = 1 << 16
 _ALIVE = {"running", "restricted", "draining", "stopping", "frozen"}
 
 
@@ -52,46 +50,17 @@ class _Process:
     written: int | None
 
 
-def _small(path: str) -> str:
-    """Read a small file of the kernel's; raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, _LARGEST).decode("ascii", "replace")
-    finally:
-        os.close(fd)
-
-
-def _pids_below(folder: str) -> list[int]:
-    """List the processes of a cgroup and those below it, so many at most."""
-    pids: list[int] = []
-    folders = [folder]
-    for _ in range(_MOST_GROUPS):
-        if not folders or len(pids) > _MOST:
-            break
-        here = folders.pop()
-        try:
-            pids.extend(int(word) for word in _small(f"{here}/cgroup.procs").split())
-            with os.scandir(here) as entries:
-                folders.extend(
-                    entry.path for entry in entries if entry.is_dir(follow_symlinks=False)
-                )
-        except OSError:
-            if here == folder:
-                raise
-    return pids[:_MOST]
-
-
 def _process(pid: int, tick_us: int, page: int) -> _Process | None:
     """Read one process; None if it is gone."""
     try:
         # The name in brackets is the process's own and may hold anything, brackets included.
-        fields = _small(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        fields = small(f"/proc/{pid}/stat").rpartition(")")[2].split()
         cpu_us = (int(fields[11]) + int(fields[12])) * tick_us
-        resident = int(_small(f"/proc/{pid}/statm").split()[1]) * page
+        resident = int(small(f"/proc/{pid}/statm").split()[1]) * page
     except (OSError, IndexError, ValueError):
         return None
     try:
-        io = dict(line.split(": ") for line in _small(f"/proc/{pid}/io").splitlines())
+        io = dict(line.split(": ") for line in small(f"/proc/{pid}/io").splitlines())
         written: int | None = int(io["wchar"])
     except (OSError, KeyError, ValueError):
         written = None
@@ -128,7 +97,7 @@ class Processes:
             self._before, self._seen_us, self._group_cpu_us = {}, None, None
             return Glance(absent=True)
         try:
-            pids = list(cell.pids) if cell.path is None else _pids_below(cell.path)
+            pids = list(cell.pids) if cell.path is None else pids_below(cell.path)
         except OSError as error:
             return Glance(problem=f"the cell cannot be read: {error.strerror}")
         tick_us, page = 1_000_000 // os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGESIZE")
@@ -169,7 +138,7 @@ class Processes:
         if cell.path is None:
             return otherwise
         try:
-            stat = dict(line.split() for line in _small(f"{cell.path}/cpu.stat").splitlines())
+            stat = dict(line.split() for line in small(f"{cell.path}/cpu.stat").splitlines())
             used = int(stat["usage_usec"])
         except (OSError, KeyError, ValueError):
             return otherwise
