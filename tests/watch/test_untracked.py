@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -91,7 +90,7 @@ def orphan(born: list[int], env: Mapping[str, str] | None = None, **more: Any) -
 
 
 def listed(shop: Shop, pid: int) -> dict[str, Any] | None:
-    said = json.loads(shop.installation.cli("status", "--json").stdout)
+    said = shop.installation.status()
     rows: dict[int, dict[str, Any]] = {row["pid"]: row for row in said["untracked"]}
     return rows.get(pid)
 
