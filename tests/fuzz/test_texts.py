@@ -184,7 +184,9 @@ def test_a_configuration_is_one_or_an_error_with_its_place(data: bytes) -> None:
 @budget(600)
 @given(
     said=st.dictionaries(
-        st.sampled_from(["signals", "part", "of", "auto", "blind", "alarms", "notes", "untracked"]),
+        st.sampled_from(
+            ["signals", "part", "of", "auto", "blind", "fast", "alarms", "notes", "untracked"]
+        ),
         JSON,
     )
 )

@@ -35,6 +35,7 @@ from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
 from offswitch.warden import entries
 from offswitch.warden.adopting import Adopter
+from offswitch.warden.blindness import Blindness
 from offswitch.warden.cells import cell
 from offswitch.warden.cells.rung import take_standing
 from offswitch.warden.children import Children
@@ -149,6 +150,7 @@ class Warden:
         self._loop.watch(core.store.fileno(), self._durability)
         self._heed_signals()
         self._maybe_end()
+        Blindness(core, self._stopper).begin()
         self._supervisor.ready()
         prove(core)
         gc.freeze()  # what is here stays: no collection looks through it in the middle of a stop

@@ -147,7 +147,7 @@ class Recovery:
 
     def _find_watched(self) -> None:
         try:
-            self._core.watch.meant(map(str, self._core.table.load_watched()))
+            self._core.watch.meant(self._core.table.load_watched())
         except OffswitchError as error:
             self._note("watched", error)
             self._core.watch.meant([EVERYTHING.text])

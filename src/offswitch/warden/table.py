@@ -434,7 +434,7 @@ class Table:
         except (OSError, ValueError):
             return False
 
-    def save_watched(self, scopes: list[str]) -> None:
+    def save_watched(self, scopes: list[str | list[str]]) -> None:
         """Keep what automatic rules are about: the next warden knows who is blind without watch."""
         _write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from offswitch.config.declared import ONE_PERSON_US
 from offswitch.decide.rules import Act
 from offswitch.watch.bench import Bench
 from offswitch.watch.channels import Source, shown_signals
@@ -49,6 +50,7 @@ def report(
     ]
     messages[0] |= {
         "auto": _scopes(auto),
+        "fast": _scopes(bench for bench in auto if bench.rule.time_to_harm_us < ONE_PERSON_US),
         "blind": _scopes(bench for bench in auto if bench.blind),
         "alarms": [_alarm(bench) for bench in loud[:_MOST_ALARMS]],
         "notes": [

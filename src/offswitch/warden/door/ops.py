@@ -389,7 +389,7 @@ class Operations:
     def _op_report(self, connection: Connection, message: dict[str, Any]) -> None:
         core = self._core
         if core.watch.take(message, core.clock.mono_us()):
-            scopes = sorted(core.watch.auto)
+            scopes = core.watch.to_keep()
             core.errands.send(lambda: core.table.save_watched(scopes), self._watched_kept)
         connection.reply({"ok": True})
 

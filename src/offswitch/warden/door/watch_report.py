@@ -19,6 +19,8 @@ from offswitch.model.target import Target
 __all__ = ["WatchReport"]
 
 _SILENT_US = 3_000_000
+_FIRST_US = 30_000_000
+"""How long a warden that has come up waits for the first report before it calls that silence."""
 _MOST = 100_000
 _MOST_SHOWN = 100
 _LONGEST = 400
@@ -30,18 +32,22 @@ Signals = dict[str, dict[str, dict[str, Any]]]
 class WatchReport:
     """Takes in what watch reports. Nothing in a report makes it raise."""
 
-    __slots__ = ("_blind", "_coming", "_mono_us", "_signals", "alarms", "auto", "notes",
-                 "untracked")  # fmt: skip
+    __slots__ = ("_begun_us", "_blind", "_blind_since", "_coming", "_mono_us", "_signals",
+                 "alarms", "auto", "fast", "notes", "untracked")  # fmt: skip
 
     def __init__(self) -> None:
         """Begin with nothing heard."""
         self.auto: frozenset[str] = frozenset()
         """Scopes that automatic rules are about."""
+        self.fast: frozenset[str] = frozenset()
+        """Those of them in which harm comes within ten seconds."""
         self.alarms: list[dict[str, Any]] = []
         """Rules whose alarm stands: `rule`, `scope`, `act`, `harm`, `since_us`."""
         self.notes: list[str] = []
         self.untracked: list[Any] = []
         self._blind: frozenset[str] = frozenset()
+        self._blind_since: dict[str, int] = {}
+        self._begun_us: int | None = None
         self._signals: Signals = {}
         self._coming: Signals = {}
         self._mono_us: int | None = None
@@ -50,6 +56,7 @@ class WatchReport:
         """Give what was said, for the next code of this warden (SR-23)."""
         return {
             "auto": sorted(self.auto),
+            "fast": sorted(self.fast),
             "blind": sorted(self._blind),
             "alarms": self.alarms,
             "notes": self.notes,
@@ -61,22 +68,40 @@ class WatchReport:
     def take_up(self, passed: Mapping[str, Any]) -> None:
         """Take it over as if it had been said to us: it ages from when it was said."""
         self.auto, self._blind = frozenset(passed["auto"]), frozenset(passed["blind"])
+        self.fast = frozenset(passed.get("fast", ()))
         self.alarms, self.notes = list(passed["alarms"]), list(passed["notes"])
         self.untracked = list(passed["untracked"])
         self._signals, self._mono_us = dict(passed["signals"]), passed["mono_us"]
 
-    def meant(self, scopes: Iterable[str]) -> None:
-        """Take over what rules were about when watch last reported, to an earlier warden."""
-        self.auto = frozenset(scopes)
+    def meant(self, kept: Iterable[object]) -> None:
+        """Take over what rules were about when watch last reported, to an earlier warden.
+
+        As `to_keep` gave it: a scope, or a list of it and a word where harm comes fast.
+        """
+        kept = list(kept)
+        self.fast = frozenset(str(one[0]) for one in kept if isinstance(one, list) and one)
+        self.auto = self.fast | {str(one) for one in kept if not isinstance(one, list)}
+
+    def to_keep(self) -> list[str | list[str]]:
+        """Give what the next warden must know."""
+        return [[one, "fast"] if one in self.fast else one for one in sorted(self.auto)]
+
+    def begin(self, mono_us: int) -> None:
+        """Give watch its time to speak for the first time from now on."""
+        self._begun_us = mono_us
 
     def take(self, message: Mapping[str, Any], mono_us: int) -> bool:
         """Take in a part of a report; tells whether other scopes are meant than before."""
-        before = self.auto
+        before = self.auto, self.fast
         self._mono_us = mono_us
+        if "fast" in message:
+            self.fast = _texts(message["fast"])
         if "auto" in message:
             self.auto = _texts(message["auto"])
         if "blind" in message:
             self._blind = _texts(message["blind"])
+            since = self._blind_since
+            self._blind_since = {one: since.get(one, mono_us) for one in self._blind}
         if "alarms" in message:
             self.alarms = _alarms(message["alarms"])
         if "notes" in message:
@@ -85,7 +110,7 @@ class WatchReport:
             said = message["untracked"]
             self.untracked = said if isinstance(said, list) else []
         self._take_signals(message)
-        return self.auto != before
+        return (self.auto, self.fast) != before
 
     def _take_signals(self, message: Mapping[str, Any]) -> None:
         if not message.get("part"):
@@ -113,6 +138,22 @@ class WatchReport:
         silent = self.silent_us(mono_us) is not None
         scopes = self.auto | self._blind if silent else self._blind
         return bool(scopes) and any(scope in scopes for scope in scopes_over(target))
+
+    def lapsed(self, mono_us: int) -> frozenset[str]:
+        """Name the scopes whose lease has run out: for three seconds no rule has seen for them."""
+        if self._mono_us is None:
+            begun_us = mono_us if self._begun_us is None else self._begun_us
+            return self.auto if mono_us - begun_us > _FIRST_US else frozenset()
+        if self.silent_us(mono_us) is not None:
+            return self.auto | self._blind
+        return frozenset(
+            scope for scope, since in self._blind_since.items() if mono_us - since > _SILENT_US
+        )
+
+    def blind_in(self, target: Target, lapsed: frozenset[str]) -> bool | None:
+        """Tell whether harm comes fast to `target`, which lies in `lapsed`; None: it does not."""
+        over = [scope for scope in scopes_over(target) if scope in lapsed]
+        return any(scope in self.fast for scope in over) if over else None
 
     def signals(self, name: str, mono_us: int) -> dict[str, dict[str, Any]]:
         """Give ages as they are now: what was said, plus the time since it was said."""
