@@ -1,7 +1,9 @@
 """Reading the name of a series: `sensor.what{label="value"}`, as `model.reading.series` spells it.
 
 The order of labels does not matter to people, so a name is taken apart and spelt again;
-two names of one series are then equal texts.
+two names of one series are then equal texts. What comes after the sensor's name may be what
+Prometheus and OpenTelemetry call a metric, `vllm:num_requests_running` or `gen_ai.client.cost`;
+a sensor's own name has no dot, so the first one parts the two.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from offswitch.model.reading import series
 
 __all__ = ["SeriesName", "parse_series"]
 
-_NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([a-z][a-z0-9_]*)(?:\{(.*)\})?", re.DOTALL)
-_LABEL = re.compile(r'([a-z][a-z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
+_NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z_][A-Za-z0-9_:.]*)(?:\{(.*)\})?", re.DOTALL)
+_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_.]*)="((?:[^"\\\n]|\\["\\n])*)"')
 _ESCAPED = re.compile(r'\\(["\\n])')
 
 

@@ -22,7 +22,7 @@ from offswitch.watch.channels import Judge, Source
 from offswitch.watch.eyes import Bear, EyeLink
 from offswitch.watch.prepared import NOTHING, Prepared
 from offswitch.watch.scribe import Scribe
-from offswitch.watch.sensors.contract import Need
+from offswitch.watch.sensors.contract import Need, Signal
 
 __all__ = ["CELLS_EYE", "Key", "Wiring"]
 
@@ -75,8 +75,10 @@ class Wiring:
         if known is not None:
             return known
         cls = self._loaded.kinds.sensors[section.kind].cls
-        hearsay = getattr(cls, "HEARSAY", False)
-        source = Source(section, cls.SIGNAL, self._clock.mono_us(), hearsay=hearsay)
+        # Who speaks, and of what, is for the configuration to say where a kind has keys for it.
+        hearsay = bool(getattr(section, "hearsay", getattr(cls, "HEARSAY", False)))
+        signal = Signal(getattr(section, "signal", cls.SIGNAL))
+        source = Source(section, signal, self._clock.mono_us(), hearsay=hearsay)
         self.sources[key] = source
         name = section.eye() if cls.ISOLATED or section.apart() else CELLS_EYE
         eye = self.eyes.get(name)

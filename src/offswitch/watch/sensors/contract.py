@@ -125,6 +125,7 @@ class Sensor(Protocol):
     # A sensor may have more, which is looked for by name:
     #   HEARSAY = True    It is what a target says about itself: its series raise findings and never
     #                     take one back, and it is no sign that anybody sees the target (SR-6).
+    #                     Its section's `hearsay` and `signal`, if it has them, say it instead.
     #   IMPORTS = (...)   Modules to be imported while watch is root: an eye may not be able to read
     #                     code. Its own module imports none of them at its top.
     #   prepare(section)  A class method that is called while watch is root, at each start; the

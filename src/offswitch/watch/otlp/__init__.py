@@ -1,0 +1,1 @@
+"""OTLP 1.x over HTTP (opentelemetry.io/docs/specs/otlp): from requests to samples, bounded."""

@@ -1,0 +1,50 @@
+"""Traces of OTLP as counts: model calls, tokens, tool calls, errors (`otlp.genai` says of what)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from offswitch.watch.otlp.attributes import read_attributes, text_of
+from offswitch.watch.otlp.events import Events
+from offswitch.watch.otlp.genai import Saying, read_span
+from offswitch.watch.otlp.tally import Tally
+from offswitch.watch.otlp.wire import spell_id
+
+__all__ = ["read_spans"]
+
+
+def read_spans(request: Any, tally: Tally, events: Events) -> None:  # noqa: ANN401 - protobuf's
+    """Count what the spans of a request say."""
+    for resource in request.resource_spans:
+        service = read_attributes(resource.resource.attributes).get("service.name")
+        name = text_of(service, 100) if service is not None else ""
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                saying = read_span(span, read_attributes(span.attributes))
+                _count(saying, tally)
+                if saying.tool:
+                    detail = {"tool": saying.tool, "trace": spell_id(span.trace_id)}
+                    more = {"call": saying.call, "service": name, "error": saying.error}
+                    detail.update({key: text for key, text in more.items() if text})
+                    events.add("tool_calls", {}, detail)
+                elif saying.model and not math.isnan(saying.seconds):
+                    events.add("model_seconds", {}, {"model": saying.model}, saying.seconds)
+
+
+def _count(saying: Saying, tally: Tally) -> None:
+    tally.add("spans", 1.0)
+    if saying.operation != "other":
+        tally.add("spans", 1.0, {"operation": saying.operation})
+    if saying.error:
+        tally.add("errors", 1.0)
+        tally.add("errors", 1.0, {"type": saying.error})
+    if saying.tool:
+        tally.add("tool_calls", 1.0, {"tool": saying.tool})
+    for direction, tokens in (("input", saying.tokens_in), ("output", saying.tokens_out)):
+        if tokens:
+            tally.add("tokens", tokens, {"direction": direction})
+            if saying.model:
+                tally.add("tokens", tokens, {"direction": direction, "model": saying.model})
+    for reason in saying.finish:
+        tally.add("finished", 1.0, {"reason": reason})
