@@ -21,6 +21,9 @@ from offswitch.watch.sensors.contract import Sample
 
 __all__ = ["Metrics"]
 
+Message = Any
+"""Of protobuf's, whose classes are made when they are imported."""
+
 _DELTA = 1
 _NO_VALUE = 1
 """`DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`."""
@@ -43,7 +46,7 @@ class Metrics:
         self.gaps = 0
         """Counters that began anew, since this was last set to 0."""
 
-    def read(self, request: Any) -> tuple[list[Sample], int]:  # noqa: ANN401 - protobuf's
+    def read(self, request: Message) -> tuple[list[Sample], int]:
         """Give the samples of a request, and how many points were rejected."""
         samples: list[Sample] = []
         rejected = 0
@@ -81,10 +84,10 @@ class Metrics:
     def _point(
         self,
         shape: str,
-        data: Any,  # noqa: ANN401 - protobuf's
+        data: Message,
         name: str,
         labels: Mapping[str, str],
-        point: Any,  # noqa: ANN401
+        point: Message,
     ) -> Iterator[Sample]:
         if shape == "gauge":
             yield Sample(name, _value(point), labels)
@@ -107,7 +110,7 @@ class Metrics:
         name: str,
         labels: Mapping[str, str],
         value: float,
-        point: Any,
+        point: Message,
         *,
         delta: bool,
     ) -> Iterator[Sample]:
@@ -122,7 +125,7 @@ class Metrics:
         self,
         name: str,
         labels: Mapping[str, str],
-        point: Any,
+        point: Message,
         *,
         delta: bool,
     ) -> Iterator[Sample]:
@@ -146,7 +149,7 @@ class Metrics:
             ):
                 yield Sample(f"{name}:{suffix}", value, labels)
 
-    def _fresh(self, point: Any, value: float) -> float:  # noqa: ANN401
+    def _fresh(self, point: Message, value: float) -> float:
         return value if point.start_time_unix_nano >= self._begun_ns else 0.0
 
     @staticmethod
@@ -154,5 +157,5 @@ class Metrics:
         return (name, *sorted(labels.items()))
 
 
-def _value(point: Any) -> float:  # noqa: ANN401 - protobuf's
+def _value(point: Message) -> float:
     return float(point.as_int if point.WhichOneof("value") == "as_int" else point.as_double)

@@ -1,0 +1,1 @@
+"""Scraping: reading what Prometheus' exporters show."""
