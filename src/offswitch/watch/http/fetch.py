@@ -149,10 +149,13 @@ class Fetch:
         """A server that closes, or that speaks without having been asked, is hung up on."""
         if self._sock is None:
             return
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
-            with contextlib.suppress(OSError):
-                self._sock.recv(1)
-            self._drop()
+        try:
+            self._sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return  # it is there, and waits
+        except OSError:
+            pass
+        self._drop()
 
     def _go_on(self, now_us: int) -> Fetched | None:
         if self._state == "naming":

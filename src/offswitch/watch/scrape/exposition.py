@@ -1,6 +1,7 @@
 """Prometheus' text format 0.0.4 and OpenMetrics 1.0, read line by line, bounded.
 
     name{label="value",…} value [timestamp] [# {exemplar}]
+    {"name",label="value",…} value             as they spell a name that is not of the old kind
     # TYPE name counter|gauge|histogram|summary|untyped|…
 
 prometheus-client's own parser takes eleven microseconds a sample, which at ten looks a second is
@@ -23,6 +24,7 @@ _MOST_LABELS = 16
 _LONGEST_VALUE = 256
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _LABEL = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*(,|(?=\}))')
+_QUOTED = re.compile(r'\{\s*"([^"\\\n]*)"\s*(?:,|(?=\}))')
 _ESCAPED = re.compile(r"\\(.)")
 _CLOSE = re.compile(r"\s*\}")
 _MOST_LINES = 100_000
@@ -141,10 +143,11 @@ class Reader:
         """Take a line apart; gives the series (None: not wanted) and the value (None: garbage)."""
         if len(line) > _LONGEST_LINE:
             return None, None
-        name = _NAME.match(line)
-        if name is None:
+        quoted = _QUOTED.match(line)
+        name = _NAME.match(quoted[1] if quoted else line)
+        if name is None or (quoted and name.end() < len(quoted[1])):
             return None, None
-        labels, at = _labels(line, name.end())
+        labels, at = _labels(line, quoted.end() if quoted else name.end(), inside=bool(quoted))
         if labels is None:
             return None, None
         words = line[at:].partition(" # ")[0].split()
@@ -160,13 +163,14 @@ class Reader:
         return made, value
 
 
-def _labels(line: str, at: int) -> tuple[dict[str, str] | None, int]:
-    """Read `{…}` from `at` on, if it stands there; None: it is malformed."""
-    while at < len(line) and line[at] in " \t":
+def _labels(line: str, at: int, *, inside: bool) -> tuple[dict[str, str] | None, int]:
+    """Read `{…}` from `at` on, if it stands there, or its rest; None: it is malformed."""
+    while not inside:
+        if line[at : at + 1] == "{":
+            inside = True
+        elif line[at : at + 1] not in {" ", "\t"}:
+            return {}, at
         at += 1
-    if line[at : at + 1] != "{":
-        return {}, at
-    at += 1
     labels: dict[str, str] = {}
     while True:
         end = _CLOSE.match(line, at)

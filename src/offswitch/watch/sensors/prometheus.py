@@ -49,9 +49,10 @@ _LONGEST_AUTHORITY = 1 << 20
 _METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _ONLY = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\*?")
 _ACCEPT = (
-    "application/openmetrics-text;version=1.0.0,"
-    "text/plain;version=0.0.4;q=0.5,text/plain;q=0.3,*/*;q=0.1"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
+"""Without the word on escaping, prometheus-client 0.22 and later spell `vllm:x` as `vllm_x`."""
 
 
 def _url(value: str) -> str:
