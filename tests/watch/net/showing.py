@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -79,12 +78,10 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[Answering]:
 class Scraping:
     """A sensor that is looked through as an eye does."""
 
-    def __init__(self, url: str, secrets: Mapping[str, str] | None = None, **keys: Any) -> None:
+    def __init__(self, url: str, secrets: Mapping[str, str], **keys: object) -> None:
         raw = {"name": "e", "target": "a", "kind": "prometheus", "url": url, "every": "100ms"}
         self.section = PrometheusSection.model_validate({**raw, **keys})
-        self.sensor = Prometheus(
-            self.section, SensorContext(SystemClock(), {}, secrets=secrets or {})
-        )
+        self.sensor = Prometheus(self.section, SensorContext(SystemClock(), {}, secrets=secrets))
 
     def next(self, timeout_s: float = 5.0) -> Glance:
         """Look until there is something to say; holds each look to its time."""
@@ -113,9 +110,11 @@ class Scraping:
 
 
 @contextmanager
-def scraping(url: str, **keys: Any) -> Iterator[Scraping]:
+def scraping(
+    url: str, secrets: Mapping[str, str] | None = None, **keys: object
+) -> Iterator[Scraping]:
     """Give a sensor that asks at `url`."""
-    one = Scraping(url, **keys)
+    one = Scraping(url, secrets or {}, **keys)
     try:
         yield one
     finally:

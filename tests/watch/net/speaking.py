@@ -7,13 +7,14 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from offswitch.clock import SystemClock
 from offswitch.plugins import SENSORS, installed
 from offswitch.watch.sensors.contract import Glance, Sample, Sensor, SensorContext
 
-__all__ = ["Spoken", "free_port", "raw", "spoken"]
+__all__ = ["TOKEN", "Answered", "Spoken", "asked", "free_port", "post", "raw", "spoken"]
 
 TOKEN = "a-token-that-nobody-guesses"
 
@@ -93,9 +94,9 @@ class Spoken:
 
 
 @contextmanager
-def spoken(*keys: Mapping[str, Any], **more: Any) -> Iterator[Spoken]:
+def spoken(*keys: Mapping[str, Any]) -> Iterator[Spoken]:
     """Give sensors that are being spoken to, served by a thread."""
-    one = Spoken(*keys, **more)
+    one = Spoken(*keys)
     one.thread.start()
     try:
         yield one
@@ -115,3 +116,27 @@ def raw(port: int, *parts: bytes, timeout_s: float = 5.0) -> bytes:
         except OSError:
             pass
         return got
+
+
+def post(port: int, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Post a body; gives the whole answer."""
+    given = {"host": "a", "connection": "close", "content-length": str(len(body)), **headers}
+    head = "".join(f"{name}: {text}\r\n" for name, text in given.items())
+    return raw(port, f"POST {path} HTTP/1.1\r\n{head}\r\n".encode(), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was answered, taken apart."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+def asked(port: int, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
+    """Post a body; gives the answer taken apart."""
+    head, _, rest = post(port, path, body, headers).partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    kinds = [line.partition(": ")[2] for line in lines if line.startswith("content-type")]
+    return Answered(int(lines[0].split()[1]), kinds[0], rest)

@@ -39,7 +39,7 @@ def check_address(text: str) -> str:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         raise ValueError(f"{host!r} is no address in numbers; {example}") from None
-    if not port.isdecimal() or not 0 < int(port[:6]) <= _LONGEST_PORT:
+    if not (port.isascii() and port.isdecimal()) or not 0 < int(port[:6]) <= _LONGEST_PORT:
         raise ValueError(f"{port!r} is no port; {example}")
     shown = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
     return f"{shown}:{int(port)}"
@@ -145,6 +145,8 @@ class Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._open[sock.fileno()] = Connection(sock, now_us)
             self._epoll.register(connection.fileno(), select.EPOLLIN)
+            connection.turn(self._doors, now_us)  # most have spoken by the time they are let in
+            self._forget_if_over(sock.fileno())
 
     def _make_room(self) -> bool:
         """Hang up on one: a stranger before one who is known, who is idle before who speaks."""
