@@ -19,7 +19,7 @@ from offswitch.watch.http.exchange import Door
 from offswitch.watch.http.listener import Listener, check_address
 from offswitch.watch.sensors.contract import Sample
 
-__all__ = ["DOOR_SERIES", "ListeningSection", "Presence", "door_samples"]
+__all__ = ["DOOR_SERIES", "ListeningSection", "Presence", "TokenSection", "door_samples"]
 
 _QUIET_US = 600_000_000
 """How long nothing must have come before it is worth a word; each such word is recorded."""
