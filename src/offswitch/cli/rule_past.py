@@ -189,12 +189,14 @@ def _told(answer: dict[str, Any]) -> list[str]:
     lines = [f"{answer['rule']} ({answer['act']}) of {answer['target']}"]
     if not answer["readings"]:
         return [*lines, "  nothing was read of its series in that time, so nothing can be said"]
-    span = f"{answer['readings']} readings from {answer['first']} to {answer['last']}"
-    lines.append(f"  {span}, {answer['incidents']} known incidents")
+    lines.append(f"  {answer['readings']} readings from {answer['first']} to {answer['last']}")
+    known = f"{answer['incidents']} incidents are known"
+    lines.append(
+        f"  {known}" + ("" if answer["incidents"] else ", so every stop counts as in vain")
+    )
     lines += [f"  NOTHING WAS READ of {one}" for one in answer["without_readings"]]
     for at, episode in enumerate(declared["episodes"][:_MOST_SHOWN]):
-        verdict = "in vain" if episode["in_vain"] else "in time of an incident"
-        verdict = verdict if answer["incidents"] else "no incident is known"
+        verdict = "in vain" if episode["in_vain"] else "with an incident"
         lines.append(f"  {at + 1:3}. {episode['begin']}  {verdict}: {episode['why']}")
     if len(declared["episodes"]) > _MOST_SHOWN:
         lines.append(f"       and {len(declared['episodes']) - _MOST_SHOWN} more: --json")
@@ -207,7 +209,8 @@ def _told(answer: dict[str, Any]) -> list[str]:
 
 def _counted(vote: dict[str, Any]) -> str:
     early = [one for one in vote["early_us"] if one is not None]
-    said = f"{vote['stops']} times, {vote['in_vain']} in vain"
+    times = "once" if vote["stops"] == 1 else f"{vote['stops']} times"
+    said = f"{times}, {vote['in_vain']} in vain"
     if early:
         middle = sorted(early)[len(early) // 2]
         word = "earlier" if middle >= 0 else "later"
