@@ -10,6 +10,7 @@ from offswitch.decide.votes import Channel, OnFailed, Vote, count
 from offswitch.errors import Internal
 
 O, T, S, F = Channel.OK, Channel.TRIP, Channel.STALE, Channel.FAILED  # noqa: E741
+B = Channel.BYPASSED
 DEGRADE, TRIP = OnFailed.DEGRADE, OnFailed.TRIP
 
 # vote, channels, on_failed → tripped, blind, as it was counted
@@ -64,9 +65,48 @@ def test_DET_4_over_all_states_a_worse_channel_never_takes_a_trip_back(
                 assert count(vote, worse, on_failed).tripped >= before.tripped
                 failed = (*channels[:place], F, *channels[place + 1 :])
                 assert count(vote, failed, on_failed).tripped >= before.tripped
-        assert before.blind == all(channel in {S, F} for channel in channels)
+                left_out = (*channels[:place], B, *channels[place + 1 :])
+                if channels != (O,) * len(channels):
+                    assert count(vote, left_out, on_failed).tripped >= before.tripped
+        assert before.blind == all(channel in {S, F, B} for channel in channels)
         order = count(vote, tuple(reversed(channels)), on_failed)
         assert order == before, "which channel it was makes no difference"
+
+
+# What is left of a vote, by how many channels are left out of it: needed, of how many.
+LEFT = {
+    "1oo1": {0: (1, 1), 1: None},
+    "1oo2": {0: (1, 2), 1: (1, 1), 2: None},
+    "2oo3": {0: (2, 3), 1: (1, 2), 2: (1, 1), 3: None},
+}
+
+
+@pytest.mark.parametrize("vote", list(Vote))
+@pytest.mark.parametrize("on_failed", list(OnFailed))
+def test_DET_4_the_whole_table_of_all_states_of_all_channels(
+    vote: Vote, on_failed: OnFailed
+) -> None:
+    for channels in product(Channel, repeat=vote.channels):
+        bypassed = channels.count(B)
+        unwell = channels.count(S) + channels.count(F)
+        out = bypassed + (unwell if on_failed is DEGRADE else 0)
+        voting = channels.count(T) + (unwell if on_failed is TRIP else 0)
+        left = LEFT[vote.value][out]
+        outcome = count(vote, channels, on_failed)
+        if left is None:
+            assert (outcome.tripped, outcome.counted) == (False, "blind"), channels
+        else:
+            needed, of = left
+            assert outcome.counted == f"{needed}oo{of}", channels
+            assert outcome.tripped == (voting >= needed), channels
+
+
+def test_DET_4_a_bypassed_channel_votes_for_nothing_and_all_of_them_are_blind() -> None:
+    for on_failed in OnFailed:
+        assert count(Vote.ONE_OF_ONE, (B,), on_failed).blind
+        assert not count(Vote.ONE_OF_ONE, (B,), on_failed).tripped
+        assert not count(Vote.TWO_OF_THREE, (B, O, O), on_failed).tripped
+        assert count(Vote.TWO_OF_THREE, (B, T, O), on_failed).tripped
 
 
 @pytest.mark.parametrize("channels", [(), (O,), (O, O, O)])

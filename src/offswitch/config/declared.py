@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from offswitch.config.duration import parse_duration
 from offswitch.config.section import (
     DetectorSection,
     Duration,
@@ -60,6 +61,7 @@ _SECOND_US = 1_000_000
 _LEAST_KEPT = 4 << 20
 
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_BUDGET = re.compile(r"[1-9]\d{0,3} per \S+")
 _SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
 
 LevelName = Literal["restrict", "drain", "freeze", "kill", "poweroff"]
@@ -93,6 +95,13 @@ def _scope(value: str) -> str:
         return parse_scope(value).text
     except Usage as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _budget(value: str) -> str:
+    if _BUDGET.fullmatch(value) is None:
+        raise ValueError('a budget says how many stops in how long, such as "3 per 1h"')
+    parse_duration(value.rpartition(" ")[2])
+    return value
 
 
 def _at_most_a_day(value: int) -> int:
@@ -251,7 +260,13 @@ class Rule(Section):
     """A channel that fails or falls silent is left out of the vote, or votes to stop (DET-4)."""
     act: Literal["shadow", "advise", "auto"]
     people: Literal[1, 2] = 1
-    """How many people an advising rule asks."""
+    """How many people an advising rule asks: so many must say that it may go on (DEC-3)."""
+    answer_within: Duration | None = None
+    """How long they may take; then silence stops it. As long as the harm takes unless given."""
+    budget: Annotated[str, AfterValidator(_budget)] | None = None
+    """How many stops are usual, such as "3 per 1h"; more are an alarm, and are not withheld."""
+    probation: Duration = 1_800_000_000
+    """How long the rule is stricter after a reset of what it stopped."""
     stop: StopSection = StopSection()
 
     @property
@@ -260,6 +275,11 @@ class Rule(Section):
         if self.act != "advise":
             return Decider.AUTO
         return Decider.HUMAN_1 if self.people == 1 else Decider.HUMAN_2
+
+    @property
+    def answer_us(self) -> int:
+        """How long people may take to answer, in microseconds."""
+        return self.answer_within or self.time_to_harm
 
     @property
     def scope(self) -> str:

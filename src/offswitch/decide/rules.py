@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from offswitch.decide.budget import Budget
 from offswitch.decide.votes import OnFailed, Vote
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope
@@ -18,7 +19,7 @@ class Act(StrEnum):
     SHADOW = "shadow"
     """Notes that it would have stopped."""
     ADVISE = "advise"
-    """Asks a person."""
+    """Asks a person, and stops when nobody answers (DEC-3)."""
     AUTO = "auto"
     """Stops by itself."""
 
@@ -39,6 +40,14 @@ class Rule:
     harm: str
     time_to_harm_us: int
     false_stop_cost: str
+    people: int = 1
+    """How many people must let it go on, where it asks."""
+    answer_us: int = 60_000_000
+    """How long they may take, where it asks; then silence has answered."""
+    budget: Budget | None = None
+    """How many stops in a while are usual; more are an alarm, and stop all the same (SR-12)."""
+    observe: bool = False
+    """Nothing is stopped in this installation, by silence neither (SR-15)."""
 
     @property
     def by(self) -> str:

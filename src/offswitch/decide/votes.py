@@ -8,7 +8,9 @@ rule says what it counts as:
               channel left the rule is *blind*, which is an alarm of its own
     trip      it votes to stop
 
-Leaving a channel out never makes it harder to trip: of those that remain, one is enough.
+A channel that a person has *bypassed* is left out under either: it was taken out on purpose,
+so it votes for nothing, and where all are the rule is blind. Leaving a channel out never
+makes it harder to trip: of those that remain, one is enough.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class Channel(StrEnum):
     TRIP = "trip"
     STALE = "stale"
     FAILED = "failed"
+    BYPASSED = "bypassed"
+    """A person has taken it out, for a while and recorded (HMI-6)."""
 
 
 class Vote(StrEnum):
@@ -73,9 +77,13 @@ def count(vote: Vote, channels: Sequence[Channel], on_failed: OnFailed) -> Outco
         raise Internal(f"a vote {vote} over {len(channels)} channels")
     trips = channels.count(Channel.TRIP)
     unwell = channels.count(Channel.STALE) + channels.count(Channel.FAILED)
-    blind = unwell == len(channels)
-    if on_failed is OnFailed.TRIP:
-        return Outcome(trips + unwell >= vote.needed, blind, vote.value)
-    left = len(channels) - unwell
-    needed = vote.needed if not unwell else 1
-    return Outcome(not blind and trips >= needed, blind, f"{needed}oo{left}" if left else "blind")
+    bypassed = channels.count(Channel.BYPASSED)
+    blind = unwell + bypassed == len(channels)
+    votes_to_stop = on_failed is OnFailed.TRIP
+    out = bypassed if votes_to_stop else bypassed + unwell
+    left = len(channels) - out
+    if not left:
+        return Outcome(tripped=False, blind=True, counted="blind")
+    needed = vote.needed if not out else 1
+    votes = trips + (unwell if votes_to_stop else 0)
+    return Outcome(votes >= needed, blind, f"{needed}oo{left}")

@@ -38,3 +38,5 @@ class Decision:
     findings: tuple[Finding, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
     """State of each channel of the vote, and what else was on the table."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What could have been decided, doing nothing included, and what each would cost."""

@@ -1,20 +1,31 @@
-"""A rule at work: its channels, what it decided last, and when it judges anew."""
+"""A rule at work: its channels, what it decided last, and when it judges anew.
+
+Three things change what a rule does for a while. A person may *bypass* it, or one of its channels
+(`decide.lowering`): then it asks instead of stopping, and there is time to answer; or that channel
+is left out. And when a person has reset what it stopped, it is on *probation*: limits are reached
+a fifth earlier, and what trips again is stopped at the next higher level (RST-6).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from offswitch.clock import new_nonce
+from offswitch.config.declared import TWO_PEOPLE_US
 from offswitch.config.declared import Rule as DeclaredRule
-from offswitch.decide.arbiter import FRESH, Known, Standing, decide
+from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide, reply
+from offswitch.decide.budget import parse_budget
+from offswitch.decide.questions import Answer, Question
 from offswitch.decide.rules import Act, Rule
-from offswitch.decide.votes import OnFailed, Vote
+from offswitch.decide.votes import Channel, OnFailed, Vote
 from offswitch.model.decision import Choice, Decision
-from offswitch.model.level import parse_level
+from offswitch.model.level import Level, parse_level
 from offswitch.model.scope import parse_scope
 from offswitch.watch.channels import Judge
 
-__all__ = ["Bench", "rule_of"]
+__all__ = ["Bench", "Tally", "rule_of"]
 
 
 def rule_of(declared: DeclaredRule, mode: str = "act") -> Rule:
@@ -35,20 +46,56 @@ def rule_of(declared: DeclaredRule, mode: str = "act") -> Rule:
         harm=declared.harm,
         time_to_harm_us=declared.time_to_harm,
         false_stop_cost=declared.false_stop_cost,
+        people=declared.people,
+        answer_us=declared.answer_us,
+        budget=parse_budget(declared.budget) if declared.budget else None,
+        observe=mode == "observe",
     )
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often a rule has done what since watch began (REL-3)."""
+
+    stops: int = 0
+    would_stop: int = 0
+    asked: int = 0
+    denied: int = 0
+    """How often people let it go on: so often it was in vain."""
+    unanswered: int = 0
+    spent: int = 0
+    """Stops beyond its budget."""
 
 
 class Bench:
     """One rule with its judges."""
 
-    __slots__ = ("_latched", "_standing", "judges", "rule", "since_us")
+    __slots__ = (
+        "_latched",
+        "_nonce",
+        "_probation_us",
+        "_standing",
+        "asks_instead",
+        "judges",
+        "left_out",
+        "rule",
+        "since_us",
+        "tally",
+    )
 
-    def __init__(self, rule: Rule, judges: Iterable[Judge]) -> None:
-        """`judges` are the channels of the rule's vote, in its order."""
+    def __init__(self, rule: Rule, judges: Iterable[Judge], probation_us: int = 0) -> None:
+        """`judges` are the channels of the vote, in its order; probation lasts `probation_us`."""
         self.rule = rule
         self.judges = list(judges)
         self.since_us = 0
         """When its alarm rose, UTC in microseconds; 0: it has not."""
+        self.asks_instead = False
+        """Whether a person has bypassed the rule: it asks, and does not stop by itself."""
+        self.left_out: frozenset[str] = frozenset()
+        """The series of channels that a person has bypassed."""
+        self.tally = Tally()
+        self._nonce = new_nonce()
+        self._probation_us = probation_us
         self._standing: Standing = FRESH
         self._latched: set[str] = set()
 
@@ -62,22 +109,94 @@ class Bench:
         """Whether none of its channels can see."""
         return self._standing.blind
 
+    @property
+    def question(self) -> Question | None:
+        """What it asks just now."""
+        return self._standing.question if self.in_force_now(0).act is Act.ADVISE else None
+
+    @property
+    def denied(self) -> bool:
+        """Whether people have let go on what it is about."""
+        return self._standing.denied is not None
+
+    def probation(self, mono_us: int) -> bool:
+        """Tell whether it is on probation."""
+        return any(judge.strict(mono_us) for judge in self.judges)
+
+    def in_force_now(self, mono_us: int) -> Rule:
+        """Give the rule as it is in force at this moment."""
+        rule = self.rule
+        if self.asks_instead and rule.act is Act.AUTO:
+            longer_us = max(rule.answer_us, TWO_PEOPLE_US)
+            rule = replace(rule, act=Act.ADVISE, answer_us=longer_us)
+        if rule.level < Level.KILL and self.probation(mono_us):
+            rule = replace(rule, level=Level(rule.level + 1))
+        return rule
+
     def decide(
         self, known: Known, covered: set[str], mono_us: int, wall_us: int
     ) -> Decision | None:
         """Judge as of now; gives a decision where there is one to make."""
-        channels = [judge.state(mono_us, wall_us) for judge in self.judges]
+        channels = [self._channel(judge, mono_us, wall_us) for judge in self.judges]
+        asked = self._standing.question
         decision, self._standing = decide(
-            self.rule, channels, known, self._standing, mono_us=mono_us, wall_us=wall_us
+            self.in_force_now(mono_us),
+            channels,
+            known,
+            self._standing,
+            mono_us=mono_us,
+            wall_us=wall_us,
+            nonce=self._nonce,
         )
         if decision is None:
             return None
-        if not self._standing.tripped:
+        if not self._standing.tripped and self._standing.question is None:
             self.since_us = 0
         elif not self.since_us:
             self.since_us = wall_us
+        self._count(decision, unanswered=asked is not None)
         if decision.choice is Choice.STOP:
             self._latched |= covered
+        return decision
+
+    def _channel(self, judge: Judge, mono_us: int, wall_us: int) -> ChannelState:
+        if judge.section.series in self.left_out:
+            why = "a person has left it out for a while"
+            return ChannelState(judge.section.series, Channel.BYPASSED, why)
+        return judge.state(mono_us, wall_us)
+
+    def _count(self, decision: Decision, *, unanswered: bool) -> None:
+        match decision.choice:
+            case Choice.STOP:
+                self.tally.stops += 1
+                self.tally.unanswered += unanswered
+                self.tally.spent += any(one.detector == "budget" for one in decision.findings)
+            case Choice.WOULD_STOP:
+                self.tally.would_stop += 1
+            case Choice.ASK:
+                self.tally.asked += 1
+            case Choice.NOTHING:
+                pass
+
+    def answer(
+        self, digest: str, answer: Answer, known: Known, covered: set[str],
+        mono_us: int, wall_us: int,
+    ) -> Decision:  # fmt: skip
+        """Take in what a person says of its question; raises where that does not count."""
+        decision, self._standing = reply(
+            self.in_force_now(mono_us),
+            self._standing,
+            digest,
+            answer,
+            known,
+            mono_us=mono_us,
+            wall_us=wall_us,
+        )
+        if decision.choice is Choice.STOP:
+            self.tally.stops += 1
+            self._latched |= covered
+        elif self._standing.denied is not None:
+            self.tally.denied += 1
         return decision
 
     def in_force(self) -> dict[str, Any]:
@@ -92,12 +211,21 @@ class Bench:
             "vote": rule.vote.value,
         }
 
-    def hear_of_latches(self, covered: set[str], latched: set[str]) -> bool:
+    def hear_of_latches(self, covered: set[str], latched: set[str], mono_us: int = 0) -> bool:
         """Take in which targets are latched now; where a person has reset one, judge anew."""
         reset = bool((self._latched & covered) - latched)
         self._latched = covered & latched
         if reset:
             for judge in self.judges:
-                judge.rearm()
-            self._standing, self.since_us = FRESH, 0
+                judge.rearm(mono_us + self._probation_us if self._probation_us else 0)
+            self._standing = replace(FRESH, trips=self._standing.trips)
+            self.since_us = 0
         return reset
+
+    def succeed(self, earlier: Bench) -> None:
+        """Go on in the place of a rule of the same name: what stands goes on standing."""
+        self._standing, self._latched = earlier._standing, earlier._latched
+        if len(self._standing.states) != len(self.judges):
+            self._standing = replace(self._standing, states=())
+        self.since_us, self.tally = earlier.since_us, earlier.tally
+        self.asks_instead, self.left_out = earlier.asks_instead, earlier.left_out

@@ -18,7 +18,9 @@ from offswitch.config.section import DetectorSection, SensorSection
 from offswitch.decide.arbiter import ChannelState
 from offswitch.decide.votes import Channel
 from offswitch.model.finding import Finding
+from offswitch.watch.approach import Approach
 from offswitch.watch.detectors.contract import Detector, Verdict
+from offswitch.watch.detectors.deadband import Deadband
 from offswitch.watch.sensors.contract import Signal
 
 __all__ = ["Judge", "Source", "shown_signals"]
@@ -28,6 +30,12 @@ _STALE_AFTER = 2.5
 _LEAST_US = 100_000
 _FIRST_LOOK_US = 5_000_000
 """How long an eye may take to start and look for the first time."""
+
+
+_CLEAR_AFTER_US = 10_000_000
+_STRICT = 0.8
+"""The share of its limit at which a channel trips that is on probation."""
+_STRICT_BAND = 0.1
 
 
 class Source:
@@ -158,6 +166,7 @@ class Judge:
     """One channel: a detector on a series of a source."""
 
     __slots__ = (
+        "_approach",
         "_detector",
         "_events",
         "_expected_us",
@@ -166,6 +175,8 @@ class Judge:
         "_name",
         "_raised",
         "_score",
+        "_strict",
+        "_strict_until_us",
         "section",
         "source",
     )
@@ -184,6 +195,11 @@ class Judge:
         self._raised = False
         self._score = 0.0
         self._finding: Finding | None = None
+        clear_after = getattr(section, "clear_after", _CLEAR_AFTER_US)
+        shares = getattr(detector, "SHARES", False)
+        self._approach = Approach(clear_after) if shares else None
+        self._strict = Deadband.of(clear_after=clear_after)
+        self._strict_until_us = 0
 
     def feed(self, mono_us: int, wall_us: int, value: float, detail: Mapping[str, str]) -> None:
         """Give one reading to the detector; whatever it raises makes the channel *failed*."""
@@ -202,7 +218,13 @@ class Judge:
         if math.isnan(score):
             self._last = _Last(mono_us, wall_us, math.nan, why, detail)
             return
+        if mono_us < self._strict_until_us:
+            near, far = score > _STRICT, score < _STRICT * (1 - _STRICT_BAND)
+            if self._strict.update(mono_us, beyond=near, inside=far) and not raised:
+                raised, why = True, f"{why}, on probation: {_STRICT:.0%} of the limit"
         self._last = _Last(mono_us, wall_us, value, why, detail, evidence)
+        if self._approach is not None:
+            self._approach.feed(mono_us, score, why)
         if self._raised and self.source.hearsay:
             raised = True  # a target does not take back, by what it says or no longer says (SR-6)
         if raised and not self._raised:
@@ -227,9 +249,39 @@ class Judge:
             evidence={**detail, **last.evidence, "value": f"{last.value:g}"},
         )
 
-    def rearm(self) -> None:
-        """A person has reset what it stopped: judge anew."""
+    def strict(self, mono_us: int) -> bool:
+        """Tell whether it is on probation, so that less than its limit trips it."""
+        return mono_us < self._strict_until_us
+
+    def signs(self, mono_us: int, wall_us: int) -> list[Finding]:
+        """Give what is to be said of it before it trips; it stops nothing."""
+        if self._approach is None:
+            return []
+        return [
+            Finding(
+                detector=sign.kind,
+                target=self.source.section.target,
+                series=self.section.series,
+                what=f"{self._name}: {sign.what}",
+                time_us=wall_us,
+                score=sign.share,
+                evidence=sign.evidence,
+            )
+            for sign in self._approach.signs(mono_us, wall_us)
+        ]
+
+    @property
+    def nears(self) -> str:
+        """Say how near its limit it is, for people; empty: it is not."""
+        return self._approach.standing() if self._approach is not None and not self._raised else ""
+
+    def rearm(self, strict_until_us: int = 0) -> None:
+        """A person has reset what it stopped: judge anew, and more strictly for a while."""
         self._raised, self._score, self._finding = False, 0.0, None
+        self._strict_until_us = strict_until_us
+        self._strict.rearm()
+        if self._approach is not None:
+            self._approach.rearm()
         try:
             self._detector.rearm()
         except Exception as error:  # noqa: BLE001 - a plugin's edge: a failed channel, and told

@@ -24,7 +24,7 @@ _LEVELS = {level.label: level for level in Level}
 class Coverage:
     """The targets that one scope covers, as the warden last told of them."""
 
-    __slots__ = ("_free", "_held", "latched", "names")
+    __slots__ = ("_all", "_free", "_held", "latched", "names")
 
     def __init__(self) -> None:
         """Cover nothing."""
@@ -32,11 +32,13 @@ class Coverage:
         self.latched: set[str] = set()
         self._free = 0
         self._held: Counter[Level] = Counter()
+        self._all: Counter[Level | None] = Counter()
 
     def add(self, name: str, cell: Mapping[str, Any]) -> None:
         """Take a target in; a level that nobody knows holds nothing."""
         level = _LEVELS.get(str(cell.get("level")))
         self.names.add(name)
+        self._all[level] += 1
         if cell.get("level") is not None:
             self.latched.add(name)
         if cell["state"] not in RUNNING:
@@ -49,7 +51,12 @@ class Coverage:
     def known(self, level: Level) -> Known:
         """Say what runs in the scope, and what of it no stop of `level` holds."""
         lesser = sum(count for held, count in self._held.items() if held < level)
-        return Known(self._free + self._held.total(), self._free + lesser)
+        held = bool(self.names) and self._below(level) == 0
+        return Known(self._free + self._held.total(), self._free + lesser, held)
+
+    def _below(self, level: Level) -> int:
+        """Count what no stop of `level` covers, whether it runs or not."""
+        return sum(count for known, count in self._all.items() if known is None or known < level)
 
 
 def coverage(

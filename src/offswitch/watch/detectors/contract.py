@@ -41,6 +41,9 @@ class Detector(Protocol):
     Settings: ClassVar[type[DetectorSection]]
     """The keys that it takes in a rule."""
 
+    # A detector whose score is a share of its limit (0.5: half of it) has `SHARES = True`: then its
+    # approach is announced (`watch.approach`). One that must not be the only one behind a rule
+    # that stops by itself has `ALONE = False` (DET-7).
     # A detector of events has `EVENTS = True`, and its `update` takes the reading's detail as a
     # third argument: the name of a tool, the text of a template. All of it is hostile.
 

@@ -42,6 +42,7 @@ class Rate:
     """A sum over a sliding window."""
 
     Settings: ClassVar[type[RateSection]] = RateSection
+    SHARES: ClassVar[bool] = True
 
     __slots__ = ("_alarm", "_grain", "_recent", "_settings")
 

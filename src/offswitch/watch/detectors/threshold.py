@@ -43,6 +43,7 @@ class Threshold:
     """A fixed limit."""
 
     Settings: ClassVar[type[ThresholdSection]] = ThresholdSection
+    SHARES: ClassVar[bool] = True
 
     __slots__ = ("_alarm", "_settings")
 
