@@ -224,7 +224,8 @@ def _remember(table: _Table, decision: Decision, after: Standing, nonce: str) ->
                 people=rule.people,
                 nonce=nonce,
                 asked_us=table.wall_us,
-                due_us=table.mono_us + rule.answer_us,
+                mono_us=table.mono_us,
+                within_us=rule.answer_us,
             )
             return replace(after, question=question, denied=None, silent=False)
         case Choice.STOP | Choice.WOULD_STOP:

@@ -63,6 +63,8 @@ class Question:
     """UTC, microseconds."""
     due_us: int
     """When silence ends it, monotonic microseconds."""
+    due_wall_us: int
+    """The same as UTC, for people."""
     people: int
     """How many people a *deny* takes."""
     series: frozenset[str]
@@ -97,12 +99,14 @@ def ask(
     people: int,
     nonce: str,
     asked_us: int,
-    due_us: int,
+    mono_us: int,
+    within_us: int,
 ) -> Question:
     """Open a question; its digest is another one each time, by `nonce` and time."""
-    about = [rule, why, sorted(series), nonce, asked_us, due_us]
+    about = [rule, why, sorted(series), nonce, asked_us, mono_us, within_us]
     digest = hashlib.sha256(_DOMAIN + json.dumps(about).encode()).hexdigest()
-    return Question(digest, rule, why, asked_us, due_us, people, series)
+    due_us, due_wall_us = mono_us + within_us, asked_us + within_us
+    return Question(digest, rule, why, asked_us, due_us, due_wall_us, people, series)
 
 
 def answered(

@@ -17,6 +17,7 @@ from offswitch.config.load import installed_kinds, load
 from offswitch.control.place import Place, chosen
 from offswitch.control.shed import complain
 from offswitch.errors import OffswitchError
+from offswitch.watch.desk import Desk, listen
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
 from offswitch.watch.prepared import prepare
@@ -58,11 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.freeze()
     kinds = loaded.kinds.sensors.values()
     nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))
+    clock = SystemClock()
+    desk = _desk(place, clock)
     place, refused = settle(place)
     complain("watch", refused)
-    clock, kept = SystemClock(), loaded.config.readings
+    kept = loaded.config.readings
     onlookers = [ReadingsLink(folder, kept.size, kept.keep, clock, nursery.bear)] if folder else []
-    watch = Watch(place, loaded, clock, nursery.bear, prepared, onlookers)
+    watch = Watch(place, loaded, clock, nursery.bear, prepared, onlookers, desk)
 
     def end(_number: int, _frame: object) -> None:
         watch.running = False
@@ -75,6 +78,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGCHLD, child)
     watch.run()
     return 0
+
+
+def _desk(place: Place, clock: SystemClock) -> Desk:
+    """Open the desk while there is the right to; without one nobody is answered, and it is told."""
+    try:
+        sock, gid = listen(place.control)
+    except OSError as error:
+        complain("watch", [f"nobody can ask it anything: {place.control}: {error.strerror}"])
+        return Desk(None, clock, os.geteuid())
+    return Desk(sock, clock, os.geteuid(), gid)
 
 
 if __name__ == "__main__":

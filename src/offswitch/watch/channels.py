@@ -49,8 +49,10 @@ class Source:
         "_unwell_us",
         "heard_us",
         "hearsay",
+        "looks",
         "note",
         "section",
+        "series",
         "signal",
         "state",
         "unseen_us",
@@ -65,6 +67,10 @@ class Source:
         self.hearsay = hearsay
         self.state = Channel.OK
         self.note = ""
+        self.looks = 0
+        """How often it has said something."""
+        self.series = 0
+        """How many series its last look gave."""
         self.heard_us = 0
         """When it last looked, UTC in microseconds; 0: it has not."""
         self.unseen_us = 0
@@ -107,6 +113,7 @@ class Source:
         self._absent = absent
         self._problem = problem
         self.note = note
+        self.looks += 1
         self.heard_us = wall_us
         self._since_us = mono_us
         if not problem and not absent:
@@ -269,6 +276,21 @@ class Judge:
             )
             for sign in self._approach.signs(mono_us, wall_us)
         ]
+
+    @property
+    def name(self) -> str:
+        """Kind and parameters of its detector."""
+        return self._name
+
+    @property
+    def trips(self) -> bool:
+        """Whether its alarm stands."""
+        return self._raised
+
+    @property
+    def score(self) -> float:
+        """How far the worst reading of this alarm was out; 0: there is no alarm."""
+        return self._score
 
     @property
     def nears(self) -> str:

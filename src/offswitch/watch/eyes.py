@@ -69,6 +69,7 @@ class EyeLink:
         self._pause_us = _FIRST_PAUSE_US
         self._again_us = 0
         self._started_us = 0
+        self._rests = False
         self.ready = False
         """Whether its present life has given its rights away and looks."""
         self.lives = 0
@@ -117,6 +118,8 @@ class EyeLink:
 
     def open(self, section: Message, evidence: str | None, prepared: Prepared = NOTHING) -> None:
         """Have a sensor opened; `evidence` is the file that its before-images go to."""
+        if self._rests:
+            self._rests, self._again_us = False, 0
         self._open[section["name"], section["target"]] = (section, evidence, prepared)
         self._send_open(section, evidence, prepared)
 
@@ -125,6 +128,12 @@ class EyeLink:
         self._memory.pop((name, target), None)
         if self._open.pop((name, target), None) is not None:
             self._send({"close": [name, target]})
+
+    def rest(self) -> None:
+        """Let the process go until a sensor is opened again: there is nothing to look at."""
+        self._open.clear()
+        self._rests = True
+        self.lose("nothing is left for it to look at")
 
     def tell_cells(self, cells: Mapping[str, Message]) -> None:
         """Tell what the warden says of the cells of its sensors' targets."""
@@ -189,7 +198,7 @@ class EyeLink:
     def revive(self) -> bool:
         """Start it again if it is dead and its pause is over; tells whether it did."""
         self._dying = [process for process in self._dying if process.poll() is None]
-        if self._sock is not None or self._clock.mono_us() < self._again_us:
+        if self._sock is not None or self._rests or self._clock.mono_us() < self._again_us:
             return False
         self.start()
         return True

@@ -21,6 +21,7 @@ from typing import Any
 
 from offswitch.clock import Clock
 from offswitch.config.load import Loaded
+from offswitch.control.peer import Peer
 from offswitch.control.place import Place
 from offswitch.decide.votes import Channel
 from offswitch.model.decision import Choice, Decision
@@ -31,10 +32,13 @@ from offswitch.watch.bench import Bench
 from offswitch.watch.beside import Beside
 from offswitch.watch.channels import Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
+from offswitch.watch.desk import Desk
 from offswitch.watch.eyes import Bear, EyeLink
 from offswitch.watch.nursery import launched
 from offswitch.watch.onlookers import Batch, Onlooker, Onlookers
 from offswitch.watch.prepared import Prepared
+from offswitch.watch.reception import Reception
+from offswitch.watch.renewal import apply
 from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.warden_link import WardenLink
@@ -70,10 +74,12 @@ class Watch:
         bear: Bear = launched,
         prepared: Mapping[str, Prepared] | None = None,
         onlookers: Sequence[Onlooker] = (),
+        desk: Desk | None = None,
     ) -> None:
         """Watch for the installation at `place` as `loaded` says; eyes are started by `bear`.
 
-        `prepared` is what the sensors got from root, `onlookers` see all that was read.
+        `prepared` is what the sensors got from root, `onlookers` see all that was read, and at
+        `desk` people are heard.
         """
         self._loaded = loaded
         self._clock = clock
@@ -92,8 +98,30 @@ class Watch:
         self._defect = ""
         self.running = True
         self._cover({}, {})
+        self._tick = self._shortest_tick()
+        self.reception = Reception(
+            place.home,
+            desk or Desk(None, clock),
+            clock,
+            self._scribe,
+            self.wired,
+            covered=lambda bench: self._coverage[bench.rule.scope.text],
+            act=self._act,
+            apply=self._apply,
+        )
+
+    def _shortest_tick(self) -> int:
         every = [source.section.every for source in self.wired.sources.values()]
-        self._tick = max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
+        return max(min([_LONGEST_TICK_US, *(one // 4 for one in every)]), _SHORTEST_TICK_US)
+
+    def _apply(self, peer: Peer, message: Message) -> Message:
+        """Put another configuration in force."""
+        answer, self._loaded = apply(peer, message, self._loaded, self.wired, self._scribe)
+        if answer["applied"]:
+            self._cover(self._targets, self._cells)
+            self._tick = self._shortest_tick()
+            self.reception.clerk.lower_all()
+        return answer
 
     # --- the loop -----------------------------------------------------------------
 
@@ -140,6 +168,7 @@ class Watch:
             self._tick_us = now_us
             self._tick_all(now_us)
         self._pump()
+        self.reception.turn()
         self._look_on()
 
     def _look_on(self) -> None:
@@ -178,7 +207,8 @@ class Watch:
                 poller.register(fd, select.POLLIN | (select.POLLOUT if eye.writing else 0))
         waits = [*self._warden.waits()]
         scribe = self._scribe.wait()
-        for fd, writing in [*waits, *([scribe] if scribe else [])]:
+        waits += [*([scribe] if scribe else []), *self.reception.waits()]
+        for fd, writing in waits:
             poller.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
         due_us = self._tick_us + self._tick - self._clock.mono_us()
         if self._onlookers.waiting:
@@ -202,6 +232,7 @@ class Watch:
         for eye in self.wired.eyes.values():
             eye.end()
         self._onlookers.close()
+        self.reception.close()
         self._warden.close()
         self._scribe.close()
 
@@ -255,6 +286,7 @@ class Watch:
             absent=bool(message.get("absent")),
             note=str(message.get("note", ""))[:1000],
         )
+        source.series = len(message["samples"])
         eye.remember(key, message.get("memory") or {})
         touched: dict[int, Bench] = {}
         seen: list[tuple[str, float, dict[str, str]]] = []
@@ -281,8 +313,11 @@ class Watch:
         covered = self._coverage[bench.rule.scope.text]
         known = covered.known(bench.rule.level)
         decision = bench.decide(known, covered.names, mono_us, wall_us)
-        if decision is None:
-            return
+        if decision is not None:
+            self._act(decision)
+
+    def _act(self, decision: Decision) -> None:
+        """Have a stop leave at once, and all of it recorded afterwards."""
         nonce = ""
         if decision.choice is Choice.STOP:
             nonce = str(self._warden.stop(decision).message["nonce"])
@@ -323,6 +358,9 @@ class Watch:
             self._replace_hung(source, now_us)
         for bench in self.wired.benches:
             self._decide(bench, now_us, wall_us)
+            for judge in bench.judges:
+                for sign in judge.signs(now_us, wall_us):
+                    self._scribe.finding(sign)
         if not self._warden.connected:
             self.running = self.running and not self._warden.homeless()
             return
@@ -332,8 +370,12 @@ class Watch:
             self._warden.ask({"op": "cells"}, self._take_cells)
         if now_us - self._report_us >= _REPORT_US + longer_us:
             self._report_us = now_us
-            sources, beside = self.wired.sources, self._beside.listed(self.wired.sources)
-            for message in report(self.wired.benches, list(sources.values()), now_us, beside):
+            sources = self.wired.sources
+            beside = self._beside.listed(sources)
+            told = (self.reception.notes(), self.reception.shelved())
+            for message in report(
+                self.wired.benches, list(sources.values()), now_us, beside, *told
+            ):
                 self._warden.ask(message, lambda _answer: None)
 
     def _revive(self, eye: EyeLink) -> None:
@@ -406,6 +448,7 @@ class Watch:
             for name, row in cells.items()
         }
         self._cover(targets, cells)
+        self.reception.hear(rows, answer.get("ran_as"))
         for name, row in self._cells.items():
             if row["state"] in RUNNING:
                 for sensor, make in self.wired.implicit.items():
@@ -430,7 +473,7 @@ class Watch:
         """Where a person has reset what a rule stopped, the rule judges anew."""
         for bench in self.wired.benches:
             covered = self._coverage[bench.rule.scope.text]
-            bench.hear_of_latches(covered.names, covered.latched)
+            bench.hear_of_latches(covered.names, covered.latched, self._clock.mono_us())
 
     def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
         """Take in what there is, and find what of it lies in each rule's scope."""

@@ -8,7 +8,7 @@ there are too many scopes to tell, everything is meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from offswitch.config.declared import ONE_PERSON_US
@@ -24,6 +24,8 @@ _SCOPES_CHARS = 200_000
 _MOST_ALARMS = 100
 _MOST_NOTES = 32
 _LONGEST_TEXT = 300
+_SHORT = 12
+"""Of a question's name: enough to type."""
 _RANK = {Act.ADVISE: 0, Act.AUTO: 1, Act.SHADOW: 2}
 """Who waits for a person comes first."""
 
@@ -35,13 +37,17 @@ def report(
     sources: Sequence[Source],
     mono_us: int,
     untracked: Sequence[Message] = (),
+    notes: Sequence[str] = (),
+    shelved: Collection[str] = (),
 ) -> list[Message]:
     """Give the messages of one report, the first with all but the later signals.
 
-    `untracked`: processes beside the targets that are under no control.
+    `untracked`: processes beside the targets that are under no control. `notes` come before those
+    of the sensors, and alarms of the rules in `shelved` are not shown.
     """
     auto = [bench for bench in benches if bench.rule.act is Act.AUTO]
-    loud = [bench for bench in benches if bench.tripped]
+    wanted = [bench for bench in benches if bench.tripped or bench.question is not None]
+    loud = [bench for bench in wanted if bench.rule.name not in shelved]
     loud.sort(key=lambda bench: (_RANK[bench.rule.act], bench.since_us))
     parts = list(_parts(shown_signals(sources, mono_us)))
     messages: list[Message] = [
@@ -53,7 +59,8 @@ def report(
         "fast": _scopes(bench for bench in auto if bench.rule.time_to_harm_us < ONE_PERSON_US),
         "blind": _scopes(bench for bench in auto if bench.blind),
         "alarms": [_alarm(bench) for bench in loud[:_MOST_ALARMS]],
-        "notes": [
+        "notes": [note[:_LONGEST_TEXT] for note in notes[:_MOST_NOTES]]
+        + [
             f"sensor {source.section.name} of {source.section.target}: {source.note}"[
                 :_LONGEST_TEXT
             ]
@@ -72,12 +79,15 @@ def _scopes(benches: Iterable[Bench]) -> list[str]:
 
 
 def _alarm(bench: Bench) -> Message:
+    question = bench.question
+    asked = {"asks": question.digest[:_SHORT], "due_us": question.due_wall_us} if question else {}
     return {
         "rule": bench.rule.name,
         "scope": bench.rule.scope.text,
-        "act": bench.rule.act.value,
+        "act": bench.in_force_now(0).act.value,
         "harm": bench.rule.harm[:_LONGEST_TEXT],
         "since_us": bench.since_us,
+        **asked,
     }
 
 

@@ -38,6 +38,9 @@ _LONGEST_KEY = 200
 _UNWELL = {"silence": "stale", "failure": "failed"}
 """What a source is called of which it is claimed that it cannot be relied on."""
 
+_SAYS = {"announce": "announced", "early": "early sign", "budget": "budget spent"}
+"""What is said of a value that has not tripped, and of a rule that trips too often."""
+
 Entry = dict[str, dict[str, Any]]
 
 
@@ -121,7 +124,7 @@ class Scribe:
             "channel": f"sensor:{finding.series.partition('.')[0]}",
             "why": unwell or f"{finding.detector} on {finding.series}",
             "prior": "ok",
-            "state": unwell or "trip",
+            "state": unwell or _SAYS.get(finding.detector, "trip"),
             "target": finding.target,
             "detector": finding.detector,
             "series": finding.series,
@@ -145,6 +148,7 @@ class Scribe:
             "prior": prior,
             "state": state,
             "known": [f"{key}: {text}" for key, text in decision.known.items()],
+            "options": [f"{key}: {text}" for key, text in decision.options.items()],
             "findings": [finding.what for finding in decision.findings],
         }
         if decision.choice is Choice.STOP:

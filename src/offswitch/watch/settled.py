@@ -2,8 +2,8 @@
 
 It becomes a user of its own in the group that may stop, without a capability. It holds the
 folders of the installation by descriptors that were opened as root: they may lie below a
-folder that is closed to its user. From then on it may write its evidence and into the run
-folder (a name in the spool), run no program, and make Unix sockets only.
+folder that is closed to its user. From then on it may write its evidence, what is lowered, and into the
+run folder (a name in the spool), run no program, and make Unix sockets only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from offswitch.control.shed import shed
 
 __all__ = ["settle"]
 
+_OURS = ("evidence", "watch")
+"""Folders of the state that watch writes: rows as they were, and what people have lowered."""
+
 
 def settle(place: Place) -> tuple[Place, list[str]]:
     """Give rights away; return the place as it is reached from now on, and what was refused."""
@@ -29,7 +32,8 @@ def settle(place: Place) -> tuple[Place, list[str]]:
     groups: list[int] = []
     if user is not None:
         try:
-            take_over(f"{place.home}/evidence", user, 0o700)
+            for folder in _OURS:
+                take_over(f"{place.home}/{folder}", user, 0o700)
             groups = [os.stat(place.control).st_gid]
         except OSError as error:
             said.append(f"{error.filename}: {error.strerror}")
@@ -39,7 +43,7 @@ def settle(place: Place) -> tuple[Place, list[str]]:
     said += shed(user, groups=groups)
     if user is not None:
         code = [path for path in sys.path if os.path.isdir(path)]
-        write = [f"{place.home}/evidence", place.run]
+        write = [*(f"{place.home}/{folder}" for folder in _OURS), place.run]
         said.append(confine_files(write=write, read=["/proc", "/dev", *code]))
     said.append(forbid(socket.AF_UNIX, signals=True))
     return place, [each for each in said if each]

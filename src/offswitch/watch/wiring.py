@@ -111,16 +111,41 @@ class Wiring:
             return None
         return f"{folder}/{name}.jsonl"
 
-    def add_rule(self, declared: DeclaredRule) -> Bench:
-        """Have a rule judge its series."""
+    def renew(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> None:
+        """Wire another configuration in the place of this one; what is the same goes on."""
+        before = self._named
+        self._named = {section.name: section for section in loaded.config.sensor}
+        self._loaded, self._prepared = loaded, {**self._prepared, **prepared}
+        for name, section in before.items():
+            if self._named.get(name) != section and (name, section.target) in self.sources:
+                self.forget((name, section.target))
+        for name in self.eyes.keys() - {CELLS_EYE} - set(self.eye_of.values()):
+            self.eyes[name].rest()
+        for section in self._named.values():
+            self.add_source(section)
+        earlier = {bench.rule.name: bench for bench in self.benches}
+        self.benches, self.by_series, self.by_source = [], {}, {}
+        for declared in loaded.config.rule:
+            self.add_rule(declared, earlier.get(declared.name))
+
+    def add_rule(self, declared: DeclaredRule, earlier: Bench | None = None) -> Bench:
+        """Have a rule judge its series, in the place of an `earlier` one of its name."""
         judges = []
+        known = [] if earlier is None else earlier.judges
         for section in declared.detectors:
             name = parse_series(section.series)
             make = self.implicit.get(name.sensor)
             source = self.add_source(make(declared.target) if make else self._named[name.sensor])
-            detector = self._loaded.kinds.detectors[section.kind].cls(section)
-            judges.append(Judge(section, detector, source))
-        bench = Bench(rule_of(declared, self._loaded.config.mode), judges)
+            same = (one for one in known if one.section == section and one.source is source)
+            judge = next(same, None)
+            if judge is None or judge in judges:
+                detector = self._loaded.kinds.detectors[section.kind].cls(section)
+                judge = Judge(section, detector, source)
+            judges.append(judge)
+        rule = rule_of(declared, self._loaded.config.mode)
+        bench = Bench(rule, judges, declared.probation)
+        if earlier is not None and earlier.rule.scope == rule.scope:
+            bench.succeed(earlier)
         self.benches.append(bench)
         for key in {judge.source.key for judge in judges}:
             self.by_source.setdefault(key, []).append(bench)

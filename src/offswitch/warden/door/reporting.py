@@ -17,6 +17,7 @@ from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.plan import layers_of
+from offswitch.warden.reset.ran_as import EVERYBODY
 from offswitch.warden.self_check import unproven
 from offswitch.warden.table import Tracked
 
@@ -219,7 +220,8 @@ def cells(core: Core) -> dict[str, Any]:
                 "level": level.label if level is not None else None,
             }
         )
-    return {"cells": rows}
+    everybody = core.ran_as.uids is EVERYBODY
+    return {"cells": rows, "ran_as": None if everybody else sorted(core.ran_as.uids)}
 
 
 def everything(core: Core, row: Tracked) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class WatchReport:
         self.fast: frozenset[str] = frozenset()
         """Those of them in which harm comes within ten seconds."""
         self.alarms: list[dict[str, Any]] = []
-        """Rules whose alarm stands: `rule`, `scope`, `act`, `harm`, `since_us`."""
+        """Rules whose alarm stands: `rule`, `scope`, `act`, `harm`, `since_us`; one that
+        asks also `asks` (the question's name) and `due_us`."""
         self.notes: list[str] = []
         self.untracked: list[Any] = []
         self._blind: frozenset[str] = frozenset()
@@ -189,5 +190,8 @@ def _alarms(said: object) -> list[dict[str, Any]]:
         }
         alarm["act"] = act if act in _ACTS else "advise"
         alarm["since_us"] = since if type(since) is int else 0
+        asks, due = one.get("asks"), one.get("due_us")
+        if isinstance(asks, str) and type(due) is int:
+            alarm |= {"asks": asks[:_LONGEST], "due_us": due}
         alarms.append(alarm)
     return alarms

@@ -1,0 +1,115 @@
+"""What another configuration would change, in words, and what of it is weaker than before.
+
+What makes a rule stop less, later or something smaller is *weaker*; so is a sensor less. It may be
+right, and it is named all the same, since that is how a switch is taken apart: a line at a time.
+Where it cannot be told which way a change goes it counts as weaker. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.config.declared import Config, Rule
+from offswitch.config.section import Section
+
+__all__ = ["Change", "changes"]
+
+_ACTS = ("shadow", "advise", "auto")
+_LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
+_VOTES = ("2oo3", "1oo1", "1oo2")
+"""From the one that trips least easily."""
+_FAILED = ("degrade", "trip")
+_ORDERED: Mapping[str, tuple[Any, ...]] = {"act": _ACTS, "vote": _VOTES, "on_failed": _FAILED}
+_LESS_IS_STRONGER = frozenset({"above", "width", "hold", "learn", "answer_within"})
+_MORE_IS_STRONGER = frozenset({"below", "people", "probation", "clear_after", "refractory"})
+_WORDS = frozenset({"harm", "time_to_harm", "false_stop_cost", "budget"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that becomes another."""
+
+    what: str
+    """In words, such as `rule mass-write: act auto, was shadow`."""
+    weaker: bool
+
+
+def changes(before: Config, after: Config) -> list[Change]:
+    """List what `after` changes, target declarations left out."""
+    found = []
+    if before.mode != after.mode:
+        weaker = after.mode == "observe"
+        found.append(Change(f"mode: {after.mode}, was {before.mode}", weaker))
+    old = {sensor.name: sensor for sensor in before.sensor}
+    new = {sensor.name: sensor for sensor in after.sensor}
+    found += [Change(f"sensor {name}: removed", True) for name in old if name not in new]
+    found += [Change(f"sensor {name}: new", False) for name in new if name not in old]
+    for name in old.keys() & new.keys():
+        found += [
+            Change(f"sensor {name}: {key} {now}, was {was}", weaker=True)
+            for key, was, now in _keys(old[name], new[name])
+        ]
+    rules = {rule.name: rule for rule in before.rule}
+    kept = {rule.name: rule for rule in after.rule}
+    for name, rule in rules.items():
+        if name not in kept:
+            found.append(Change(f"rule {name} ({rule.act}): removed", weaker=True))
+    for name, rule in kept.items():
+        if name not in rules:
+            found.append(Change(f"rule {name}: new, {rule.act}", weaker=False))
+        else:
+            found += _of_rule(rules[name], rule)
+    return found
+
+
+def _of_rule(before: Rule, after: Rule) -> Iterator[Change]:
+    for key, was, now in _keys(before, after):
+        if key in {"detectors", "stop"}:
+            continue
+        yield Change(f"rule {after.name}: {key} {now}, was {was}", _weaker(key, was, now))
+    was, now = before.stop.level, after.stop.level
+    if was != now:
+        weaker = _LEVELS.index(now) < _LEVELS.index(was)
+        yield Change(f"rule {after.name}: level {now}, was {was}", weaker)
+    if before.scope != after.scope:
+        yield Change(f"rule {after.name}: scope {after.scope}, was {before.scope}", weaker=True)
+    yield from _of_channels(before, after)
+
+
+def _of_channels(before: Rule, after: Rule) -> Iterator[Change]:
+    if len(before.detectors) != len(after.detectors):
+        counts = f"{len(after.detectors)} channels, were {len(before.detectors)}"
+        yield Change(f"rule {after.name}: {counts}", weaker=True)
+        return
+    for number, (was, now) in enumerate(zip(before.detectors, after.detectors, strict=True), 1):
+        where = f"rule {after.name}: channel {number}"
+        if (was.kind, was.series) != (now.kind, now.series):
+            changed = f"{now.kind} of {now.series}, was {was.kind} of {was.series}"
+            yield Change(f"{where}: {changed}", weaker=True)
+            continue
+        for key, old, new in _keys(was, now):
+            yield Change(f"{where}: {key} {new}, was {old}", _weaker(key, old, new))
+
+
+def _keys(before: Section, after: Section) -> Iterator[tuple[str, Any, Any]]:
+    """Give the keys that differ, with both values as the file spells them."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
+
+
+def _weaker(key: str, was: Any, now: Any) -> bool:  # noqa: ANN401 - values of any key
+    if key in _WORDS:
+        return False
+    order = _ORDERED.get(key)
+    if order is not None:
+        return bool(order.index(now) < order.index(was))
+    numbers = isinstance(was, int | float) and isinstance(now, int | float)
+    if numbers and key in _LESS_IS_STRONGER:
+        return bool(now > was)
+    if numbers and key in _MORE_IS_STRONGER:
+        return bool(now < was)
+    return True
