@@ -6,6 +6,8 @@ them on its fast path, so nothing is imported here but what makes text safe to s
 
 from __future__ import annotations
 
+import time
+
 from offswitch.printable import printable
 
 __all__ = ["alarm_words", "what_to_type"]
@@ -25,7 +27,13 @@ def alarm_words(alarm: dict[str, Any]) -> str:
     """Say in one line which alarm stands and what harm it is about."""
     said = _SAID.get(str(alarm.get("act")), "ALARM, it asks you")
     rule, scope = printable(alarm.get("rule"), 80), printable(alarm.get("scope"), 200)
-    return f"{said}: {scope}: {printable(alarm.get('harm'), _LONGEST)} (rule {rule})"
+    words = f"{said}: {scope}: {printable(alarm.get('harm'), _LONGEST)} (rule {rule})"
+    due = alarm.get("due_us")
+    if isinstance(due, int) and alarm.get("asks"):
+        at = time.strftime("%H:%M:%S", time.localtime(due / 1_000_000))
+        name = printable(alarm["asks"], 80)
+        words += f"; silence stops it at {at}; to let it go on: offswitch decision deny {name}"
+    return words
 
 
 def what_to_type(alarm: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`offswitch config check|show|schema|secret`: what is configured, and whether it holds.
+"""`offswitch config check|show|schema|apply|secret`: what is configured, and whether it holds.
 
 The file is `$OFFSWITCH_CONFIG`, else `$OFFSWITCH_HOME/offswitch.toml`; one elsewhere only
 when it is named (SR-1). `check` tells everything that is wrong at once, with its lines.
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from offswitch.cli.apply import apply
 from offswitch.cli.show import emit
 from offswitch.config.load import Loaded, installed_kinds, load, schema
 from offswitch.control.place import chosen
@@ -25,7 +26,10 @@ from offswitch.printable import printable
 
 __all__ = ["File", "Json", "app", "configuration"]
 
-app = typer.Typer(help="The configuration: check, show, schema, secret.", no_args_is_help=True)
+app = typer.Typer(
+    help="The configuration: check, show, schema, apply, secret.", no_args_is_help=True
+)
+app.command("apply")(apply)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 File = Annotated[str, typer.Argument(metavar="[FILE]", help="Another file than the one in force.")]

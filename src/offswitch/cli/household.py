@@ -24,7 +24,7 @@ from offswitch.cli.begin import daemon_environment, open_log, verifying_key, war
 from offswitch.cli.declare import declaration
 from offswitch.cli.own_hands import cells_of
 from offswitch.clock import SystemClock, boot_id
-from offswitch.config.load import Loaded
+from offswitch.config.load import Loaded, load
 from offswitch.control.client import Conversation, call
 from offswitch.control.place import Place
 from offswitch.errors import OffswitchError, Storage
@@ -230,6 +230,7 @@ class Household:
             return True
         if known[0] == self._declared_to[0]:
             self._renew_watch()
+        self._read_again()
         if self.loaded is not None:
             message = {"op": "declare", "targets": declaration(self.loaded)}
             with suppress(Storage):  # declared, if not kept, as a note of the warden's says
@@ -240,6 +241,15 @@ class Household:
         whose = "" if self.owns_warden else " (not ours: it stays when this ends)"
         self.tell(f"warden {known[0]} serves {self.place.run}, rung {ping['rung']}{whose}")
         return True
+
+    def _read_again(self) -> None:
+        """Read the configuration anew: another one may have been applied meanwhile."""
+        if self.loaded is None or not self._installation:
+            return
+        try:
+            self.loaded = load(self.loaded.path, self.loaded.kinds, named=True)
+        except OffswitchError as error:
+            self.tell(f"the configuration as it was is kept: {error.message}")
 
     def _hold_back(self) -> None:
         """Keep declared units, once they are adopted, from starting before us at boot (SR-16)."""

@@ -1,4 +1,4 @@
-"""`offswitch rule list|check|test`: what trips, on what, who decides, and why it is there.
+"""`offswitch rule list|check|test|bypass|restore`: what trips, who decides, and why it is there.
 
 `list` shows the alarm rationalisation of each rule in one line; `check` explains each
 rule in full: its harm, how soon that comes, who decides in that time, how long the rule
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offswitch.cli.config import File, Json, configuration
+from offswitch.cli.lowering import bypass, restore
 from offswitch.cli.rule_past import try_rule
 from offswitch.cli.show import emit
 from offswitch.config.declared import Rule
@@ -29,9 +30,13 @@ from offswitch.printable import printable
 
 __all__ = ["app"]
 
-app = typer.Typer(help="What trips, and why: list, check, test.", no_args_is_help=True)
+app = typer.Typer(
+    help="What trips, and why: list, check, test, bypass, restore.", no_args_is_help=True
+)
 
 app.command("test")(try_rule)
+app.command("bypass")(bypass)
+app.command("restore")(restore)
 
 
 @app.command("list")

@@ -101,7 +101,12 @@ def _stop(stop: dict[str, Any], run: str) -> dict[str, Any]:
 
 
 def _alarm(alarm: dict[str, Any], run: str) -> dict[str, Any]:
-    since = alarm.get("since_us")
+    since, due = alarm.get("since_us"), alarm.get("due_us")
+    asks = (
+        {"asks": str(alarm["asks"]), "due_us": due}
+        if isinstance(due, int) and alarm.get("asks")
+        else {}
+    )
     return {
         "rule": str(alarm.get("rule", "")),
         "scope": str(alarm.get("scope", "")),
@@ -109,6 +114,7 @@ def _alarm(alarm: dict[str, Any], run: str) -> dict[str, Any]:
         "harm": str(alarm.get("harm", "")),
         "since_us": since if isinstance(since, int) else 0,
         "installation": run,
+        **asks,
     }
 
 

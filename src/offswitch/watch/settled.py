@@ -2,8 +2,8 @@
 
 It becomes a user of its own in the group that may stop, without a capability. It holds the
 folders of the installation by descriptors that were opened as root: they may lie below a
-folder that is closed to its user. From then on it may write its evidence, what is lowered, and into the
-run folder (a name in the spool), run no program, and make Unix sockets only.
+folder that is closed to its user. From then on it may write its evidence, what people have
+lowered, and into the run folder (a name in the spool), run no program, and make Unix sockets only.
 """
 
 from __future__ import annotations
