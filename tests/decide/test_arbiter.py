@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide
+from offswitch.decide.budget import parse_budget
 from offswitch.decide.rules import Act, Rule
 from offswitch.decide.votes import Channel, OnFailed, Vote
 from offswitch.model.decision import Choice, Decision
@@ -149,3 +150,39 @@ def test_a_rule_that_is_told_to_trip_on_failure_stops_when_it_goes_blind() -> No
     assert decision is not None
     assert decision.choice is Choice.STOP
     assert standing.blind
+
+
+def test_SR_12_a_spent_budget_is_an_alarm_and_withholds_nothing() -> None:
+    rule = replace(RULE, budget=parse_budget("2 per 1h"))
+    standing, spent = FRESH, []
+    for number in range(5):
+        decision, standing = _decide(
+            Channel.TRIP, rule=rule, standing=standing, at=number * 60 * SECOND
+        )
+        assert decision is not None
+        assert decision.choice is Choice.STOP, "each one leaves"
+        spent.append("budget" in decision.known)
+        assert any(one.detector == "budget" for one in decision.findings) == spent[-1]
+        # A person resets it, and it trips again.
+        standing = replace(FRESH, trips=standing.trips)
+    assert spent == [False, False, True, True, True]
+    decision, _ = _decide(Channel.TRIP, rule=rule, standing=standing, at=3 * 3600 * SECOND)
+    assert decision is not None
+    assert "budget" not in decision.known, "after an hour they are forgotten"
+
+
+@pytest.mark.parametrize("text", ["", "3", "0 per 1h", "3 per", "3 per 1y", "-1 per 1h", "3per1h"])
+def test_a_budget_is_spelt_in_one_way(text: str) -> None:
+    with pytest.raises(ValueError, match=r"budget|duration"):
+        parse_budget(text)
+    assert parse_budget("3 per 60m").text == "3 per 1h"
+
+
+def test_REC_1_a_decision_bears_the_options_that_there_were_and_what_each_costs() -> None:
+    decision, _ = _decide(Channel.TRIP)
+    assert decision is not None
+    assert decision.options == {
+        "stop kill": "1 of 1 that run in shop/agent; if it is in vain: minutes",
+        "ask": "a person decides within 1m, and silence stops",
+        "nothing": "if it is true: wrong prices are charged, within 5s",
+    }
