@@ -22,7 +22,7 @@ from offswitch.cli.show import emit
 from offswitch.errors import Usage
 from offswitch.printable import printable
 
-__all__ = ["app", "lower"]
+__all__ = ["RuleName", "app", "lower"]
 
 app = typer.Typer(help="Alarms that stand: list, ack, shelve, unshelve.", no_args_is_help=True)
 

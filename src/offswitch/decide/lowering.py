@@ -22,7 +22,16 @@ from enum import StrEnum
 
 from offswitch.errors import Refused, Usage
 
-__all__ = ["LONGEST_US", "Lowered", "What", "again", "checked", "confirmed", "standing"]
+__all__ = [
+    "AGAIN_US",
+    "CONFIRM_US",
+    "LONGEST_US",
+    "Lowered",
+    "What",
+    "again",
+    "checked",
+    "confirmed",
+]
 
 LONGEST_US = 8 * 3_600_000_000
 """The longest that anything stays lowered."""
@@ -111,8 +120,3 @@ def confirmed(waiting: Lowered, uid: int, wall_us: int) -> Lowered:
         waiting.what, waiting.rule, waiting.series, waiting.owner, waiting.reason,
         waiting.measure, waiting.uid, wall_us, wall_us + waiting.until_us - waiting.since_us, uid,
     )  # fmt: skip
-
-
-def standing(known: Sequence[Lowered], wall_us: int) -> list[Lowered]:
-    """Give those that are lowered now."""
-    return [one for one in known if one.stands(wall_us)]
