@@ -30,7 +30,7 @@ def free_port() -> int:
 class Spoken:
     """Sensors that share an eye, and all that they saw."""
 
-    def __init__(self, *keys: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *keys: Mapping[str, Any]) -> None:
         self.port = free_port()
         self.shared: dict[str, Any] = {}
         self.sensors: dict[str, Sensor] = {}
@@ -38,10 +38,9 @@ class Spoken:
         for number, raw_keys in enumerate(keys or ({},)):
             named = {"name": f"s{number}", "target": f"shop/a{number}", "every": "100ms"}
             named |= {"listen": f"127.0.0.1:{self.port}", **raw_keys}
-            given = {"token_file": TOKEN, **(secrets or {})}
-            given |= {key: named.pop(f"_{key}") for key in list(given) if f"_{key}" in named}
-            if "token_file" not in named:
-                named["token_file"] = "/nowhere"
+            named.setdefault("token_file", "/nowhere")
+            given = {"token_file": TOKEN} if named["token_file"] else {}
+            given |= {key[1:]: named.pop(key) for key in list(named) if key.startswith("_")}
             self.add(named, given)
         self._stop = False
         self.look()
