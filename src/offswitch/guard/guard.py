@@ -113,6 +113,10 @@ class Guard:
 
     astep = step
 
+    def report(self, what: str, kind: str, args: Mapping[str, object]) -> None:
+        """Tell those who watch this program something about it; never waits, never raises."""
+        self._view.report.tell(what, kind, "", args)
+
     async def acheck(self) -> None:
         """Do what `check` does, for places that want something to await."""
         self.check()

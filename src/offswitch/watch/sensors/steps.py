@@ -20,12 +20,13 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
+from offswitch.watch.sensors.training import hand_over
 
 __all__ = ["Steps", "StepsSection"]
 
@@ -95,7 +96,12 @@ class Steps:
         except OSError as error:
             return Glance(problem=f"its reports cannot be read: {error.strerror}")
         more = len(data) == _MOST_A_LOOK
-        return Glance(_counted(self._lines(data)), again_us=_SOON_US if more else None)
+        samples = _counted(self._lines(data), self._of_training)
+        return Glance(samples, again_us=_SOON_US if more else None)
+
+    def _of_training(self, said: Mapping[str, object]) -> None:
+        """Hand over what a training loop reports: a pipe has one reader."""
+        hand_over(self._context.shared, self._settings.target, said)
 
     def _follow(self, path: str) -> bool:
         """Open the pipe of the cell of now; false if it has none."""
@@ -124,13 +130,15 @@ class Steps:
         self._fd, self._path, self._rest = -1, "", b""
 
 
-def _counted(lines: Sequence[bytes]) -> list[Sample]:
+def _counted(
+    lines: Sequence[bytes], of_training: Callable[[Mapping[str, object]], None]
+) -> list[Sample]:
     counts: Counter[str] = Counter()
     shown: dict[str, dict[str, str]] = {}
     events: list[Sample] = []
     for line in lines[:_MOST_LINES]:
         said = _report(line)
-        kind, refused = said.get("step"), said.get("refused")
+        kind, refused, args = said.get("step"), said.get("refused"), said.get("args")
         if kind in _KINDS:
             counts[kind] += 1
             shown[kind] = _name(said)
@@ -138,6 +146,8 @@ def _counted(lines: Sequence[bytes]) -> list[Sample]:
         elif isinstance(refused, str):
             counts["refused"] += 1
             shown["refused"] = _name(said) | {"what": ascii(refused)[:_SHOWN]}
+        elif said.get("train") == "step" and isinstance(args, dict):
+            of_training(args)
         else:
             counts["garbled"] += 1
         lost = said.get("dropped")
