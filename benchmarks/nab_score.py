@@ -34,9 +34,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PROFILES", "Profile", "Recording", "Steps", "Sum", "best", "read", "steps"]
+__all__ = [
+    "PROFILES",
+    "Floats",
+    "Profile",
+    "Recording",
+    "Rows",
+    "Steps",
+    "Sum",
+    "best",
+    "gained",
+    "read",
+    "steps",
+    "weighed",
+]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 _ARCHIVE = "nab-v1.1"
 _PROBATION, _PROBATION_ROWS = 0.15, 5000
@@ -97,7 +111,8 @@ class Steps:
     """How many windows can be found."""
     null: float
     """The sum with no alarm at all."""
-    rows: int
+    judged: int
+    """How many rows count: those after probation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +126,8 @@ class Sum:
     """How many rows are alarms, after probation."""
     false: int
     """How many of them lie in no window."""
-    rows: int
-    """How many rows the corpus has, probation included."""
+    judged: int
+    """How many rows count: those after probation."""
 
 
 def _sigma(y: Floats) -> Floats:
@@ -122,14 +137,11 @@ def _sigma(y: Floats) -> Floats:
 _FIRST = float(_sigma(np.array([-1.0]))[0])
 
 
-def steps(recording: Recording, scores: Sequence[float] | Floats, profile: Profile) -> Steps:
-    """Weigh each row of a file, in the order in which a falling threshold reaches them."""
-    given = np.asarray(scores, dtype=np.float64)
+def weighed(recording: Recording, profile: Profile) -> tuple[Floats, Rows]:
+    """Give what an alarm at each row is worth, and the number of its window or -1."""
     count = len(recording.values)
-    if given.shape != (count,) or np.isnan(given).any():
-        raise ValueError(f"{recording.name}: {count} rows want as many scores, and no NaN")
     weights = np.full(count, -profile.false_alarm)
-    inside = np.full(count, -1)
+    inside = np.full(count, -1, dtype=np.int64)
     for number, (first, last) in enumerate(recording.windows):
         width = last - first + 1
         end = recording.windows[number + 1][0] if number + 1 < len(recording.windows) else count
@@ -138,6 +150,16 @@ def steps(recording: Recording, scores: Sequence[float] | Floats, profile: Profi
         rows = np.arange(first, last + 1)
         weights[rows] = _sigma(-(last - rows + 1) / width) / _FIRST
         inside[rows] = number
+    return weights, inside
+
+
+def steps(recording: Recording, scores: Sequence[float] | Floats, profile: Profile) -> Steps:
+    """Weigh each row of a file, in the order in which a falling threshold reaches them."""
+    given = np.asarray(scores, dtype=np.float64)
+    count = len(recording.values)
+    if given.shape != (count,) or np.isnan(given).any():
+        raise ValueError(f"{recording.name}: {count} rows want as many scores, and no NaN")
+    weights, inside = weighed(recording, profile)
     judged = np.arange(recording.probation, count)
     order = judged[np.argsort(-given[judged], kind="stable")]
     gains, place = weights[order], inside[order]
@@ -148,7 +170,7 @@ def steps(recording: Recording, scores: Sequence[float] | Floats, profile: Profi
         gains[at] = max(0.0, weight - best_yet[window])
         best_yet[window] = max(best_yet[window], weight)
     false = (place < 0).astype(np.float64)
-    return Steps(given[order], gains, false, windows, -profile.miss * windows, count)
+    return Steps(given[order], gains, false, windows, -profile.miss * windows, len(judged))
 
 
 def _joined(files: Iterable[Steps]) -> tuple[Floats, Floats, Floats, float, int, int]:
@@ -159,7 +181,7 @@ def _joined(files: Iterable[Steps]) -> tuple[Floats, Floats, Floats, float, int,
     order = np.argsort(-scores, kind="stable")
     windows = sum(one.windows for one in all_files)
     null = sum(one.null for one in all_files)
-    rows = sum(one.rows for one in all_files)
+    rows = sum(one.judged for one in all_files)
     return scores[order], gains[order], false[order], null, windows, rows
 
 
@@ -177,12 +199,9 @@ def best(files: Iterable[Steps]) -> Sum:
     return Sum(float(scores[ends[top]]), gained, alarms, int(false[:alarms].sum()), rows)
 
 
-def at(files: Iterable[Steps], threshold: float) -> float:
-    """Give the sum above null of some files at a threshold, in points of a window each."""
-    total = 0.0
-    for one in files:
-        total += float(one.gains[one.scores >= threshold].sum())
-    return total
+def gained(files: Iterable[Steps], threshold: float) -> float:
+    """Give what files gain over no alarm at all at a threshold, a window found at once being 1."""
+    return sum(float(one.gains[one.scores >= threshold].sum()) for one in files)
 
 
 def _seconds(text: str) -> int:

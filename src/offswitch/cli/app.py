@@ -50,6 +50,7 @@ _NOUNS = {
     "alarm": _Noun(_LOOK),
     "decision": _Noun(_RULES),
     "rule": _Noun(_RULES),
+    "detector": _Noun(_RULES),
     "config": _Noun(_RULES),
     "ledger": _Noun(_RULES),
 }
