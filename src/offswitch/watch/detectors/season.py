@@ -24,7 +24,7 @@ from pydantic import Field
 from offswitch.watch.detectors.announcement import AnnouncementSection, Announcing
 from offswitch.watch.detectors.past import Past, Surprise, spread
 
-__all__ = ["Profile", "Season", "SeasonSection"]
+__all__ = ["Profile", "Season", "SeasonSection", "residual"]
 
 _DAY_US = 86_400_000_000
 _LEAST_DAYS = 2
