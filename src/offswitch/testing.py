@@ -53,7 +53,7 @@ class DetectorSuite:
     loudness: ClassVar[int] = 1
     """How many loud readings in a row make an alarm."""
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:  # noqa: ARG002 - for those that override it
+    def said(self, value: float, number: int) -> Mapping[str, str]:  # noqa: ARG002 - for others
         """Give what is said with a reading, for a detector of events; `number` counts them."""
         return {}
 
@@ -77,9 +77,7 @@ class DetectorSuite:
 
     def give(self, detector: Any, mono_us: int, value: float, number: int) -> Verdict:  # noqa: ANN401 - with or without detail
         """Give one reading, with what was said if it wants that."""
-        seen = (
-            (value, self.detail(value, number)) if getattr(detector, "EVENTS", False) else (value,)
-        )
+        seen = (value, self.said(value, number)) if getattr(detector, "EVENTS", False) else (value,)
         verdict: Verdict = detector.update(mono_us, *seen)
         return verdict
 

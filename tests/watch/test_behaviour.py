@@ -18,7 +18,7 @@ S = 1_000_000
 TOOLS = 'guard.step{kind="tool"}'
 
 
-def made(kind: str, **keys: object) -> Any:  # noqa: ANN401 - a detector with `detail`
+def made(kind: str, **keys: object) -> Any:  # noqa: ANN401 - a detector with `said`
     cls = installed(DETECTORS)[kind].cls
     return cls(cls.Settings.model_validate({"kind": kind, "series": TOOLS, **keys}))
 
@@ -36,7 +36,7 @@ class TestToolScope(_Events):
     kind = "tool_scope"
     keys: ClassVar[Mapping[str, Any]] = {"series": TOOLS, "tools": {"search": {}}}
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:
+    def said(self, value: float, number: int) -> Mapping[str, str]:
         return call("rm", path="/") if value else {}
 
 
@@ -45,7 +45,7 @@ class TestRepetition(_Events):
     keys: ClassVar[Mapping[str, Any]] = {"series": TOOLS}
     loudness = 10
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:
+    def said(self, value: float, number: int) -> Mapping[str, str]:
         return call("search", q="x") if value else {}
 
 
@@ -54,7 +54,7 @@ class TestTextLoop(_Events):
     keys: ClassVar[Mapping[str, Any]] = {"series": "log.line", "window": 20}
     loudness = 30
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:
+    def said(self, value: float, number: int) -> Mapping[str, str]:
         return {"text": "no no no"}
 
 
@@ -65,7 +65,7 @@ class TestSequenceSurprise(_Events):
     loud = 2.0
     loudness = 10
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:
+    def said(self, value: float, number: int) -> Mapping[str, str]:
         return call("ab"[number % 2] if value == self.calm else f"new {number}")
 
     def test_DET_5_a_value_that_swings_raises_one_alarm(self) -> None:
@@ -111,7 +111,7 @@ class TestStopTouch(_Events):
     kind = "stop_touch"
     keys: ClassVar[Mapping[str, Any]] = {"series": TOOLS}
 
-    def detail(self, value: float, number: int) -> Mapping[str, str]:
+    def said(self, value: float, number: int) -> Mapping[str, str]:
         return call("sh", command="rm -rf /run/offswitch") if value else {}
 
 

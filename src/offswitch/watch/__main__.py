@@ -20,11 +20,13 @@ from offswitch.errors import OffswitchError
 from offswitch.watch.desk import Desk, listen
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
+from offswitch.watch.onlookers import Onlooker
 from offswitch.watch.prepared import prepare
 from offswitch.watch.readings.folder import folder_for
 from offswitch.watch.readings.link import ReadingsLink
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.settled import settle
+from offswitch.watch.touched import Touched
 
 __all__ = ["main"]
 
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("watch", ["at the same priority as its targets"])
     prepared = prepare(loaded)
     complain("watch", [f"{name}: {one.problem}" for name, one in prepared.items() if one.problem])
+    # The eyes, too, are told which installation they belong to.
+    os.environ.update(OFFSWITCH_HOME=place.home, OFFSWITCH_RUN=place.run)
     folder = folder_for(place.home)
     gc.freeze()
     kinds = loaded.kinds.sensors.values()
@@ -64,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     place, refused = settle(place)
     complain("watch", refused)
     kept = loaded.config.readings
-    onlookers = [ReadingsLink(folder, kept.size, kept.keep, clock, nursery.bear)] if folder else []
+    onlookers: list[Onlooker] = [Touched()]
+    if folder:
+        onlookers.append(ReadingsLink(folder, kept.size, kept.keep, clock, nursery.bear))
     watch = Watch(place, loaded, clock, nursery.bear, prepared, onlookers, desk)
 
     def end(_number: int, _frame: object) -> None:

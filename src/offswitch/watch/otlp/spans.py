@@ -13,6 +13,9 @@ from offswitch.watch.otlp.wire import spell_id
 
 __all__ = ["read_spans"]
 
+_ARGUMENTS = "gen_ai.tool.call.arguments"
+_LONGEST_ARGUMENTS = 1000
+
 
 def read_spans(request: Any, tally: Tally, events: Events) -> None:  # noqa: ANN401 - protobuf's
     """Count what the spans of a request say."""
@@ -21,11 +24,15 @@ def read_spans(request: Any, tally: Tally, events: Events) -> None:  # noqa: ANN
         name = text_of(service, 100) if service is not None else ""
         for scope in resource.scope_spans:
             for span in scope.spans:
-                saying = read_span(span, read_attributes(span.attributes))
+                attributes = read_attributes(span.attributes)
+                saying = read_span(span, attributes)
                 _count(saying, tally)
                 if saying.tool:
                     detail = {"tool": saying.tool, "trace": spell_id(span.trace_id)}
+                    given = attributes.get(_ARGUMENTS)
+                    args = "" if given is None else text_of(given, _LONGEST_ARGUMENTS)
                     more = {"call": saying.call, "service": name, "error": saying.error}
+                    more["args"] = args
                     detail.update({key: text for key, text in more.items() if text})
                     events.add("tool_calls", {}, detail)
                 elif saying.model and not math.isnan(saying.seconds):
