@@ -156,12 +156,14 @@ def test_DET_1_rule_list_and_check_show_why_a_rule_is_there(call: Call) -> None:
         "minutes",
     )
     code, out, _ = call("rule", "check")
-    assert code == 0
+    assert code == 1, "two of its three channels hang on one sensor"
+    assert "LINT             2 of the 3 channels of 2oo3 look at the sensor orders-db" in out
     assert "wrong prices, within 20s" in out
     assert "2oo3, 1oo2, 1oo1, blind" in out
     [rule] = _object(call("rule", "check", "--json")[1])["rules"]
     assert [one["notices_within"] for one in rule["channels"]] == ["1s", "1s", "3s"]
-    assert call("rule", "check", "--rule", "mass-write")[0] == 0
+    assert rule["lints"]
+    assert call("rule", "check", "--rule", "mass-write")[0] == 1
     code, _, err = call("rule", "check", "--rule", "mas-write")
     assert code == 4
     assert "mass-write" in err

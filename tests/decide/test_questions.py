@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -210,3 +211,21 @@ def test_an_answer_to_no_question_is_refused(digest: str) -> None:
     book.trip()
     with pytest.raises(OffswitchError):
         book.say(1, APPROVE, digest)
+
+
+def test_DET_7_a_monitor_that_can_be_talked_to_stops_nothing_alone_however_few_are_left() -> None:
+    rule = replace(RULE, act=Act.AUTO, vote=Vote.TWO_OF_THREE, dependent=frozenset({"s0"}))
+    for others in product((Channel.OK, Channel.STALE, Channel.FAILED, Channel.BYPASSED), repeat=2):
+        book = Rulebook(rule)
+        assert choice(book.at(1, Channel.TRIP, *others)) in {None, Choice.NOTHING}, others
+    book = Rulebook(rule)
+    assert choice(book.at(1, Channel.TRIP, Channel.TRIP, Channel.OK)) is Choice.STOP
+    book = Rulebook(rule)
+    assert choice(book.at(1, Channel.OK, Channel.TRIP, Channel.STALE)) is Choice.STOP
+    asks = Rulebook(replace(RULE, dependent=frozenset({"s0"})))
+    asks.trip()
+    decision = asks.at(60 * S)
+    assert decision is not None
+    assert decision.choice is Choice.NOTHING
+    assert "this monitor alone stops nothing" in decision.why
+    assert choice(asks.at(120 * S)) is Choice.ASK, "it goes on asking"

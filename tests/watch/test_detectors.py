@@ -48,6 +48,13 @@ class TestRobustRange(DetectorSuite):
     loud = 1000.0
 
 
+class TestTrend(DetectorSuite):
+    kind = "trend"
+    keys: ClassVar[Mapping[str, Any]] = {"series": SERIES, "above": 100.0}
+    calm = 5.0
+    loud = 1000.0
+
+
 def _threshold(**keys: object) -> Threshold:
     raw = {"kind": "threshold", "series": SERIES, **keys}
     return Threshold(ThresholdSection.model_validate(raw))

@@ -21,6 +21,7 @@ from offswitch.cli.rule_past import try_rule
 from offswitch.cli.show import emit
 from offswitch.config.declared import Rule
 from offswitch.config.duration import format_duration
+from offswitch.config.lints import lints
 from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
@@ -86,13 +87,18 @@ def check_rules(
     if only and not rules:
         known = ", ".join(rule.name for rule in loaded.config.rule) or "none"
         raise NotFound(f"there is no rule {only!r}", f"there are: {known}")
-    facts = [_facts(loaded, rule) for rule in rules]
+    said = lints(loaded.config)
+    facts = [{**_facts(loaded, rule), "lints": said.get(rule.name, [])} for rule in rules]
+    doubts = sum(len(item["lints"]) for item in facts)
     if as_json:
-        emit({"ok": True, "path": loaded.path, "rules": facts}, as_json=True, text="")
-        return
-    for item in facts:
-        sys.stdout.write("\n".join(_explained(item)) + "\n\n")
-    sys.stdout.write(f"{printable(loaded.path)}: {len(rules)} rules, all good.\n")
+        emit({"ok": not doubts, "path": loaded.path, "rules": facts}, as_json=True, text="")
+    else:
+        for item in facts:
+            sys.stdout.write("\n".join(_explained(item)) + "\n\n")
+        told = f"{doubts} to think about, marked LINT" if doubts else "all good"
+        sys.stdout.write(f"{printable(loaded.path)}: {len(rules)} rules, {told}.\n")
+    if doubts:
+        sys.exit(1)
 
 
 def _sensor(loaded: Loaded, rule: Rule, series: str) -> SensorSection:
@@ -165,4 +171,5 @@ def _explained(item: dict[str, Any]) -> list[str]:
         keys = ", ".join(f"{key} {value}" for key, value in channel["keys"].items())
         said = f"{channel['detector']} of {channel['series']}: {keys}"
         lines.append(f"  channel          {said}; notices within {channel['notices_within']}")
-    return [printable(line) for line in lines]
+    lines += [f"  LINT             {lint}" for lint in item["lints"]]
+    return [printable(line, 1000) for line in lines]

@@ -9,7 +9,7 @@ a vote without its channels, and above all a rule whose decider is slower than t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from offswitch.config.declared import Config, Decider, Rule, decider_of
 from offswitch.config.duration import format_duration
@@ -31,8 +31,13 @@ _WHO = {
 }
 
 
-def problems(config: Config, implicit: Implicit) -> Iterator[Problem]:
-    """Find everything that is wrong between the tables."""
+def problems(
+    config: Config, implicit: Implicit, dependent: Collection[str] = ()
+) -> Iterator[Problem]:
+    """Find everything that is wrong between the tables.
+
+    `dependent` are the kinds of detectors that may not stop anything alone (DET-7).
+    """
     yield from _twice("target", [target.name for target in config.target])
     yield from _twice("sensor", [sensor.name for sensor in config.sensor])
     yield from _twice("rule", [rule.name for rule in config.rule])
@@ -43,12 +48,23 @@ def problems(config: Config, implicit: Implicit) -> Iterator[Problem]:
     sensors = {sensor.name: sensor for sensor in config.sensor}
     for index, rule in enumerate(config.rule):
         yield from _in_rule(("rule", index), rule, sensors, implicit)
+        yield from _alone(("rule", index), rule, dependent)
 
 
 def _twice(table: str, names: list[str]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield (table, index, "name"), f"there are two of the name {name!r}"
+
+
+def _alone(path: Path, rule: Rule, dependent: Collection[str]) -> Iterator[Problem]:
+    """Refuse an automatic rule that detectors could trip which must not do so alone (DET-7)."""
+    those = [one.kind for one in rule.detectors if one.kind in dependent]
+    if rule.act == "auto" and len(those) >= int(rule.vote[0]):
+        yield (
+            (*path, "detectors"),
+            f"{those[0]} alone must not stop anything: give it two others and a vote 2oo3, or ask",
+        )
 
 
 def _in_rule(

@@ -22,7 +22,7 @@ _VOTES = ("2oo3", "1oo1", "1oo2")
 """From the one that trips least easily."""
 _FAILED = ("degrade", "trip")
 _ORDERED: Mapping[str, tuple[Any, ...]] = {"act": _ACTS, "vote": _VOTES, "on_failed": _FAILED}
-_LESS_IS_STRONGER = frozenset({"above", "width", "hold", "learn", "answer_within"})
+_LESS_IS_STRONGER = frozenset({"above", "width", "hold", "learn"})
 _MORE_IS_STRONGER = frozenset({"below", "people", "probation", "clear_after", "refractory"})
 _WORDS = frozenset({"harm", "time_to_harm", "false_stop_cost", "budget"})
 
@@ -68,7 +68,10 @@ def _of_rule(before: Rule, after: Rule) -> Iterator[Change]:
     for key, was, now in _keys(before, after):
         if key in {"detectors", "stop"}:
             continue
-        yield Change(f"rule {after.name}: {key} {now}, was {was}", _weaker(key, was, now))
+        weaker = _weaker(key, getattr(before, key), getattr(after, key))
+        if key == "answer_within":
+            weaker = after.answer_us > before.answer_us
+        yield Change(f"rule {after.name}: {key} {now}, was {was}", weaker)
     was, now = before.stop.level, after.stop.level
     if was != now:
         weaker = _LEVELS.index(now) < _LEVELS.index(was)
@@ -90,7 +93,8 @@ def _of_channels(before: Rule, after: Rule) -> Iterator[Change]:
             yield Change(f"{where}: {changed}", weaker=True)
             continue
         for key, old, new in _keys(was, now):
-            yield Change(f"{where}: {key} {new}, was {old}", _weaker(key, old, new))
+            weaker = _weaker(key, getattr(was, key), getattr(now, key))
+            yield Change(f"{where}: {key} {new}, was {old}", weaker)
 
 
 def _keys(before: Section, after: Section) -> Iterator[tuple[str, Any, Any]]:

@@ -52,6 +52,12 @@ class Kinds:
             if getattr(plugin.cls, "IMPLICIT", None)
         }
 
+    @property
+    def dependent(self) -> frozenset[str]:
+        """The kinds of detectors that must not stop anything alone (DET-7)."""
+        kinds = self.detectors.items()
+        return frozenset(kind for kind, one in kinds if not getattr(one.cls, "ALONE", True))
+
 
 def _implicit(plugin: Plugin, target: str) -> SensorSection:
     """Make the section that a target has without a word in the file."""
@@ -148,7 +154,7 @@ def parse(data: bytes, path: str, kinds: Kinds) -> Config:
             errors.add(where, what)
         errors.raise_if_any()
         raise  # pragma: no cover - a ValidationError has at least one error
-    for where, what in problems(config, kinds.implicit):
+    for where, what in problems(config, kinds.implicit, kinds.dependent):
         errors.add(where, what)
     errors.raise_if_any()
     return config

@@ -130,7 +130,7 @@ def decide(
     `nonce` makes a question that is asked another one than any that was ever asked.
     """
     states = tuple(one.channel for one in channels)
-    outcome = count(rule.vote, states, rule.on_failed)
+    outcome = count(rule.vote, _counted(rule, channels), rule.on_failed)
     table = _Table(rule, channels, known, standing, outcome, mono_us, wall_us)
     choice, why = _chosen(table)
     before = standing.states or (Channel.OK,) * len(states)
@@ -146,6 +146,21 @@ def decide(
         decided_us=mono_us if acted else standing.decided_us,
     )
     return _spend(table, decision, _remember(table, decision, after, nonce))
+
+
+def _counted(rule: Rule, channels: Sequence[ChannelState]) -> tuple[Channel, ...]:
+    """Give the states as the vote counts them.
+
+    A channel that stops nothing alone counts only beside another one that trips, whatever is
+    left of the vote, where a rule acts by itself (DET-7).
+    """
+    states = tuple(one.channel for one in channels)
+    if rule.act is not Act.AUTO or not rule.dependent:
+        return states
+    trips = {one.series for one in channels if one.channel is Channel.TRIP}
+    if trips - rule.dependent:
+        return states
+    return tuple(Channel.OK if one is Channel.TRIP else one for one in states)
 
 
 def _chosen(table: _Table) -> tuple[Choice | None, str]:
@@ -199,6 +214,9 @@ def _waiting(table: _Table, question: Question) -> tuple[Choice | None, str]:
     rule = table.rule
     if table.mono_us >= question.due_us:
         waited = format_duration(rule.answer_us)
+        if question.series and question.series <= rule.dependent:
+            why = f"nobody answered within {waited}, and this monitor alone stops nothing"
+            return Choice.NOTHING, f"{why}: {question.why}"
         why = f"nobody answered within {waited}, and silence stops: {question.why}"
         return (Choice.WOULD_STOP if rule.observe else Choice.STOP), why
     if table.known.held:
@@ -231,6 +249,10 @@ def _remember(table: _Table, decision: Decision, after: Standing, nonce: str) ->
         case Choice.STOP | Choice.WOULD_STOP:
             return replace(after, question=None, silent=True, denied=None)
         case Choice.NOTHING:
+            open_one = standing.question
+            if open_one is not None and table.mono_us >= open_one.due_us:
+                until_us = table.mono_us + rule.answer_us
+                return replace(after, question=None, denied=Denied(until_us, open_one.series, ()))
             return replace(after, question=None) if table.known.held else after
         case _:
             assert_never(decision.choice)

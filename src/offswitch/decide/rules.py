@@ -49,6 +49,9 @@ class Rule:
     observe: bool = False
     """Nothing is stopped in this installation, by silence neither (SR-15)."""
 
+    dependent: frozenset[str] = frozenset()
+    """Series of channels that stop nothing alone: a monitor that can be talked to (DET-7)."""
+
     @property
     def by(self) -> str:
         """Who orders, as orders and entries say it."""

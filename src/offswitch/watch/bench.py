@@ -8,7 +8,7 @@ a fifth earlier, and what trips again is stopped at the next higher level (RST-6
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,10 +28,11 @@ from offswitch.watch.channels import Judge
 __all__ = ["Bench", "Tally", "rule_of"]
 
 
-def rule_of(declared: DeclaredRule, mode: str = "act") -> Rule:
+def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str] = ()) -> Rule:
     """Make the rule that a table of the configuration declares.
 
-    In the mode `observe` one that stops by itself only notes that it would have (SR-15).
+    `dependent` are the kinds of detectors that stop nothing alone. In the mode `observe` a rule
+    that stops by itself only notes that it would have (SR-15).
     """
     act = Act(declared.act)
     return Rule(
@@ -50,6 +51,7 @@ def rule_of(declared: DeclaredRule, mode: str = "act") -> Rule:
         answer_us=declared.answer_us,
         budget=parse_budget(declared.budget) if declared.budget else None,
         observe=mode == "observe",
+        dependent=frozenset(one.series for one in declared.detectors if one.kind in dependent),
     )
 
 

@@ -34,6 +34,7 @@ from offswitch.watch.channels import Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
 from offswitch.watch.desk import Desk
 from offswitch.watch.eyes import Bear, EyeLink
+from offswitch.watch.lookout import Lookout
 from offswitch.watch.nursery import launched
 from offswitch.watch.onlookers import Batch, Onlooker, Onlookers
 from offswitch.watch.prepared import Prepared
@@ -99,6 +100,7 @@ class Watch:
         self.running = True
         self._cover({}, {})
         self._tick = self._shortest_tick()
+        self._lookout = Lookout()
         self.reception = Reception(
             place.home,
             desk or Desk(None, clock),
@@ -358,9 +360,8 @@ class Watch:
             self._replace_hung(source, now_us)
         for bench in self.wired.benches:
             self._decide(bench, now_us, wall_us)
-            for judge in bench.judges:
-                for sign in judge.signs(now_us, wall_us):
-                    self._scribe.finding(sign)
+        for sign in self._lookout.turn(self.wired.benches, now_us, wall_us):
+            self._scribe.finding(sign)
         if not self._warden.connected:
             self.running = self.running and not self._warden.homeless()
             return

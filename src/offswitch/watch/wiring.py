@@ -142,7 +142,7 @@ class Wiring:
                 detector = self._loaded.kinds.detectors[section.kind].cls(section)
                 judge = Judge(section, detector, source)
             judges.append(judge)
-        rule = rule_of(declared, self._loaded.config.mode)
+        rule = rule_of(declared, self._loaded.config.mode, self._loaded.kinds.dependent)
         bench = Bench(rule, judges, declared.probation)
         if earlier is not None and earlier.rule.scope == rule.scope:
             bench.succeed(earlier)

@@ -1,0 +1,66 @@
+"""What is not wrong in a rule, and would still disappoint in the emergency: `rule check`'s lints.
+
+    one input behind several channels    a 2oo3 over one sensor is a 1oo1 that looks like more: the
+                                         common cause (IEC 61511-1, 9.4.3) takes all of them
+    an actuator that the target lacks    a level whose layers nobody commands stops nothing
+    a question that nobody can answer    there is less time than a person needs
+
+Pure. Errors, which refuse the file, are in `crosscheck`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from offswitch.config.declared import ONE_PERSON_US, Config, Rule, Target
+from offswitch.config.duration import format_duration
+from offswitch.config.series import parse_series
+
+__all__ = ["lints"]
+
+_HERE = frozenset({"guard", "process", "sweep", "network"})
+"""The layers that a warden commands by itself."""
+_COOPERATIVE = frozenset({"restrict", "drain"})
+
+
+def lints(config: Config) -> dict[str, list[str]]:
+    """Give what is to be said of each rule, by its name; rules of which nothing is are left out."""
+    targets = {target.name: target for target in config.target}
+    found = {rule.name: list(_of(rule, targets)) for rule in config.rule}
+    return {name: said for name, said in found.items() if said}
+
+
+def _of(rule: Rule, targets: Mapping[str, Target]) -> Iterator[str]:
+    names = [parse_series(detector.series) for detector in rule.detectors]
+    for sensor, count in Counter(name.sensor for name in names).items():
+        if count > 1 and rule.vote != "1oo1":
+            same = len({name.text for name in names if name.sensor == sensor}) == 1
+            what = f"the series {names[0].text}" if same else f"the sensor {sensor}"
+            yield (
+                f"{count} of the {len(names)} channels of {rule.vote} look at {what}: what blinds"
+                " or fools it does so to all of them; let another kind of sensor look, too"
+            )
+    target = targets.get(rule.target)
+    plan = getattr(target.stop, rule.stop.level) if target is not None else None
+    missing = sorted(set(plan or ()) - _HERE)
+    if missing:
+        yield (
+            f"{rule.target} plans {', '.join(missing)} at level {rule.stop.level}, and no actuator"
+            " of this warden commands that: the rest of the plan acts, that does not"
+        )
+    if rule.stop.level in _COOPERATIVE and not set(plan or ()) - {"guard"}:
+        yield (
+            f"level {rule.stop.level} is obeyed by programs that ask the guard, and by no others;"
+            " kill or freeze stops any"
+        )
+    if rule.act == "advise" and rule.answer_us < ONE_PERSON_US:
+        yield (
+            f"nobody answers within {format_duration(rule.answer_us)}: silence stops it"
+            " every time; give answer_within, or let it act by itself"
+        )
+    if rule.act == "advise" and rule.answer_us > rule.time_to_harm:
+        yield (
+            f"the harm comes within {format_duration(rule.time_to_harm)}, and people may take"
+            f" {format_duration(rule.answer_us)}: silence stops it too late"
+        )
