@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from offswitch.watch.canary import Canaries, CanaryStream
+from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["LONGEST_LINE", "MOST_A_LOOK", "Piece", "Tails"]
 
@@ -30,8 +31,6 @@ _MARK = 64
 """Bytes before the place up to which was read: others now mean that it was written anew."""
 _QUIET_LOOKS = 10
 _PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip", ".lz4")
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 Identity = tuple[int, int]
 
@@ -198,7 +197,7 @@ class Tails:
 
     def _begin(self, folder: str, name: str, identity: Identity, at: int) -> _Tail | None:
         try:
-            fd = _opened(folder, name, _FILE)
+            fd = open_unlinked(folder, name, FILE)
         except FileNotFoundError:
             return None
         facts = os.fstat(fd)
@@ -212,7 +211,7 @@ class Tails:
     def _match(self, folder: str, pattern: str, piece: Piece) -> dict[Identity, tuple[str, int]]:
         """Find the files that match, the youngest first where there are too many."""
         try:
-            fd = _opened(folder, "", _FOLDER)
+            fd = open_unlinked(folder, "", FOLDER)
         except FileNotFoundError:
             return {}
         try:
@@ -253,17 +252,3 @@ def _listed(fd: int, folder: str, pattern: str) -> Sequence[str]:
     finally:
         os.close(readable)
     return sorted(names)
-
-
-def _opened(folder: str, name: str, flags: int) -> int:
-    """Open an entry below `folder`, and the folder itself for no name; follows no link at all."""
-    at = os.open("/", _FOLDER)
-    parts = [part for part in folder.split("/") if part]
-    try:
-        for part in parts:
-            below = os.open(part, _FOLDER, dir_fd=at)
-            os.close(at)
-            at = below
-        return os.open(name, flags, dir_fd=at) if name else os.dup(at)
-    finally:
-        os.close(at)
