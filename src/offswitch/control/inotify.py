@@ -38,6 +38,8 @@ class Event:
     mask: int
     name: bytes
     """The entry's name where the watch is on a folder; hostile."""
+    cookie: int = 0
+    """Joins the two halves of a rename."""
 
 
 class Inotify:
@@ -90,11 +92,11 @@ class Inotify:
         events = []
         at = 0
         while at < len(data):
-            watch, mask, _cookie, size = _HEAD.unpack_from(data, at)
+            watch, mask, cookie, size = _HEAD.unpack_from(data, at)
             at += _HEAD.size
             name = data[at : at + size].rstrip(b"\0")
             at += size
-            events.append(Event(-1 if mask & _OVERFLOW else watch, mask, name))
+            events.append(Event(-1 if mask & _OVERFLOW else watch, mask, name, cookie))
         return events
 
     def close(self) -> None:

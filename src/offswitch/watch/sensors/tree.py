@@ -4,14 +4,15 @@
                   └─► Facts of each file   size, inode, what its content was
 
 Of a file's content one thing is kept: its *identity*. Up to a megabyte that is the name that git
-would give it (SHA-1 of `blob SIZE\\0` and the content), which also tells whether a longer file still
-begins as the shorter one did, and whether a repository or a snapshot has it. Of a larger file
-it is a keyed digest of its first and last 64 KiB. Nothing here follows a link, opens what is no
-regular file, or crosses into another file system.
+would give it, which also tells whether a longer file still begins as the shorter one did,
+and whether a repository or a snapshot has it. Of a larger file it is a keyed digest of its
+first and last 64 KiB. Nothing here follows a link, opens what is no regular file, crosses into
+another file system, or lists a folder of more than 200,000 entries.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -28,6 +29,7 @@ WHOLE = 1 << 20
 _END = 64 << 10
 _DEEPEST = 200
 _MOST_OPEN = 64
+_MOST_ENTRIES = 200_000
 _KEY = secrets.token_bytes(16)
 
 
@@ -62,7 +64,8 @@ class Folder:
 
     def parts(self) -> list[str]:
         """Give the names that lead to it from the root."""
-        parts, at = [], self
+        parts: list[str] = []
+        at = self
         while at.parent is not None and len(parts) <= _DEEPEST:
             parts.append(at.name)
             at = at.parent
@@ -132,7 +135,9 @@ class Tree:
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         try:
             with os.scandir(readable) as entries:
-                for entry in entries:
+                for number, entry in enumerate(entries):
+                    if number >= _MOST_ENTRIES:
+                        raise OSError(errno.EOVERFLOW, "it holds too many entries")
                     try:
                         facts = entry.stat(follow_symlinks=False)
                     except OSError:
