@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import stat
@@ -85,7 +84,7 @@ class Tree:
                     told[one.what] += int(one.value)
                 self.details.update(one.detail)
             again = glance.again_us
-            quiet = quiet + 1 if again is None or again >= 10_000 else 0
+            quiet = quiet + 1 if again is None or again >= 3_000 else 0
             time.sleep(0.002)
         self.counts += told
         return told
@@ -158,7 +157,7 @@ def test_how_editors_save_is_one_overwritten_file_or_none(tree: Tree) -> None:
         assert read == wanted, name
     (tree.root / "changed").unlink()
     (tree.root / "changed").write_text("removed and made anew\n")
-    assert tree.told() == {"overwritten": 1, "unrestorable": 1}
+    assert tree.told() == {"overwritten": 1, "unrestorable": 1, "modified": 1}
 
 
 def test_folders_that_come_later_are_followed_and_those_that_leave_count_whole(tree: Tree) -> None:
@@ -420,4 +419,3 @@ def test_it_reads_no_fifo_follows_no_link_and_writes_nothing(tree: Tree) -> None
     assert tree.told() == {}
     assert {path: path.lstat().st_mtime_ns for path in tree.root.iterdir()} == before
     assert stat.S_ISFIFO((tree.root / "pipe").lstat().st_mode)
-    assert ctypes.sizeof(ctypes.c_uint64) == 8

@@ -29,8 +29,6 @@ __all__ = ["ByFanotify", "ByInotify", "FileEvents", "Happening"]
 
 _MOST_ELSEWHERE = 20_000
 _MOST_PARTS = 200
-_READS = 8
-"""How often the queue is read in one look: half a megabyte of events at the most."""
 _INOTIFY = inotify.MODIFIED | inotify.CREATED | inotify.DELETED | inotify.MOVED
 _MOVED_FROM, _MOVED_TO = 0x40, 0x80
 _IGNORED, _FOLDER = 0x8000, 0x4000_0000
@@ -61,6 +59,8 @@ class FileEvents(Protocol):
     """How often the kernel's queue has overflowed."""
     unwatched: int
     """How many folders could not be watched."""
+    more: bool
+    """Whether there may be more in the queue than the last reading gave."""
     note: str
     """What people should know of this way of watching."""
 
@@ -88,7 +88,8 @@ class FileEvents(Protocol):
 class ByFanotify:
     """Hears of a whole file system, and keeps what happened below the root of a tree."""
 
-    __slots__ = ("_elsewhere", "_group", "_known", "_meet", "_tree", "lost", "note", "unwatched")
+    __slots__ = ("_elsewhere", "_group", "_known", "_meet", "_tree", "lost", "more", "note",
+                 "unwatched")  # fmt: skip
 
     def __init__(self, group: int, tree: Tree, meet: Callable[[list[str]], Folder | None]) -> None:
         """Read `group`; `meet` takes in a folder that was not known, by the names that lead to it.
@@ -101,6 +102,7 @@ class ByFanotify:
         self._known: dict[fanotify.Handle, Folder] = {}
         self._elsewhere: set[fanotify.Handle] = set()
         self.lost = self.unwatched = 0
+        self.more = True
         self.note = ""
 
     def fileno(self) -> int:
@@ -123,15 +125,13 @@ class ByFanotify:
     def read(self) -> list[Happening]:
         """Read the queue, bounded."""
         found: list[Happening] = []
-        for _ in range(_READS):
-            events = fanotify.read_events(self._group)
-            for event in events:
-                if event.mask & fanotify.OVERFLOW:
-                    self.lost += 1
-                elif event.folder is not None:
-                    self._hear(event, found)
-            if not events:
-                break
+        events = fanotify.read_events(self._group)
+        self.more = bool(events)
+        for event in events:
+            if event.mask & fanotify.OVERFLOW:
+                self.lost += 1
+            elif event.folder is not None:
+                self._hear(event, found)
         return found
 
     def _hear(self, event: fanotify.Event, found: list[Happening]) -> None:
@@ -203,7 +203,7 @@ class ByFanotify:
 class ByInotify:
     """Hears of each folder by a watch of its own."""
 
-    __slots__ = ("_from", "_inotify", "_known", "_tree", "lost", "note", "unwatched")
+    __slots__ = ("_from", "_inotify", "_known", "_tree", "lost", "more", "note", "unwatched")
 
     def __init__(self, tree: Tree) -> None:
         """Open an instance; OSError where none is left."""
@@ -213,6 +213,7 @@ class ByInotify:
         self._from: dict[int, Happening] = {}
         """Halves of renames, by the cookie that joins them."""
         self.lost = self.unwatched = 0
+        self.more = True
         self.note = "by inotify: which process did it is not known"
 
     def fileno(self) -> int:
@@ -243,12 +244,10 @@ class ByInotify:
         """Read the queue, bounded; half a rename waits one look for its other half."""
         found: list[Happening] = []
         waiting, self._from = self._from, {}
-        for _ in range(_READS):
-            events = self._inotify.read()
-            for event in events:
-                self._hear(event, waiting, found)
-            if not events:
-                break
+        events = self._inotify.read()
+        self.more = bool(events)
+        for event in events:
+            self._hear(event, waiting, found)
         # What had no other half in this look and none in the last has left.
         found += waiting.values()
         return found

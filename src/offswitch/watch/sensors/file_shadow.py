@@ -123,7 +123,7 @@ class Shadow:
         """Take in what happened, in order."""
         # What was queued before we began is about files that we never knew: until the queue
         # was empty once, a file that is not known is believed to have been there.
-        self._drained = self._drained or not happenings
+        self._drained = self._drained or self.events is None or not self.events.more
         self._gone.clear()
         events = [self._held, *happenings] if self._held else list(happenings)
         self._held = None

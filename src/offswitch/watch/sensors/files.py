@@ -14,7 +14,7 @@ A look that is due tells at once; what takes longer (reading what was written, s
 packs) comes with the next, a moment later. Each loss is a line of the evidence file, with the
 command that restores it. After lost events, or where a folder could not be watched, the
 sensor has *failed* until everything was compared with what was known: never is all well.
-Where the queue tells nothing of ours, which on a busy file system is often, it is read a
+Where the queue tells nothing of ours, which on a busy file system is often, it is read three
 hundred times a second at the most.
 """
 
@@ -49,10 +49,10 @@ _DESTRUCTIVE = frozenset({"deleted", "overwritten"})
 _SHOWN = 12
 _SHOWN_PATH = 300
 _SHOWN_COMMAND = 600
-_STEP_US = 20_000
-_DECIDE_US = 10_000
+_STEP_US = 4_000
+_DECIDE_US = 3_000
 _A_BREATH_US = 1_000
-_REST_US = 10_000
+_REST_US = 3_000
 _COLUMNS = ("size", "blob", "by", "to", "restore")
 _FILES = "files"
 _IGNORE = (
@@ -195,7 +195,7 @@ class Files:
         self._take(shadow)
         self._decide(now_us)
         self._keep(idle=not happenings)
-        again_us = self._again(shadow, now_us, heard=bool(happenings))
+        again_us = self._again(shadow, now_us, len(happenings))
         due = now_us - self._told_us >= self._settings.every * 9 // 10
         if shadow.counts or self._unrestorable or due:
             return self._tell(shadow, now_us, again_us=again_us)
@@ -229,16 +229,17 @@ class Files:
     def _counts(self, pid: int) -> bool:
         return not self._settings.only_target or not self._actors.is_other(pid)
 
-    def _again(self, shadow: Shadow, now_us: int, *, heard: bool) -> int | None:
+    def _again(self, shadow: Shadow, now_us: int, heard: int) -> int | None:
         """Say how soon to look again."""
-        if shadow.comparing or self._waiting:
+        assert self._events is not None  # noqa: S101 - opened with the shadow
+        if shadow.comparing or self._waiting or (heard and self._events.more):
             return 0
         if shadow.busy or (isinstance(self._events, ByInotify) and self._events.halves):
             return _A_BREATH_US
-        if not heard and isinstance(self._events, ByFanotify):
+        if not heard and self._events.more and isinstance(self._events, ByFanotify):
             self._rest_until_us = now_us + _REST_US
             return _REST_US
-        return 0 if self._kept else None
+        return _A_BREATH_US if self._kept else None
 
     def _after(self, shadow: Shadow) -> None:
         """Once all is compared again nothing is lost any more; compare with the life before."""
