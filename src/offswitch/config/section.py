@@ -87,6 +87,8 @@ class SensorSection(Section):
     """What it reads: the part of a series after the dot."""
     SECRETS: ClassVar[frozenset[str]] = frozenset()
     """Its keys that are paths of files with a secret, which only their owner may read."""
+    ALONE: ClassVar[bool] = True
+    """Whether a rule that stops by itself may rest on its series alone (DET-7)."""
 
     def eye(self) -> str:
         """Name the eye that hosts it; sensors that name the same one share a process."""

@@ -52,6 +52,7 @@ class Budget:
 
     Settings: ClassVar[type[BudgetSection]] = BudgetSection
     EVENTS: ClassVar[bool] = True
+    SHARES: ClassVar[bool] = True
 
     __slots__ = ("_alarm", "_grain", "_recent", "_settings", "_spent")
 
