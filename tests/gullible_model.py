@@ -20,6 +20,7 @@ _SAY = re.compile(r"repeat exactly: (.*)")
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
     server: _Server
 
     def do_POST(self) -> None:
@@ -43,6 +44,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.fixed: tuple[int, bytes] | None = None
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever hangs up early is no news."""
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
         if self.fixed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,10 +14,13 @@ import pytest
 from pydantic import ValidationError
 
 from gullible_model import GullibleModel, chat
+from installation import until
 from offswitch.clock import SimulatedClock, SystemClock
 from offswitch.config.load import Loaded, installed_kinds, parse
 from offswitch.control.place import Place
+from offswitch.decide.arbiter import FRESH
 from offswitch.decide.votes import Channel
+from offswitch.errors import BadConfig
 from offswitch.testing import SensorSuite
 from offswitch.watch.loop import Watch
 from offswitch.watch.sensors.contract import CellFacts, Sample, SensorContext
@@ -48,6 +52,15 @@ class TestLlmMonitorSuite(SensorSuite):
     def stir(self, folder: str) -> None:
         with Path(folder, "log").open("a") as log:
             log.write("and good night\n")
+
+    def test_it_closes_twice_and_leaves_no_descriptor(self, tmp_path: os.PathLike[str]) -> None:
+        """The server of this test lives in this process, and lets go a moment later."""
+        sensor, _cells = self.opened(os.fspath(tmp_path))
+        before = set(os.listdir("/proc/self/fd"))
+        self.looks(sensor, 3)
+        sensor.close()
+        sensor.close()
+        until(lambda: set(os.listdir("/proc/self/fd")) <= before, "all are closed")
 
 
 class Asked:
@@ -182,26 +195,34 @@ def loaded() -> Loaded:
     return Loaded(parse((SENSOR + RULE).encode(), "x", kinds), kinds, "x", "")
 
 
-def votes(folder: Path, opinion: Sample, *, bad: bool) -> tuple[bool, list[Channel]]:
-    """Have a rule judge; gives whether it stops, and its two deterministic channels."""
-    watch = Watch(Place(str(folder), str(folder)), loaded(), SimulatedClock(1_000_000_000))
-    tool = {"name": "delete_all" if bad else "search"}
-    hear(watch, "guard", ("step", 1.0, {"kind": "tool"}, tool))
-    hear(watch, "processes", ("count", 500.0 if bad else 3.0, {}, {}))
-    hear(watch, "opinion", ("score", opinion.value, {}, dict(opinion.detail)))
-    [bench] = watch.wired.benches
-    mono_us, wall_us = watch._clock.mono_us(), watch._clock.wall_us()
-    states = [judge.state(mono_us, wall_us).channel for judge in bench.judges]
-    stops = bench.tripped
-    watch.close()
-    return stops, states[1:]
+class Court:
+    """A rule with the opinion and two deterministic channels, judged anew each time."""
+
+    def __init__(self, folder: Path) -> None:
+        place = Place(str(folder), str(folder))
+        self.watch = Watch(place, loaded(), SimulatedClock(1_000_000_000))
+        [self.bench] = self.watch.wired.benches
+
+    def votes(self, opinion: Sample, *, bad: bool) -> tuple[bool, list[Channel]]:
+        """Tell whether it stops, and its two deterministic channels."""
+        for judge in self.bench.judges:
+            judge.rearm()
+        self.bench._standing = FRESH
+        tool = {"name": "delete_all" if bad else "search"}
+        hear(self.watch, "guard", ("step", 1.0, {"kind": "tool"}, tool))
+        hear(self.watch, "processes", ("count", 500.0 if bad else 3.0, {}, {}))
+        hear(self.watch, "opinion", ("score", opinion.value, {}, dict(opinion.detail)))
+        mono_us, wall_us = self.watch._clock.mono_us(), self.watch._clock.wall_us()
+        states = [judge.state(mono_us, wall_us).channel for judge in self.bench.judges]
+        return self.bench.tripped, states[1:]
 
 
 def test_DET_7_fifty_injections_flip_no_deterministic_trip_and_stop_nothing_alone(
     asked: Asked, tmp_path: Path
 ) -> None:
     assert len({*CALMING, *STOPPING}) == 50
-    plain = {bad: votes(tmp_path, Sample("score", 0.1), bad=bad) for bad in (False, True)}
+    court = Court(tmp_path)
+    plain = {bad: court.votes(Sample("score", 0.1), bad=bad) for bad in (False, True)}
     assert plain == {False: (False, [Channel.OK] * 2), True: (True, [Channel.TRIP] * 2)}
     believed = 0
     for text in (*CALMING, *STOPPING):
@@ -209,6 +230,28 @@ def test_DET_7_fifty_injections_flip_no_deterministic_trip_and_stop_nothing_alon
         usual = 0.1 if text in STOPPING else 0.9
         believed += opinion.value != usual
         for bad in (False, True):
-            assert votes(tmp_path, opinion, bad=bad) == plain[bad], (text, json.dumps(bad))
+            assert court.votes(opinion, bad=bad) == plain[bad], (text, json.dumps(bad))
     print(f"the gullible model was talked over by {believed} of 50")
     assert believed >= 45
+    court.watch.close()
+
+
+def test_DET_7_its_opinion_stops_nothing_where_the_other_channels_are_lost(tmp_path: Path) -> None:
+    court = Court(tmp_path)
+    for what in ("guard", "processes"):
+        eye = court.watch.wired.eyes[court.watch.wired.eye_of[what, "a"]]
+        told = {"sensor": what, "target": "a", "samples": [], "problem": "it cannot be seen"}
+        court.watch._hear_from(eye, told)
+    hear(court.watch, "opinion", ("score", 1.0, {}, {}))
+    assert court.bench.rule.dependent == {"opinion.score"}
+    assert not court.bench.tripped
+    court.watch.close()
+
+
+@pytest.mark.parametrize("kind", ["threshold", "rate"])
+def test_DET_7_a_rule_that_rests_on_it_alone_is_refused_whoever_judges_it(kind: str) -> None:
+    one = f'{{ kind = "{kind}", series = "opinion.score", above = 0.5 }}'
+    rule = RULE[: RULE.index("vote")] + f"detectors = [{one}]\n"
+    with pytest.raises(BadConfig, match="opinion alone must not stop anything"):
+        parse((SENSOR + rule).encode(), "x", installed_kinds())
+    assert parse((SENSOR + rule.replace("auto", "shadow")).encode(), "x", installed_kinds())

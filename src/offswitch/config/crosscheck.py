@@ -9,7 +9,7 @@ a vote without its channels, and above all a rule whose decider is slower than t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from offswitch.config.declared import Config, Decider, Rule, decider_of
 from offswitch.config.duration import format_duration
@@ -17,7 +17,7 @@ from offswitch.config.lines import Path
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 
-__all__ = ["Implicit", "problems"]
+__all__ = ["Implicit", "dependent_sensors", "problems"]
 
 Problem = tuple[Path, str]
 Implicit = Mapping[str, Callable[[str], SensorSection]]
@@ -48,7 +48,7 @@ def problems(
     sensors = {sensor.name: sensor for sensor in config.sensor}
     for index, rule in enumerate(config.rule):
         yield from _in_rule(("rule", index), rule, sensors, implicit)
-        yield from _alone(("rule", index), rule, dependent)
+        yield from _alone(("rule", index), rule, {*dependent, *dependent_sensors(config.sensor)})
 
 
 def _twice(table: str, names: list[str]) -> Iterator[Problem]:
@@ -57,9 +57,17 @@ def _twice(table: str, names: list[str]) -> Iterator[Problem]:
             yield (table, index, "name"), f"there are two of the name {name!r}"
 
 
+def dependent_sensors(sensors: Iterable[SensorSection]) -> frozenset[str]:
+    """Give the names of sensors whose series stop nothing alone, whoever judges them (DET-7)."""
+    return frozenset(one.name for one in sensors if not one.ALONE)
+
+
 def _alone(path: Path, rule: Rule, dependent: Collection[str]) -> Iterator[Problem]:
     """Refuse an automatic rule that detectors could trip which must not do so alone (DET-7)."""
-    those = [one.kind for one in rule.detectors if one.kind in dependent]
+    named = [(one.kind, parse_series(one.series).sensor) for one in rule.detectors]
+    those = [
+        next(each for each in one if each in dependent) for one in named if {*one} & {*dependent}
+    ]
     if rule.act == "auto" and len(those) >= int(rule.vote[0]):
         yield (
             (*path, "detectors"),

@@ -15,6 +15,7 @@ from typing import Any
 from offswitch.clock import new_nonce
 from offswitch.config.declared import TWO_PEOPLE_US
 from offswitch.config.declared import Rule as DeclaredRule
+from offswitch.config.series import parse_series
 from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide, reply
 from offswitch.decide.budget import parse_budget
 from offswitch.decide.questions import Answer, Question
@@ -31,8 +32,8 @@ __all__ = ["Bench", "Tally", "rule_of"]
 def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str] = ()) -> Rule:
     """Make the rule that a table of the configuration declares.
 
-    `dependent` are the kinds of detectors that stop nothing alone. In the mode `observe` a rule
-    that stops by itself only notes that it would have (SR-15).
+    `dependent` are the kinds of detectors, and the sensors, that stop nothing alone. In the mode
+    `observe` a rule that stops by itself only notes that it would have (SR-15).
     """
     act = Act(declared.act)
     return Rule(
@@ -51,7 +52,11 @@ def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str
         answer_us=declared.answer_us,
         budget=parse_budget(declared.budget) if declared.budget else None,
         observe=mode == "observe",
-        dependent=frozenset(one.series for one in declared.detectors if one.kind in dependent),
+        dependent=frozenset(
+            one.series
+            for one in declared.detectors
+            if one.kind in dependent or parse_series(one.series).sensor in dependent
+        ),
     )
 
 

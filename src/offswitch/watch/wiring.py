@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 
 from offswitch.clock import Clock
+from offswitch.config.crosscheck import dependent_sensors
 from offswitch.config.declared import Rule as DeclaredRule
 from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
@@ -142,7 +143,9 @@ class Wiring:
                 detector = self._loaded.kinds.detectors[section.kind].cls(section)
                 judge = Judge(section, detector, source)
             judges.append(judge)
-        rule = rule_of(declared, self._loaded.config.mode, self._loaded.kinds.dependent)
+        config = self._loaded.config
+        dependent = self._loaded.kinds.dependent | dependent_sensors(config.sensor)
+        rule = rule_of(declared, config.mode, dependent)
         bench = Bench(rule, judges, declared.probation)
         if earlier is not None and earlier.rule.scope == rule.scope:
             bench.succeed(earlier)
