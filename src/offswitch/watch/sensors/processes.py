@@ -5,6 +5,9 @@
     cpu_percent           CPU time since the last look, 100 = one core busy (cpu.stat, else stat)
     memory_bytes          resident memory, shared pages counted for each    (/proc/PID/statm)
     written_bytes         bytes given to write calls since the last look    (/proc/PID/io)
+    begun                 processes that were not there at the last look
+    hosts                 addresses that it talks to, loopback not counted  (/proc/PID/net/tcp)
+    new_hosts             those among them that it never talked to before (`egress`)
 
 The list is the kernel's: a process cannot leave it by forking, and a name is never read.
 What a process wrote between the last look and its death is not seen; `written_bytes` is
@@ -14,27 +17,48 @@ left out, and a rule on it says that its channel is silent.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from offswitch.config.section import SensorSection
+from pydantic import AfterValidator, Field
+
+from offswitch.config.section import Duration, SensorSection
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
+from offswitch.watch.sensors.egress import Egress, shown
 from offswitch.watch.sensors.proc import pids_below, small
 
 __all__ = ["Processes", "ProcessesSection"]
 
+_MOST_NETWORKS = 256
+_LEARNT = "hosts learnt"
 _ALIVE = {"running", "restricted", "draining", "stopping", "frozen"}
 
 
+def _cidr(value: str) -> str:
+    return str(ipaddress.ip_network(value))
+
+
+Cidr = Annotated[str, AfterValidator(_cidr)]
+"""A network, or one address."""
+
+
 class ProcessesSection(SensorSection):
-    """The keys of a processes sensor: none of its own."""
+    """The keys of a processes sensor."""
 
     kind: Literal["processes"]
+    known_hosts: Annotated[list[Cidr], Field(max_length=_MOST_NETWORKS)] = Field(
+        default_factory=list
+    )
+    """Addresses and networks that are never new hosts, such as "10.0.0.0/8"."""
+    learn_hosts: Duration = 60_000_000
+    """For how long after a cell is first seen the hosts that it talks to are learnt only."""
 
     SERIES: ClassVar[frozenset[str]] = frozenset(
-        {"count", "threads", "cpu_percent", "memory_bytes", "written_bytes"}
+        {"count", "threads", "cpu_percent", "memory_bytes", "written_bytes", "begun"}
+        | {"hosts", "new_hosts"}
     )
 
 
@@ -76,7 +100,16 @@ class Processes:
     NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.PROCESSES})
     IMPLICIT: ClassVar[str] = "processes"
 
-    __slots__ = ("_before", "_context", "_group_cpu_us", "_seen_us", "_settings")
+    __slots__ = (
+        "_before",
+        "_context",
+        "_egress",
+        "_group_cpu_us",
+        "_learns_until_us",
+        "_learnt",
+        "_seen_us",
+        "_settings",
+    )
 
     def __init__(self, settings: ProcessesSection, context: SensorContext) -> None:
         """Look at the cell of `settings.target`."""
@@ -85,6 +118,10 @@ class Processes:
         self._before: dict[int, _Process] = {}
         self._group_cpu_us: tuple[str, int] | None = None
         self._seen_us: int | None = None
+        networks = [ipaddress.ip_network(text) for text in settings.known_hosts]
+        self._egress = Egress(networks, context.memory)
+        self._learnt = _LEARNT in context.memory
+        self._learns_until_us: int | None = None
 
     def wake(self) -> Sequence[int]:
         """Nothing wakes it: it looks at its interval."""
@@ -95,7 +132,7 @@ class Processes:
         cell = self._context.cells.get(self._settings.target)
         if cell is None or cell.state not in _ALIVE:
             self._before, self._seen_us, self._group_cpu_us = {}, None, None
-            return Glance(absent=True)
+            return Glance(absent=True, memory=self._memory())
         try:
             pids = list(cell.pids) if cell.path is None else pids_below(cell.path)
         except OSError as error:
@@ -109,16 +146,37 @@ class Processes:
             Sample("memory_bytes", float(sum(one.memory for one in now.values()))),
         ]
         samples.extend(self._since_last(cell, now))
+        samples.extend(self._hosts(list(now)))
         self._before = now
-        return Glance(samples)
+        return Glance(samples, memory=self._memory())
+
+    def _hosts(self, pids: list[int]) -> list[Sample]:
+        """Whom it talks to, and to whom for the first time; nothing where that is closed to us."""
+        mono_us = self._context.clock.mono_us()
+        fresh = self._egress.look(pids)
+        if fresh is None:
+            return []
+        if not self._learnt:
+            if self._learns_until_us is None:
+                self._learns_until_us = mono_us + self._settings.learn_hosts
+            self._learnt = mono_us >= self._learns_until_us
+            fresh = fresh if self._learnt else {}
+        return [
+            Sample("hosts", float(self._egress.hosts)),
+            Sample("new_hosts", float(len(fresh)), {}, shown(fresh)),
+        ]
+
+    def _memory(self) -> dict[str, str]:
+        return {_LEARNT: "", **self._egress.memory()} if self._learnt else {}
 
     def _since_last(self, cell: CellFacts, now: dict[int, _Process]) -> list[Sample]:
         """What was used since the look before: CPU and bytes written."""
         mono_us = self._context.clock.mono_us()
-        cpu_us, written, readable = 0, 0, True
+        cpu_us, written, readable, begun = 0, 0, True, 0
         for pid, one in now.items():
             before = self._before.get(pid)
             same = before if before is not None and before.start == one.start else None
+            begun += same is None
             cpu_us += one.cpu_us - (same.cpu_us if same else 0)
             if one.written is None:
                 readable = False
@@ -128,7 +186,10 @@ class Processes:
         passed, self._seen_us = self._seen_us, mono_us
         if passed is None or mono_us <= passed:
             return []
-        samples = [Sample("cpu_percent", 100.0 * max(cpu_us, 0) / (mono_us - passed))]
+        samples = [
+            Sample("cpu_percent", 100.0 * max(cpu_us, 0) / (mono_us - passed)),
+            Sample("begun", float(begun)),
+        ]
         if readable:
             samples.append(Sample("written_bytes", float(max(written, 0))))
         return samples

@@ -1,0 +1,107 @@
+"""Which hosts a cell talks to that it has not talked to before.
+
+Each look reads the TCP table of the cell's network namespace and, only where something in there
+has a remote end that counts, whose sockets those are. An address is *new* once, when it is first
+seen after the time to learn; it is then known. What lasts a shorter time than between two looks may
+be missed, and UDP is not looked at: where egress must not be missed, deny it (the network layer).
+Loopback and link-local addresses never count, nor what the operator calls known. At most 4,096
+addresses are remembered, those seen last; the latest 200 outlive their eye.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from offswitch.watch.sensors.tcp import CONNECTED, Address, sockets_of, table_of
+
+__all__ = ["Egress", "Network", "shown"]
+
+_MOST_KNOWN = 4_096
+_MOST_KEPT = 200
+_MOST_PROCESSES = 512
+_MOST_SHOWN = 10
+_KEPT = "host "
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Egress:
+    """Remembers the hosts of one cell."""
+
+    __slots__ = ("_allowed", "_known", "hosts")
+
+    def __init__(self, allowed: Sequence[Network], memory: Mapping[str, str]) -> None:
+        """Never count what lies in `allowed`; `memory` is what an earlier life kept."""
+        self._allowed = tuple(allowed)
+        kept = (key.removeprefix(_KEPT) for key in memory if key.startswith(_KEPT))
+        self._known: OrderedDict[str, None] = OrderedDict.fromkeys(kept)
+        self.hosts = 0
+        """How many it talked to at the last look."""
+
+    def look(self, pids: Sequence[int]) -> dict[str, str] | None:
+        """Give the addresses that are new, each with port and process, and learn them.
+
+        None where processes do not let us see what they have open.
+        """
+        fresh: dict[str, str] = {}
+        seen: set[str] = set()
+        tables: dict[str, dict[int, str]] = {}
+        for pid in pids[:_MOST_PROCESSES]:
+            try:
+                space = os.readlink(f"/proc/{pid}/ns/net")
+                if space not in tables:
+                    tables[space] = self._outward(pid)
+                ends = _ends(pid, tables[space])
+            except PermissionError:
+                return None
+            except OSError:
+                continue  # it has ended
+            for end in ends:
+                host = end.rpartition(" port ")[0]
+                seen.add(host)
+                if host not in self._known:
+                    fresh[host] = f"{end}, pid {pid}"
+                self._known[host] = None
+                self._known.move_to_end(host)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        self.hosts = len(seen)
+        return fresh
+
+    def _outward(self, pid: int) -> dict[int, str]:
+        return {
+            inode: f"{socket.remote} port {socket.remote_port}"
+            for inode, socket in table_of(pid).items()
+            if socket.state in CONNECTED and self._counts(socket.remote)
+        }
+
+    def _counts(self, address: Address) -> bool:
+        if address.is_loopback or address.is_link_local or address.is_unspecified:
+            return False
+        return not any(address in network for network in self._allowed)
+
+    def memory(self) -> dict[str, str]:
+        """Give what another life must know."""
+        latest = islice(reversed(self._known), _MOST_KEPT)
+        return {f"{_KEPT}{host}": "" for host in latest}
+
+    def forget(self) -> None:
+        """Begin anew: another cell."""
+        self._known.clear()
+        self.hosts = 0
+
+
+def _ends(pid: int, outward: Mapping[int, str]) -> list[str]:
+    """Give the remote ends of a process; where nothing has one, nobody is asked."""
+    return [outward[inode] for inode in sockets_of(pid) if inode in outward] if outward else []
+
+
+def shown(fresh: Mapping[str, str]) -> dict[str, str]:
+    """Make a reading's detail of what `look` gave."""
+    return {
+        f"host {number}": text for number, text in enumerate(islice(fresh.values(), _MOST_SHOWN))
+    }
