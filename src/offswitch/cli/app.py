@@ -43,6 +43,7 @@ _NOUNS = {
     "up": _Noun(_TARGETS),
     "demo": _Noun(_TARGETS),
     "board": _Noun(_LOOK),
+    "discover": _Noun(_LOOK),
     "doctor": _Noun(_LOOK),
     "install": _Noun(_LOOK),
     "target": _Noun(_LOOK),

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from offswitch.clock import Clock
 from offswitch.watch.outsiders import Outsider
 from offswitch.watch.sensors.contract import CellFacts
-from offswitch.watch.sensors.proc import Born, born, pids_below, processes, small, started_us
+from offswitch.watch.sensors.proc import Born, born, pids_below, processes, started_us, uid_of
 
 __all__ = ["Outside"]
 
@@ -94,7 +94,7 @@ class Outside:
             self._looked.setdefault(pid, _Looked(now_us))
         chosen = self._chosen(outside, now_us)
         for pid in chosen:
-            self._looked[pid].uid = _uid_of(pid)
+            self._looked[pid].uid = uid_of(pid)
         owners = self._owners()
         pipes = self._pipes()
         alive = set(outside)
@@ -204,17 +204,6 @@ def _same(pid: int, start: int) -> bool:
     """Whether a pid still is the process that began at `start`, and lives."""
     who = born(pid)
     return who is not None and who.start == start
-
-
-def _uid_of(pid: int) -> int:
-    """Give the real user id of a process; -1 if it is gone."""
-    try:
-        for line in small(f"/proc/{pid}/status").splitlines():
-            if line.startswith("Uid:"):
-                return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return -1
 
 
 def _pipe_of(pid: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-__all__ = ["Born", "born", "pids_below", "processes", "small", "started_us"]
+__all__ = ["Born", "born", "pids_below", "processes", "small", "started_us", "uid_of"]
 
 _MOST = 4096
 _MOST_GROUPS = 256
@@ -79,6 +79,17 @@ def born(pid: int) -> Born | None:
 
 
 _PF_KTHREAD = 0x0020_0000
+
+
+def uid_of(pid: int) -> int:
+    """Give the real user id of a process; -1 if it is gone."""
+    try:
+        for line in small(f"/proc/{pid}/status").splitlines():
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1
 
 
 def started_us(start: int, wall_us: int, boot_us: int) -> int:

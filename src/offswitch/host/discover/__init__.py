@@ -1,0 +1,1 @@
+"""What already runs on this machine and is under no control, and how to put it there."""
