@@ -79,9 +79,7 @@ def urn(gaps: int) -> Urn:
     normal = NormalDist()
     marks = [-math.inf, *(normal.inv_cdf(end / gaps) for end in ends[1:-1]), math.inf]
     bins = [
-        tuple(
-            (_below(high, *bet) - _below(low, *bet)) * gaps / width for bet in BETS
-        )
+        tuple((_below(high, *bet) - _below(low, *bet)) * gaps / width for bet in BETS)
         for width, (low, high) in zip(widths, pairwise(marks), strict=True)
     ]
     return Urn(gaps, tuple(ends[1:-1]), tuple(bins))

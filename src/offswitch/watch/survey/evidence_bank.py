@@ -42,9 +42,9 @@ _ROWS = _BOUND + 1
 _COUNT, _DUE, _LEVEL, _LENGTH = range(4)
 
 
-def longer(slot: int) -> int:
-    """Give by how much the first full block of a slot is longer, so that they end apart."""
-    return slot * 97 % LEVELS[-1]
+def longer(slots: Slots) -> Slots:
+    """Give by how much the first full block of each slot is longer, so that they end apart."""
+    return slots * 97 % LEVELS[-1]
 
 
 def _bets() -> Floats:
@@ -74,7 +74,7 @@ class EvidenceBank:
     @property
     def room(self) -> int:
         """How many slots there are."""
-        return self._whole.shape[1]
+        return int(self._whole.shape[1])
 
     def join(self, slot: int) -> None:
         """Begin a series at a slot, whatever was there before."""
@@ -90,7 +90,8 @@ class EvidenceBank:
 
     def length(self, slots: Slots) -> npt.NDArray[np.int64]:
         """Give how many readings the block of each slot has in all."""
-        return self._whole[_LENGTH, slots]
+        lengths: npt.NDArray[np.int64] = self._whole[_LENGTH, slots]
+        return lengths
 
     def update(self, slots: Slots, values: Floats) -> Floats:
         """Judge one value of each slot by those before it, then learn it; gives M."""
@@ -129,7 +130,8 @@ class EvidenceBank:
         numbers[_MASS, slots] = mass
         numbers[_SUMS, slots] = sums + bets
         numbers[_TOTAL, slots] = total + 1.0
-        return mass.mean(axis=0)
+        mean: Floats = mass.mean(axis=0)
+        return mean
 
     def _begin(self, slots: Slots, level: int) -> None:
         """Begin a block of each slot, all of one level."""
@@ -151,21 +153,24 @@ class EvidenceBank:
         numbers[_MIDDLE, slots], numbers[_BOUND, slots] = seen.middle, seen.bound
         length = np.full(len(slots), gaps)
         if level == len(LEVELS) - 1:
-            length += slots * 97 % LEVELS[-1]
+            length += longer(slots)
         whole[_LEVEL, slots] = min(level + 1, len(LEVELS))
         whole[_LENGTH, slots] = length
         whole[_DUE, slots] = count + length
 
     def usual(self, slot: int) -> tuple[float, float]:
-        """Give the band in which the next value of a slot is expected."""
-        numbers, level = self._numbers, int(self._whole[_LEVEL, slot])
-        if not level:
+        """Give between which values a series lay before its block, all but one in 32 at either end.
+
+        Where nothing from before is kept, they are of the block itself.
+        """
+        count, due, _level, length = (int(one) for one in self._whole[:, slot])
+        kept = np.arange(max(count - _WINDOW, 0), count)
+        before = kept[kept < due - length]
+        chosen = before if len(before) else kept
+        if not len(chosen):
             return (-np.inf, np.inf)
-        one = urn(LEVELS[level - 1])
-        cuts, outer = numbers[_CUTS, slot], one.gaps // USUAL
-        expected = numbers[_CENTRE, slot] + numbers[_PHI, slot] @ numbers[_LAG, slot]
-        low, high = one.edges.index(outer), one.edges.index(one.gaps - outer)
-        return (float(expected + cuts[low]), float(expected + cuts[high]))
+        low, high = np.quantile(self._numbers[chosen % _WINDOW, slot], (1 / USUAL, 1 - 1 / USUAL))
+        return (float(low), float(high))
 
     def forget(self, slots: Slots) -> None:
         """Count no evidence so far; what is usual stays learnt."""
