@@ -33,7 +33,7 @@ BLOCK_S = 60
 DAY_S = 24 * 3600
 NIGHT = 0.4
 WHAT = ("requests", "context_tokens", "generated_tokens")
-SERIES = tuple(f"engine.{what}{{kind=\"{kind}\"}}" for kind in (*KINDS, "all") for what in WHAT)
+SERIES = tuple(f'engine.{what}{{kind="{kind}"}}' for kind in (*KINDS, "all") for what in WHAT)
 
 FAULTS = {
     "loop: conversation requests five times as often": ("conv", (5.0, 5.0, 5.0)),

@@ -18,8 +18,9 @@ P(alarm within T readings) <= T / (2 run_length), hence a mean run length of at 
 readings between false alarms. The factor of two is the price, 0.7 nats of delay.
 
 **Where it may fail.** Coefficients are estimated: where the readings hang together the residuals
-are only nearly exchangeable (AR(1) with 0.5: benchmarks/false_alarms.py measures it). Drift within
-512 readings is a change, and may be called one. A single odd reading is worth at most G, so it
+are only nearly exchangeable (benchmarks/false_alarms.py measures AR(1) with 0.5). Moods longer than
+three readings make it timid (`urn`), by what they did before. Drift within 512 readings is a
+change, and may be called one. A single odd reading is worth at most G, so it
 takes two or three: for one value that must never be, use `threshold` or `robust_range`. What lasts
 for more than a block is the new normal, and the alarm falls.
 
@@ -37,7 +38,7 @@ from pydantic import Field
 
 from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.detectors.deadband import Deadband, DeadbandSection
-from offswitch.watch.detectors.urn import BETS, LEVELS, USUAL, Urn, lot, urn
+from offswitch.watch.detectors.urn import BETS, LEVELS, USUAL, Urn, lot, timidity, urn, wandered
 from offswitch.watch.detectors.whitening import LAGS, Whitener, whiten
 
 __all__ = ["LARGEST", "MOST", "EDetector", "EDetectorSection"]
@@ -70,14 +71,21 @@ class Evidence:
         "_longer",
         "_mass",
         "_past",
+        "_peak",
         "_sums",
+        "_timid",
         "_urn",
+        "_wander",
         "_whitener",
+        "blocks",
         "count",
     )
 
-    def __init__(self, floor: float = 0.0, longer: int = 0) -> None:
-        """`longer`: by how much the first full block is, so that not all series' end together."""
+    def __init__(self, floor: float = 0.0, longer: int = 0, wander: float = 1.0) -> None:
+        """Begin with nothing known of the series, and so much wander supposed.
+
+        `longer`: by how much the first full block is, so that not all series' end together.
+        """
         self._floor = floor
         self._longer = longer
         self._past: deque[float] = deque(maxlen=LEVELS[-1] - 1 + LAGS)
@@ -89,6 +97,11 @@ class Evidence:
         self._mass = [0.0] * len(BETS)
         self._drawn = 0
         self._whitener: Whitener | None = None
+        self._peak = 0.0
+        self._wander = wander * wander
+        self._timid = timidity(self._wander)
+        self.blocks = 0
+        """How many blocks it has judged to their end."""
         self.count = 0
         """How many values it has seen."""
 
@@ -109,6 +122,12 @@ class Evidence:
 
     def _begin(self) -> None:
         """Begin a block: what came last is its reference."""
+        if self._drawn:
+            peak = self._peak / self._drawn
+            self._wander = wandered(self._wander, self.blocks, peak, self._timid)
+            self._timid = timidity(self._wander)
+            self._peak = 0.0
+            self.blocks += 1
         longer = self._longer if self._level == len(LEVELS) - 2 else 0
         self._level = min(self._level + 1, len(LEVELS) - 1)
         gaps = LEVELS[self._level]
@@ -126,11 +145,13 @@ class Evidence:
     def _judge(self, value: float, whitener: Whitener) -> float:
         left = whitener.residual(value) + whitener.grain * (lot(self.count) - 0.5)
         total = self._urn.gaps + self._drawn
-        for j, bet in enumerate(self._urn.bets[bisect_left(self._cuts, left)]):
+        for j, bet in enumerate(self._urn.bets[self._timid][bisect_left(self._cuts, left)]):
             self._mass[j] = min((self._mass[j] + 1.0) * (bet * total / self._sums[j]), MOST)
             self._sums[j] += bet
         self._drawn += 1
-        return sum(self._mass) / len(BETS)
+        mass = sum(self._mass) / len(BETS)
+        self._peak = max(self._peak, mass)
+        return mass
 
     def usual(self) -> tuple[float, float]:
         """Give the band in which the next value is expected, all but a sixteenth of the time."""

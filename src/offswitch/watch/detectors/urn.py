@@ -18,6 +18,14 @@ What repeats for long makes its own gap heavy, and stops counting as strange.
 
 The bets are what normal readings would do if they moved by 1, 2 or 4 spreads up or down, or spread
 2 or 4 times as much, or a third as much. None is about less than a spread: small drifts lose.
+
+*Boldness.* Where readings keep moods for longer than any whitening sees, minutes unlike the minutes
+before, blocks reach evidence that exchangeable ones do not. Of those the most evidence in a block
+of n, y = ln(max M / n), has P(y > x) <= exp(-x). The root of the mean square of y over the blocks
+before, as it would have been with bold bets, is a series' *wander*; bets are raised to a power of
+about 1 / wander before they are made, so that ten strange readings of one mood count as one. A bet
+so weakened is a bet as any other, chosen by the past alone, and the e-value as exact; only the
+delay is longer.
 """
 
 from __future__ import annotations
@@ -28,7 +36,20 @@ from functools import cache
 from itertools import pairwise
 from statistics import NormalDist
 
-__all__ = ["BETS", "LEVELS", "MOST_BINS", "USUAL", "Urn", "lot", "urn"]
+__all__ = [
+    "BETS",
+    "BOLDNESS",
+    "LEAP",
+    "LEVELS",
+    "MOST_BINS",
+    "USUAL",
+    "WANDER",
+    "Urn",
+    "lot",
+    "timidity",
+    "urn",
+    "wandered",
+]
 
 LEVELS = (32, 64, 128, 256)
 """The gaps of a series' first, second, third and every later block."""
@@ -44,6 +65,14 @@ BETS = (
     (0.0, 1 / 3),
 )
 """Where readings would go, in spreads, and how many spreads they would then have."""
+BOLDNESS = tuple(2.0 ** (-step / 2) for step in range(11))
+"""The powers that bets are raised to."""
+TOLERATED = 1.0
+"""Wander that is no reason to be timid."""
+WANDER = 1 / 16
+"""The weight of the latest block in the square of the wander, once there were fourteen."""
+LEAP = 16.0
+"""How many times its square a block may count for, at most: one change is no mood."""
 USUAL = 32
 """The usual band leaves out one in so many at either end."""
 _LOTS = 4096
@@ -57,8 +86,8 @@ class Urn:
     """G; the reference has one value fewer."""
     edges: tuple[int, ...]
     """Gaps below each cut; the cut itself is the order statistic of that rank, counted from 1."""
-    bets: tuple[tuple[float, ...], ...]
-    """For each bin the value of each bet there."""
+    bets: tuple[tuple[tuple[float, ...], ...], ...]
+    """For each boldness and bin the value of each bet there."""
 
 
 MOST_BINS = 2 * (LEVELS[-1].bit_length() - 2) + 4
@@ -79,10 +108,40 @@ def urn(gaps: int) -> Urn:
     normal = NormalDist()
     marks = [-math.inf, *(normal.inv_cdf(end / gaps) for end in ends[1:-1]), math.inf]
     bins = [
-        tuple((_below(high, *bet) - _below(low, *bet)) * gaps / width for bet in BETS)
+        [(_below(high, *bet) - _below(low, *bet)) / width for bet in BETS]
         for width, (low, high) in zip(widths, pairwise(marks), strict=True)
     ]
-    return Urn(gaps, tuple(ends[1:-1]), tuple(bins))
+    bets = tuple(_timid(bins, widths, power) for power in BOLDNESS)
+    return Urn(gaps, tuple(ends[1:-1]), bets)
+
+
+def _timid(
+    bins: list[list[float]], widths: list[int], power: float
+) -> tuple[tuple[float, ...], ...]:
+    """Raise each bet to a power, so that the fresh urn expects 1 of it."""
+    raised = [[value**power for value in one] for one in bins]
+    gaps = sum(widths)
+    expected = [
+        sum(width * one[bet] for width, one in zip(widths, raised, strict=True)) / gaps
+        for bet in range(len(BETS))
+    ]
+    return tuple(
+        tuple(value / whole for value, whole in zip(one, expected, strict=True)) for one in raised
+    )
+
+
+def wandered(square: float, blocks: int, peak: float, timid: int) -> float:
+    """Take a block into the square of the wander: its evidence reached `peak` times its length."""
+    reached = math.log(max(peak, 1.0)) / BOLDNESS[timid]
+    counted = min(reached * reached, LEAP * (square + 1.0))
+    learnt: float = square + (counted - square) * max(WANDER, 1.0 / (blocks + 2))
+    return learnt
+
+
+def timidity(square: float) -> int:
+    """Give the place in `BOLDNESS` for the square of a wander."""
+    wander = max(math.sqrt(square), TOLERATED)
+    return min(math.ceil(2.0 * math.log2(wander / TOLERATED)), len(BOLDNESS) - 1)
 
 
 def _below(mark: float, shift: float, spread: float) -> float:

@@ -15,7 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from offswitch.watch.detectors.e_detector import LARGEST, MOST
-from offswitch.watch.detectors.urn import BETS, LEVELS, MOST_BINS, USUAL, lot, urn
+from offswitch.watch.detectors.urn import (
+    BETS,
+    BOLDNESS,
+    LEVELS,
+    MOST_BINS,
+    USUAL,
+    lot,
+    timidity,
+    urn,
+    wandered,
+)
 from offswitch.watch.detectors.whitening import LAGS
 from offswitch.watch.survey.whitening import whiten
 
@@ -36,10 +46,11 @@ _SUMS = slice(_CUTS.stop, _CUTS.stop + len(BETS))
 _MASS = slice(_SUMS.stop, _SUMS.stop + len(BETS))
 _PHI = slice(_MASS.stop, _MASS.stop + LAGS)
 _LAG = slice(_PHI.stop, _PHI.stop + LAGS)
-_TOTAL, _CENTRE, _GRAIN, _MIDDLE, _BOUND = range(_LAG.stop, _LAG.stop + 5)
-_ROWS = _BOUND + 1
+_TOTAL, _CENTRE, _GRAIN, _MIDDLE, _BOUND, _PEAK, _WANDER = range(_LAG.stop, _LAG.stop + 7)
+_ROWS = _WANDER + 1
 # Rows of its whole numbers. The level is one more than in `LEVELS`: at 0 it learns.
-_COUNT, _DUE, _LEVEL, _LENGTH = range(4)
+_COUNT, _DUE, _LEVEL, _LENGTH, _BLOCKS, _TIMID, _ROW = range(7)
+_WHOLE = 7
 
 
 def longer(slots: Slots) -> Slots:
@@ -48,28 +59,32 @@ def longer(slots: Slots) -> Slots:
 
 
 def _bets() -> Floats:
-    """Give [level and bin, bet]; while a series learns no bet counts."""
-    table = np.zeros((len(LEVELS) + 1, MOST_BINS, len(BETS)))
+    """Give [bet, level and boldness and bin]; while a series learns no bet counts."""
+    bets = np.zeros((len(LEVELS) + 1, len(BOLDNESS), MOST_BINS, len(BETS)))
     for level, gaps in enumerate(LEVELS, 1):
-        bets = urn(gaps).bets
-        table[level, : len(bets)] = bets
-    return table.reshape(-1, len(BETS)).T.copy()
+        one = urn(gaps)
+        bets[level, :, : len(one.edges) + 1] = one.bets
+    return bets.reshape(-1, len(BETS)).T.copy()
 
 
 class EvidenceBank:
     """The evidence about each of many series."""
 
-    __slots__ = ("_bets", "_floor", "_numbers", "_whole", "begun", "capacity")
+    __slots__ = ("_bets", "_floor", "_numbers", "_wander", "_whole", "begun", "capacity")
 
-    def __init__(self, capacity: int, floor: float = 0.0) -> None:
-        """Have room for `capacity` series; what is not used yet takes no memory."""
+    def __init__(self, capacity: int, floor: float = 0.0, wander: float = 1.0) -> None:
+        """Have room for `capacity` series; what is not used yet takes no memory.
+
+        `wander` is supposed of each until its blocks have shown what it is.
+        """
+        self._wander = wander * wander
         self.capacity = capacity
         self.begun: Slots = np.empty(0, np.intp)
         """The slots that began a block by the last update."""
         self._floor = floor
         self._bets = _bets()
         self._numbers: Floats = np.zeros((_ROWS, 0))
-        self._whole: npt.NDArray[np.int64] = np.zeros((4, 0), np.int64)
+        self._whole: npt.NDArray[np.int64] = np.zeros((_WHOLE, 0), np.int64)
 
     @property
     def room(self) -> int:
@@ -80,18 +95,24 @@ class EvidenceBank:
         """Begin a series at a slot, whatever was there before."""
         while slot >= self.room:
             room = min(max(2 * self.room, _FIRST), self.capacity)
-            numbers, whole = np.zeros((_ROWS, room)), np.zeros((4, room), np.int64)
+            numbers, whole = np.zeros((_ROWS, room)), np.zeros((_WHOLE, room), np.int64)
             numbers[:, : self.room], whole[:, : self.room] = self._numbers, self._whole
             self._numbers, self._whole = numbers, whole
         self._numbers[:, slot] = 0.0
         self._numbers[_CUTS, slot] = np.inf
         self._numbers[_SUMS, slot] = 1.0
-        self._whole[:, slot] = (0, _LEARN, 0, 0)
+        self._numbers[_WANDER, slot] = self._wander
+        self._whole[:, slot] = (0, _LEARN, 0, 0, 0, timidity(self._wander), 0)
 
     def length(self, slots: Slots) -> npt.NDArray[np.int64]:
         """Give how many readings the block of each slot has in all."""
         lengths: npt.NDArray[np.int64] = self._whole[_LENGTH, slots]
         return lengths
+
+    def blocks(self, slots: Slots) -> npt.NDArray[np.int64]:
+        """Give how many blocks of each slot have ended."""
+        blocks: npt.NDArray[np.int64] = self._whole[_BLOCKS, slots]
+        return blocks
 
     def update(self, slots: Slots, values: Floats) -> Floats:
         """Judge one value of each slot by those before it, then learn it; gives M."""
@@ -122,8 +143,8 @@ class EvidenceBank:
         lags[0] = y - (out - np.minimum(np.maximum(out, -bound), bound))
         numbers[_LAG, slots] = lags
         left += numbers[_GRAIN, slots] * (_LOTS[count & 4095] - 0.5)
-        bins = (numbers[_CUTS][:, slots] < left).sum(axis=0)
-        bets = self._bets[:, self._whole[_LEVEL, slots] * MOST_BINS + bins]
+        place = self._whole[_ROW, slots] + (numbers[_CUTS][:, slots] < left).sum(axis=0)
+        bets = self._bets[:, place]
         sums, mass = numbers[_SUMS][:, slots], numbers[_MASS][:, slots]
         total = numbers[_TOTAL, slots]
         mass = np.minimum((mass + 1.0) * (bets * total / sums), MOST)
@@ -131,12 +152,15 @@ class EvidenceBank:
         numbers[_SUMS, slots] = sums + bets
         numbers[_TOTAL, slots] = total + 1.0
         mean: Floats = mass.mean(axis=0)
+        numbers[_PEAK, slots] = np.maximum(numbers[_PEAK, slots], mean)
         return mean
 
     def _begin(self, slots: Slots, level: int) -> None:
         """Begin a block of each slot, all of one level."""
         numbers, whole = self._numbers, self._whole
         gaps = LEVELS[min(level, len(LEVELS) - 1)]
+        if level:
+            self._learn_wander(slots)
         count = whole[_COUNT, slots]
         when = count - np.arange(gaps - 1 + LAGS, 0, -1)[:, None]
         seen = whiten(numbers[when % _WINDOW, slots], self._floor)
@@ -154,16 +178,34 @@ class EvidenceBank:
         length = np.full(len(slots), gaps)
         if level == len(LEVELS) - 1:
             length += longer(slots)
-        whole[_LEVEL, slots] = min(level + 1, len(LEVELS))
+        level = min(level + 1, len(LEVELS))
+        whole[_LEVEL, slots] = level
+        whole[_ROW, slots] = (level * len(BOLDNESS) + whole[_TIMID, slots]) * MOST_BINS
         whole[_LENGTH, slots] = length
         whole[_DUE, slots] = count + length
+
+    def _learn_wander(self, slots: Slots) -> None:
+        """Take a block that has ended into the wander of each slot."""
+        numbers, whole = self._numbers, self._whole
+        peaks = (numbers[_PEAK, slots] / whole[_LENGTH, slots]).tolist()
+        known = zip(
+            numbers[_WANDER, slots].tolist(),
+            whole[_BLOCKS, slots].tolist(),
+            peaks,
+            whole[_TIMID, slots].tolist(),
+            strict=True,
+        )
+        squares = [wandered(*one) for one in known]
+        numbers[_WANDER, slots], numbers[_PEAK, slots] = squares, 0.0
+        whole[_TIMID, slots] = [timidity(square) for square in squares]
+        whole[_BLOCKS, slots] += 1
 
     def usual(self, slot: int) -> tuple[float, float]:
         """Give between which values a series lay before its block, all but one in 32 at either end.
 
         Where nothing from before is kept, they are of the block itself.
         """
-        count, due, _level, length = (int(one) for one in self._whole[:, slot])
+        count, due, length = (int(self._whole[row, slot]) for row in (_COUNT, _DUE, _LENGTH))
         kept = np.arange(max(count - _WINDOW, 0), count)
         before = kept[kept < due - length]
         chosen = before if len(before) else kept

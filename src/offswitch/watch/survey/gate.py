@@ -58,29 +58,25 @@ class Gate:
 
     __slots__ = ("_families", "_family", "_length", "_opened", "_share", "_told", "rate")
 
-    def __init__(self, rate: float = 0.1) -> None:
-        """`rate`: the declared share of false findings, and the chance of any on a calm day."""
+    def __init__(self, capacity: int, rate: float = 0.1) -> None:
+        """Ask up to `capacity` slots.
+
+        `rate`: the declared share of false findings, and the chance of any on a calm day.
+        """
         self.rate = rate
         self._opened = 0
         """Hypotheses of the family so far."""
         self._families: dict[int, int] = {}
         """Findings of each family, by its number."""
-        self._share: Floats = np.zeros(0)
+        self._share: Floats = np.zeros(capacity)
         """g_t of the block of each slot; 0: it is none, or has had its finding."""
-        self._length: Floats = np.ones(0)
-        self._family: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._told: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._length: Floats = np.ones(capacity)
+        self._family: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._told: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
         """Findings of each slot in today's family."""
 
     def open(self, slots: Slots, lengths: npt.NDArray[np.int64], mono_us: int) -> None:
         """A block begins at each slot."""
-        top = int(slots.max(initial=-1)) + 1
-        if top > len(self._share):
-            more = max(top, 2 * len(self._share)) - len(self._share)
-            self._share = np.concatenate([self._share, np.zeros(more)])
-            self._length = np.concatenate([self._length, np.ones(more)])
-            self._family = np.concatenate([self._family, np.zeros(more, np.int64)])
-            self._told = np.concatenate([self._told, np.zeros(more, np.int64)])
         family = mono_us // _FAMILY_US
         if family not in self._families:
             self._opened = 0
@@ -95,8 +91,7 @@ class Gate:
 
     def leave(self, slot: int) -> None:
         """The series of a slot is gone; whoever comes next is another one."""
-        if slot < len(self._share):
-            self._share[slot], self._told[slot] = 0.0, 0
+        self._share[slot], self._told[slot] = 0.0, 0
 
     def restless(self, slot: int) -> bool:
         """Whether a slot has had its findings for today."""

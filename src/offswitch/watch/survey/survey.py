@@ -31,6 +31,10 @@ CAPACITY = 20_000
 _DETECTOR = "survey(e_detector)"
 _GATHER_US = 100_000
 """How long readings may wait for others, so that few steps of the bank judge many."""
+_SEASONED = 3
+"""How many blocks of a series are for learning only: those that are not yet of full size."""
+_SUPPOSED = 8.0
+"""The wander of a series of which nothing is known."""
 _A_TURN = 5_000
 _MOST_ROUNDS = 8
 _CONTRADICTS = "the next readings lie in the band; or a deploy, a load or a schedule explains it"
@@ -44,8 +48,8 @@ class Survey:
     def __init__(self, capacity: int = CAPACITY, rate: float = 0.1) -> None:
         """Survey up to `capacity` series; `rate` is the declared share of false findings."""
         self._roster = Roster(capacity)
-        self._bank = EvidenceBank(capacity)
-        self._gate = Gate(rate)
+        self._bank = EvidenceBank(capacity, wander=_SUPPOSED)
+        self._gate = Gate(capacity, rate)
         self._rounds = Rounds()
         self._since_us = 0
         self._told = 0
@@ -91,6 +95,7 @@ class Survey:
         slots = np.array(one.slots, np.intp)
         mass = self._bank.update(slots, np.array(one.values))
         begun = self._bank.begun
+        begun = begun[self._bank.blocks(begun) >= _SEASONED]
         if len(begun):
             self._gate.open(begun, self._bank.length(begun), mono_us)
         return [
