@@ -69,8 +69,8 @@ BOLDNESS = tuple(2.0 ** (-step / 2) for step in range(11))
 """The powers that bets are raised to."""
 TOLERATED = 1.0
 """Wander that is no reason to be timid."""
-WANDER = 1 / 16
-"""The weight of the latest block in the square of the wander, once there were fourteen."""
+WANDER = 1 / 32
+"""The weight of the latest block in the square of the wander, once there were thirty."""
 LEAP = 16.0
 """How many times its square a block may count for, at most: one change is no mood."""
 USUAL = 32

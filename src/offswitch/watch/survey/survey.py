@@ -33,7 +33,7 @@ _GATHER_US = 100_000
 """How long readings may wait for others, so that few steps of the bank judge many."""
 _SEASONED = 3
 """How many blocks of a series are for learning only: those that are not yet of full size."""
-_SUPPOSED = 8.0
+_SUPPOSED = 12.0
 """The wander of a series of which nothing is known."""
 _A_TURN = 5_000
 _MOST_ROUNDS = 8

@@ -14,3 +14,17 @@ class TestEDetector(DetectorSuite):
     calm = 5.0
     loud = 1000.0
     learning = 400
+
+
+class TestCusum(DetectorSuite):
+    kind = "cusum"
+    keys: ClassVar[Mapping[str, Any]] = {"series": "processes.count", "run_length": 400}
+    calm = 5.0
+    loud = 1000.0
+
+
+class TestVariance(DetectorSuite):
+    kind = "variance"
+    keys: ClassVar[Mapping[str, Any]] = {"series": "processes.count", "ratio": 2.0}
+    calm = 5.0
+    loud = 1000.0
