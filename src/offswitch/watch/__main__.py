@@ -65,10 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))
     clock = SystemClock()
     desk = _desk(place, clock)
+    survey = _survey()
     place, refused = settle(place)
     complain("watch", refused)
     kept = loaded.config.readings
-    onlookers: list[Onlooker] = [Touched()]
+    onlookers: list[Onlooker] = [Touched(), survey]
     if folder:
         onlookers.append(ReadingsLink(folder, kept.size, kept.keep, clock, nursery.bear))
     watch = Watch(place, loaded, clock, nursery.bear, prepared, onlookers, desk)
@@ -84,6 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGCHLD, child)
     watch.run()
     return 0
+
+
+def _survey() -> Onlooker:
+    """Load the survey while its code may be read, and after the nursery, which needs none of it."""
+    # One thread is enough for what it does, and others would outlive the rights given away here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from offswitch.watch.survey.survey import Survey  # noqa: PLC0415
+
+    return Survey()
 
 
 def _desk(place: Place, clock: SystemClock) -> Desk:
