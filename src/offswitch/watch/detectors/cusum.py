@@ -31,7 +31,7 @@ from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.detectors.deadband import Deadband, DeadbandSection
 from offswitch.watch.detectors.whitening import NORMAL, RELATIVE_GRAIN, SMALLEST
 
-__all__ = ["MOST_Z", "Cusum", "CusumSection", "limit"]
+__all__ = ["LARGEST", "MOST_Z", "Cusum", "CusumSection", "limit"]
 
 MOST_Z = 4.0
 LARGEST = 1e150

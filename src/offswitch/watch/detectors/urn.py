@@ -39,11 +39,9 @@ from statistics import NormalDist
 __all__ = [
     "BETS",
     "BOLDNESS",
-    "LEAP",
     "LEVELS",
     "MOST_BINS",
     "USUAL",
-    "WANDER",
     "Urn",
     "lot",
     "timidity",
@@ -69,9 +67,9 @@ BOLDNESS = tuple(2.0 ** (-step / 2) for step in range(11))
 """The powers that bets are raised to."""
 TOLERATED = 1.0
 """Wander that is no reason to be timid."""
-WANDER = 1 / 32
+_WANDER = 1 / 32
 """The weight of the latest block in the square of the wander, once there were thirty."""
-LEAP = 16.0
+_LEAP = 16.0
 """How many times its square a block may count for, at most: one change is no mood."""
 USUAL = 32
 """The usual band leaves out one in so many at either end."""
@@ -133,8 +131,8 @@ def _timid(
 def wandered(square: float, blocks: int, peak: float, timid: int) -> float:
     """Take a block into the square of the wander: its evidence reached `peak` times its length."""
     reached = math.log(max(peak, 1.0)) / BOLDNESS[timid]
-    counted = min(reached * reached, LEAP * (square + 1.0))
-    learnt: float = square + (counted - square) * max(WANDER, 1.0 / (blocks + 2))
+    counted = min(reached * reached, _LEAP * (square + 1.0))
+    learnt: float = square + (counted - square) * max(_WANDER, 1.0 / (blocks + 2))
     return learnt
 
 

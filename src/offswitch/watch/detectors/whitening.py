@@ -19,7 +19,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-__all__ = ["LAGS", "RELATIVE_GRAIN", "Whitener", "whiten"]
+__all__ = [
+    "CLEAN",
+    "CLIP",
+    "LAGS",
+    "NORMAL",
+    "RELATIVE_GRAIN",
+    "SIGNIFICANT",
+    "SMALLEST",
+    "STEADIEST",
+    "Whitener",
+    "whiten",
+]
 
 LAGS = 3
 RELATIVE_GRAIN = 1e-3
