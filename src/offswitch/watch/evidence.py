@@ -55,6 +55,10 @@ def _line(time_us: int, change: Change) -> bytes:
         "before": _row(change.before),
         "after": _row(change.after),
     }
+    if change.key_columns:
+        body["key_columns"] = change.key_columns
+    if change.by:
+        body["by"] = change.by
     return json.dumps(body, separators=(",", ":")).encode() + b"\n"
 
 
@@ -74,7 +78,16 @@ def read_changes(data: bytes) -> list[tuple[int, Change]]:
             columns = tuple(raw["columns"])
             key = rows[0] or ()
             named = key[0] if len(key) == 1 else key
-            change = Change(raw["table"], raw["kind"], columns, named, rows[1], rows[2])
+            change = Change(
+                raw["table"],
+                raw["kind"],
+                columns,
+                named,
+                rows[1],
+                rows[2],
+                tuple(raw.get("key_columns", ())),
+                str(raw.get("by", "")),
+            )
             found.append((int(raw["time_us"]), change))
         except (ValueError, KeyError, TypeError):
             continue

@@ -113,6 +113,10 @@ class Change:
     before: Row | None
     """The row as it was; None where it was not there."""
     after: Row | None
+    key_columns: tuple[str, ...] = ()
+    """The names of the key's columns, where they are told."""
+    by: str = ""
+    """Who did it, as far as that is known; the target's words are in it."""
 
 
 @dataclass(frozen=True, slots=True)
