@@ -23,11 +23,9 @@ found by a whole reading every five seconds. What the file is, `database` does n
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -40,6 +38,7 @@ from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext
 from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
 from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff, digest
 from offswitch.watch.sensors.tables import read_table
+from offswitch.watch.sensors.telling import column_samples, example, place_of, time_of_day
 
 __all__ = ["Sqlite", "SqliteSection"]
 
@@ -56,7 +55,6 @@ _REST_US = 1_000_000
 _NOTED_US = 3_600_000_000
 _LOOKED = "looked_us"
 _SHOWN = 3
-_SHOWN_CHARS = 300
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
 _ROW_SERIES = ("rows_inserted", "rows_changed", "rows_deleted", "rows", "keyed")
 
@@ -261,7 +259,7 @@ class Sqlite:
         place = self._settings.tables.index(table)
         found = {}
         for name, column in now.items():
-            key = _place_of(place, name)
+            key = place_of(place, name)
             words = self._inherited.get(key, "").split(" ")
             try:
                 found[name] = (float(words[0]), float(words[1]))
@@ -272,8 +270,8 @@ class Sqlite:
 
     def _between(self) -> str:
         looked = self._before.get(_LOOKED, "")
-        since = _time_of_day(int(looked)) if looked.isdecimal() else "its last look"
-        return f"while nobody looked, between {since} and {_time_of_day(self._clock.wall_us())}"
+        since = time_of_day(int(looked)) if looked.isdecimal() else "its last look"
+        return f"while nobody looked, between {since} and {time_of_day(self._clock.wall_us())}"
 
     def _memory(self) -> dict[str, str]:
         """Give what the next life must know; empty until every table is known."""
@@ -324,19 +322,7 @@ class Sqlite:
     def _columns(self) -> Iterator[Sample]:
         for table, columns in self._statistics.items():
             for name, column in columns.items():
-                labels = {"table": table, "column": name}
-                yield Sample("nulls", float(column.nulls), labels)
-                yield Sample("odd", float(column.odd), labels)
-                if math.isnan(column.mean):
-                    continue
-                yield Sample("min", column.low, labels)
-                yield Sample("max", column.high, labels)
-                yield Sample("mean", column.mean, labels)
-                yield Sample("spread", column.spread, labels)
-                mean, spread = self._baseline.get(table, {}).get(name, (math.nan, math.nan))
-                if not math.isnan(mean):
-                    unit = max(spread, 0.01 * abs(mean), 1e-12)
-                    yield Sample("shift", abs(column.mean - mean) / unit, labels)
+                yield from column_samples(table, name, column, self._baseline.get(table, {}))
 
     def _nothing_new(self, now_us: int) -> Glance:
         """No commit since the last look: look again soon after a write, else tell of the quiet."""
@@ -397,26 +383,4 @@ class Sqlite:
 
 
 def _examples(changes: Sequence[Change]) -> dict[str, str]:
-    """Show the first few changes; the text is the target's, so it is escaped and cut."""
-    shown = {}
-    for number, change in enumerate(changes[:_SHOWN], 1):
-        key = ascii(change.key)
-        if change.before is None or change.after is None:
-            said = f"{change.kind} {change.before or change.after!a}"
-        else:
-            pairs = zip(change.columns, change.before, change.after, strict=True)
-            said = ", ".join(
-                f"{ascii(name)[1:-1]} {old!a} -> {new!a}" for name, old, new in pairs if old != new
-            )
-        shown[f"row_{number}"] = f"{key}: {said}"[:_SHOWN_CHARS]
-    return shown
-
-
-def _time_of_day(wall_us: int) -> str:
-    return time.strftime("%H:%M:%S", time.gmtime(wall_us // 1_000_000)) + " UTC"
-
-
-def _place_of(place: int, column: str) -> str:
-    """Name a column in a few plain letters, whatever its target calls it."""
-    name = column.encode("utf-8", "backslashreplace")
-    return f"{place}.{hashlib.blake2b(name, digest_size=8).hexdigest()}"
+    return {f"row_{number}": example(one) for number, one in enumerate(changes[:_SHOWN], 1)}
