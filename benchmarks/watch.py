@@ -4,7 +4,8 @@
 
 `series-rate`: readings a second on one core from parsed readings (series and value, as arrays) to
 findings, through the default bank and its gate. `sample-to-order`: what a received sample takes to
-become an order, beside the bare round trip. `log-lines`: lines a second through the template miner.
+become an order, beside the bare round trip. `load-1000`: what a thousand events a second cost.
+`log-lines`: lines a second through the template miner.
 Each figure is one function in a section of its own.
 """
 
@@ -12,13 +13,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import random
+import statistics
 import sys
 import time
 import uuid
 from collections.abc import Callable
 
 from figures import Figures
+from pushed import pushing
 
 from offswitch.watch.drain import Drain
 
@@ -35,7 +39,35 @@ def series_rate(figures: Figures) -> None:
 
 def sample_to_order(figures: Figures) -> None:
     """A sample received to its order, beside the bare round trip."""
-    figures.absent("sample-to-order", "not written yet")
+    if os.geteuid() != 0:
+        figures.absent("sample-to-order", "the agent needs a cell, and so root")
+        return
+    runs = figures.runs(200, 15)
+    figures.say(f"sample-to-order: {runs} agents call a tool each")
+    with pushing() as bench:
+        taken = [bench.once() for _ in range(runs)]
+    more = [order - bare for order, bare in taken]
+    bare = sorted(one for _, one in taken)
+    typical = f"bare p50 {statistics.median(bare):.2f} ms, max {bare[-1]:.2f} ms"
+    what = f"OTLP span → order accepted, more than a bare round trip, p99; {typical}"
+    figures.value("sample-to-order", more, "ms", what=what, target="≤ 3 ms more", share=0.99)
+
+
+# --- load-1000 --------------------------------------------------------------------------
+
+
+def load_1000(figures: Figures) -> None:
+    """What watching a thousand events a second costs of a core (MON-5)."""
+    if os.geteuid() != 0:
+        figures.absent("load-1000", "the installation needs root")
+        return
+    figures.say("load-1000: a hundred tool calls ten times a second")
+    seconds = 4.0 if figures.quick else 20.0
+    with pushing("shadow", "1s") as bench, bench.agent():
+        paces = [bench.load(seconds / 2, 100, 0.1) for _ in range(2)]
+    pace = statistics.median(one for one, _ in paces)
+    what = f"watch and its eyes together, at {pace:.0f} events/s pushed by OTLP"
+    figures.value("load-1000", [used for _, used in paces], "%", what=what, target="≤ 5 %")
 
 
 # --- log-lines --------------------------------------------------------------------------
@@ -128,6 +160,7 @@ def _service_log(count: int) -> list[bytes]:
 KEYS: dict[str, Callable[[Figures], None]] = {
     "series-rate": series_rate,
     "sample-to-order": sample_to_order,
+    "load-1000": load_1000,
     "log-lines": log_lines,
 }
 

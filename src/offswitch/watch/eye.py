@@ -211,6 +211,8 @@ def _texts(given: Mapping[str, str], most: int, longest: int = _LONGEST_TEXT) ->
 
 def _plain(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Make text that every encoder takes: what is no UTF-8 is escaped; nothing long."""
+    if text.isascii():
+        return text[:longest]
     return text.encode("utf-8", "backslashreplace").decode()[:longest]
 
 

@@ -25,12 +25,12 @@ _ODD_LABEL = re.compile(r"[^A-Za-z0-9_.]")
 
 def text_of(value: Any, longest: int = _LONGEST_TEXT) -> str:  # noqa: ANN401 - an AnyValue
     """Give an AnyValue as text, cut; what has parts is spelt as protobuf spells it."""
+    text: str = value.string_value
+    if text:  # by far the commonest
+        return text[:longest]
     match value.WhichOneof("value"):
-        case None:
+        case None | "string_value":
             return ""
-        case "string_value":
-            text: str = value.string_value
-            return text[:longest]
         case "bool_value":
             return "true" if value.bool_value else "false"
         case "int_value" | "double_value" as name:
@@ -45,7 +45,7 @@ def text_of(value: Any, longest: int = _LONGEST_TEXT) -> str:  # noqa: ANN401 - 
 
 def read_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     """Give so many attributes at most, by key, as AnyValues."""
-    return {pair.key[:_LONGEST]: pair.value for pair in islice(pairs, _MOST)}
+    return {pair.key: pair.value for pair in islice(pairs, _MOST)}
 
 
 def labels_of(pairs: Iterable[Any], more: Mapping[str, str]) -> dict[str, str]:

@@ -82,21 +82,28 @@ class Saying:
 def read_span(span: Any, attributes: Mapping[str, Any]) -> Saying:  # noqa: ANN401 - protobuf's
     """Read a span by the conventions."""
     operation = _operation(span, attributes)
-    tool = _first(attributes, _TOOL) if operation == "execute_tool" else ""
-    if operation == "execute_tool" and not tool:
-        tool = span.name[:_LONGEST].removeprefix("execute_tool").strip() or "(unnamed)"
-    counts = operation in _MODEL_CALLS or operation == "other"
-    failed = span.status.code == _ERROR
-    error = _first(attributes, ("error.type",)) or ("error" if failed else "")
+    tool = call = ""
+    tokens_in = tokens_out = 0.0
+    finish: tuple[str, ...] = ()
+    if operation == "execute_tool":
+        tool = _first(attributes, _TOOL) or span.name[:_LONGEST].removeprefix("execute_tool")
+        tool = tool.strip() or "(unnamed)"
+        call = _first(attributes, ("gen_ai.tool.call.id",))
+    elif operation not in _AGENTS:
+        tokens_in, tokens_out = _tokens(attributes, _INPUT), _tokens(attributes, _OUTPUT)
+        finish = _finish(attributes)
+    error = _first(attributes, ("error.type",))
+    if not error and span.status.code == _ERROR:
+        error = "error"
     took = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
     return Saying(
         operation,
-        _first(attributes, _MODEL),
+        "" if tool else _first(attributes, _MODEL),
         tool,
-        _first(attributes, ("gen_ai.tool.call.id",)),
-        _tokens(attributes, _INPUT) if counts else 0.0,
-        _tokens(attributes, _OUTPUT) if counts else 0.0,
-        _finish(attributes),
+        call,
+        tokens_in,
+        tokens_out,
+        finish,
         error,
         took if span.end_time_unix_nano and took >= 0 else math.nan,
     )
@@ -118,7 +125,8 @@ def _operation(span: Any, attributes: Mapping[str, Any]) -> str:  # noqa: ANN401
 
 def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     for key in keys:
-        if key in attributes and (text := text_of(attributes[key], _LONGEST)):
+        value = attributes.get(key)
+        if value is not None and (text := text_of(value, _LONGEST)):
             return text
     return ""
 

@@ -40,18 +40,19 @@ def read_spans(request: Any, tally: Tally, events: Events) -> None:  # noqa: ANN
 
 
 def _count(saying: Saying, tally: Tally) -> None:
-    tally.add("spans", 1.0)
+    tally.count(("spans", ()), 1.0)
     if saying.operation != "other":
-        tally.add("spans", 1.0, {"operation": saying.operation})
+        tally.count(("spans", (("operation", saying.operation),)), 1.0)
     if saying.error:
-        tally.add("errors", 1.0)
-        tally.add("errors", 1.0, {"type": saying.error})
+        tally.count(("errors", ()), 1.0)
+        tally.count(("errors", (("type", saying.error),)), 1.0)
     if saying.tool:
-        tally.add("tool_calls", 1.0, {"tool": saying.tool})
+        tally.count(("tool_calls", (("tool", saying.tool),)), 1.0)
     for direction, tokens in (("input", saying.tokens_in), ("output", saying.tokens_out)):
         if tokens:
-            tally.add("tokens", tokens, {"direction": direction})
+            said = ("direction", direction)
+            tally.count(("tokens", (said,)), tokens)
             if saying.model:
-                tally.add("tokens", tokens, {"direction": direction, "model": saying.model})
+                tally.count(("tokens", (said, ("model", saying.model))), tokens)
     for reason in saying.finish:
-        tally.add("finished", 1.0, {"reason": reason})
+        tally.count(("finished", (("reason", reason),)), 1.0)

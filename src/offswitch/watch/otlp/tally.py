@@ -32,9 +32,12 @@ class Tally:
 
     def add(self, what: str, amount: float, labels: Mapping[str, str] | None = None) -> None:
         """Count `amount` more."""
-        key = (what, tuple(sorted(labels.items())) if labels else ())
-        if key not in self._sums and labels and len(self._sums) >= self._most:
-            key = (what, tuple((name, OTHER) for name in sorted(labels)))
+        self.count((what, tuple(sorted(labels.items())) if labels else ()), amount)
+
+    def count(self, key: Key, amount: float) -> None:
+        """Count `amount` more, the labels being sorted already."""
+        if key not in self._sums and key[1] and len(self._sums) >= self._most:
+            key = (key[0], tuple((name, OTHER) for name, _text in key[1]))
             self.folded += 1
         self._sums[key] = self._sums.get(key, 0.0) + amount
         self._changed.add(key)

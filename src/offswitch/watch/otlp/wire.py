@@ -19,7 +19,17 @@ from typing import Any
 
 from offswitch.watch.http.exchange import Answer, Head, Request
 
-__all__ = ["MODULES", "PATHS", "Garbled", "accepted", "explain", "kind_of", "read", "spell_id"]
+__all__ = [
+    "MODULES",
+    "PATHS",
+    "Garbled",
+    "accepted",
+    "explain",
+    "kind_of",
+    "read",
+    "spell_id",
+    "warm",
+]
 
 PATHS = frozenset({"/v1/metrics", "/v1/logs", "/v1/traces"})
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
@@ -72,6 +82,14 @@ def read(request: Request) -> Any:  # noqa: ANN401 - one of three messages of pr
         case _:
             raise Garbled(415, f"send {_PROTOBUF} or {_JSON}")
     return message
+
+
+def warm() -> None:
+    """Read and answer once for each kind, so that the first sender waits for nothing."""
+    for path in PATHS:
+        head = Head("POST", path, {"content-type": _PROTOBUF})
+        read(Request(head, b"", b""))
+        accepted(head, 0, "")
 
 
 def accepted(head: Head, rejected: int, why: str) -> Answer:

@@ -43,7 +43,16 @@ from offswitch.watch.otlp.metrics import Metrics
 from offswitch.watch.otlp.records import SEVERITIES, read_records
 from offswitch.watch.otlp.spans import read_spans
 from offswitch.watch.otlp.tally import OTHER, Key, Tally
-from offswitch.watch.otlp.wire import MODULES, PATHS, Garbled, accepted, explain, kind_of, read
+from offswitch.watch.otlp.wire import (
+    MODULES,
+    PATHS,
+    Garbled,
+    accepted,
+    explain,
+    kind_of,
+    read,
+    warm,
+)
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 
 __all__ = ["Otlp", "OtlpSection"]
@@ -115,6 +124,7 @@ class Otlp:
         self._requests = self._dropped = 0
         self._full_us = now_us - settings.every
         self._closed = False
+        warm()
 
     def wake(self) -> Sequence[int]:
         """Whoever speaks wakes it."""
