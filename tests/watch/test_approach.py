@@ -165,7 +165,7 @@ def test_RST_6_what_was_reset_is_on_probation_and_a_re_trip_is_one_level_higher(
 
     def decide() -> tuple[Choice, Level | None] | None:
         now = table.clock.mono_us(), table.clock.wall_us()
-        decision = bench.decide(known, {"shop/agent"}, *now)
+        decision = bench.decide(known, *now)
         return None if decision is None else (decision.choice, decision.level)
 
     table.see(85)

@@ -82,7 +82,7 @@ class Desk:
         return self.judge.state(*self.now()).channel
 
     def decide(self) -> Decision | None:
-        return self.bench.decide(self.known, {"shop/agent"}, *self.now())
+        return self.bench.decide(self.known, *self.now())
 
 
 @pytest.mark.parametrize(("every", "us"), [("100ms", S // 10), ("1s", S), ("1m", 60 * S)])
@@ -219,6 +219,8 @@ def test_a_reset_of_one_target_makes_the_rule_judge_anew(kinds: Kinds) -> None:
     assert decision.choice is Choice.STOP
     assert desk.bench.tripped
     assert desk.bench.since_us
+    assert not desk.bench.hear_of_latches({"shop/agent"}, set()), "said before the stop was there"
+    assert desk.bench.tripped
     assert not desk.bench.hear_of_latches({"shop/agent"}, {"shop/agent"})
     assert desk.bench.hear_of_latches({"shop/agent"}, set()), "a person has reset it"
     assert not desk.bench.tripped

@@ -97,7 +97,7 @@ def test_REL_3_a_replay_counts_what_watch_would_have_counted(kinds: Kinds, seed:
         source.hear(clock.mono_us(), clock.wall_us(), problem="", absent=False, note="")
         for judge, reading in zip(judges, readings[at : at + 3], strict=True):
             judge.feed(clock.mono_us(), clock.wall_us(), reading.value, {})
-        decision = bench.decide(Known(1, 1), set(), clock.mono_us(), clock.wall_us())
+        decision = bench.decide(Known(1, 1), clock.mono_us(), clock.wall_us())
         stops += decision is not None and decision.choice is Choice.WOULD_STOP
     assert stops > 3
     assert len(replay(declared, config, readings)[0].episodes) == stops

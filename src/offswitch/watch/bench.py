@@ -140,9 +140,7 @@ class Bench:
             rule = replace(rule, level=Level(rule.level + 1))
         return rule
 
-    def decide(
-        self, known: Known, covered: set[str], mono_us: int, wall_us: int
-    ) -> Decision | None:
+    def decide(self, known: Known, mono_us: int, wall_us: int) -> Decision | None:
         """Judge as of now; gives a decision where there is one to make."""
         channels = [self._channel(judge, mono_us, wall_us) for judge in self.judges]
         asked = self._standing.question
@@ -162,8 +160,6 @@ class Bench:
         elif not self.since_us:
             self.since_us = wall_us
         self._count(decision, unanswered=asked is not None)
-        if decision.choice is Choice.STOP:
-            self._latched |= covered
         return decision
 
     def _channel(self, judge: Judge, mono_us: int, wall_us: int) -> ChannelState:
@@ -186,7 +182,7 @@ class Bench:
                 pass
 
     def answer(
-        self, digest: str, answer: Answer, known: Known, covered: set[str],
+        self, digest: str, answer: Answer, known: Known,
         mono_us: int, wall_us: int,
     ) -> Decision:  # fmt: skip
         """Take in what a person says of its question; raises where that does not count."""
@@ -201,7 +197,6 @@ class Bench:
         )
         if decision.choice is Choice.STOP:
             self.tally.stops += 1
-            self._latched |= covered
         elif self._standing.denied is not None:
             self.tally.denied += 1
         return decision
@@ -221,7 +216,7 @@ class Bench:
     def hear_of_latches(self, covered: set[str], latched: set[str], mono_us: int = 0) -> bool:
         """Take in which targets are latched now; where a person has reset one, judge anew."""
         reset = bool((self._latched & covered) - latched)
-        self._latched = covered & latched
+        self._latched = covered & latched  # as it says: what it said before an order is no reset
         if reset:
             for judge in self.judges:
                 judge.rearm(mono_us + self._probation_us if self._probation_us else 0)

@@ -192,7 +192,7 @@ class Clerk:
         mono_us, wall_us = office.clock.mono_us(), office.clock.wall_us()
         known = covered.known(bench.in_force_now(mono_us).level)
         answer = Answer(peer.uid, verdict, reason, holds_us)
-        decision = bench.answer(digest, answer, known, covered.names, mono_us, wall_us)
+        decision = bench.answer(digest, answer, known, mono_us, wall_us)
         office.act(decision)
         return {
             "decision": digest,

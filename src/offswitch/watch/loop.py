@@ -314,7 +314,7 @@ class Watch:
     def _decide(self, bench: Bench, mono_us: int, wall_us: int) -> None:
         covered = self._coverage[bench.rule.scope.text]
         known = covered.known(bench.in_force_now(mono_us).level)
-        decision = bench.decide(known, covered.names, mono_us, wall_us)
+        decision = bench.decide(known, mono_us, wall_us)
         if decision is not None:
             self._act(decision)
 

@@ -19,8 +19,9 @@ from offswitch.errors import Refused
 
 __all__ = ["Visitors"]
 
-_OWNERS = frozenset({"bypass", "restore", "shelve", "unshelve", "apply"})
-_LETS_GO_ON = frozenset({"deny"})
+_OWNERS_ONLY = frozenset({"restore", "unshelve", "apply"})
+_LETS_GO_ON = frozenset({"deny", "bypass", "shelve"})
+"""What no target's user may say; whether it takes the owner, too, the clerk knows."""
 
 
 class Visitors:
@@ -62,7 +63,9 @@ class Visitors:
             )
         if self._in_cell(peer.pid):
             raise Refused("this comes from inside a cell", "a target may ask the switch nothing")
-        if op in _LETS_GO_ON or (op in _OWNERS and not self.owns(peer)):
+        if op in _OWNERS_ONLY and not self.owns(peer):
+            raise Refused(f"only the owner may ask for {op!r}", "do it as root or as the owner")
+        if op in _LETS_GO_ON:
             self._lets_go_on(peer)
 
     def _lets_go_on(self, peer: Peer) -> None:
