@@ -18,7 +18,11 @@ class TestEDetector(DetectorSuite):
 
 class TestCusum(DetectorSuite):
     kind = "cusum"
-    keys: ClassVar[Mapping[str, Any]] = {"series": "processes.count", "run_length": 400}
+    keys: ClassVar[Mapping[str, Any]] = {
+        "series": "processes.count",
+        "run_length": 100,
+        "window": 128,
+    }
     calm = 5.0
     loud = 1000.0
 

@@ -23,7 +23,10 @@ class CusumBank:
     def __init__(self, capacity: int, settings: CusumSection) -> None:
         """Have room for `capacity` series, all judged by the same settings."""
         self._window, self._slack = settings.window, settings.slack
-        self._floor, self._limit = settings.floor, limit(settings.run_length, settings.slack)
+        self._floor, self._limit = (
+            settings.floor,
+            limit(settings.run_length, settings.slack, settings.window),
+        )
         self._past: Floats = np.zeros((settings.window, capacity))
         self._count = np.zeros(capacity, np.int64)
         self._centre, self._spread = np.zeros(capacity), np.zeros(capacity)
