@@ -103,10 +103,10 @@ def run_lengths(noise: Noise, series: int, steps: int, seed: int) -> tuple[float
 
 def measure_run_lengths(figures: Figures) -> None:
     """Take the four ratios."""
-    series, steps = (500, 4000) if figures.quick else (2000, 20_000)
+    series, steps = (500, 4000) if figures.quick else (1500, 12_000)
     for key, noise in NOISES.items():
         figures.say(key)
-        pairs = [run_lengths(noise, series, steps, seed) for seed in range(figures.runs(5, 1))]
+        pairs = [run_lengths(noise, series, steps, seed) for seed in range(figures.runs(3, 1))]
         figures.value(
             key,
             [ours for ours, _, _ in pairs],
@@ -122,7 +122,7 @@ def measure_run_lengths(figures: Figures) -> None:
 def measure_calm(figures: Figures) -> None:
     """Count what passes the gate of ten thousand calm series."""
     figures.say("calm-10k")
-    series, steps = 10_000, figures.runs(5000, 700)
+    series, steps = 10_000, figures.runs(3000, 700)
     rng = np.random.default_rng(7)
     noises = [noise(rng, series // 4) for noise in NOISES.values()]
     names = [f"calm.s{number}" for number in range(series)]

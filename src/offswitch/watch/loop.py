@@ -373,7 +373,8 @@ class Watch:
             self._report_us = now_us
             sources = self.wired.sources
             beside = self._beside.listed(sources)
-            told = (self.reception.notes(), self.reception.shelved())
+            notes = [*self.reception.notes(), *self._onlookers.notes(now_us)]
+            told = (notes, self.reception.shelved())
             for message in report(
                 self.wired.benches, list(sources.values()), now_us, beside, *told
             ):

@@ -42,7 +42,10 @@ class Batch:
 
 
 class Onlooker(Protocol):
-    """Learns from readings. Which way it fails: without it less is known, and no stop is later."""
+    """Learns from readings. Which way it fails: without it less is known, and no stop is later.
+
+    One that has `notes(mono_us)` is asked for what `status` shall show, short and the latest first.
+    """
 
     def take(self, batch: Batch) -> None:
         """Take a batch in: at once, bounded, without waiting for anything."""
@@ -95,6 +98,11 @@ class Onlookers:
             for one in self._all:
                 one.take(batch)
         return [finding for one in self._all for finding in one.turn(mono_us, wall_us)]
+
+    def notes(self, mono_us: int) -> list[str]:
+        """Give what people should see of it in `status`, of those that have a word for them."""
+        told = (getattr(one, "notes", None) for one in self._all)
+        return [note for tell in told if tell for note in tell(mono_us)]
 
     def lost(self) -> int:
         """Give how many samples were dropped since the last call."""

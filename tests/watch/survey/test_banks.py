@@ -13,7 +13,7 @@ from offswitch.watch.survey.cusum_bank import CusumBank
 from offswitch.watch.survey.evidence_bank import EvidenceBank, longer
 from offswitch.watch.survey.variance_bank import VarianceBank
 
-SERIES = 24
+SERIES = 20
 
 
 def _readings(steps: int) -> npt.NDArray[np.float64]:
@@ -38,11 +38,11 @@ def test_a_bank_of_evidence_says_what_each_series_would_say_alone() -> None:
     for slot in range(SERIES):
         bank.join(slot)
     alarms = 0
-    for row in _readings(1000):
+    for row in _readings(700):
         mass = bank.update(slots, row)
         for slot in np.flatnonzero(~np.isnan(row)):
             expected = alone[slot].update(float(row[slot]))
-            assert mass[slot] == pytest.approx(expected, rel=1e-9)
+            assert abs(mass[slot] - expected) <= 1e-9 * expected
             alarms += expected > 1e4
         assert np.isnan(mass).tolist() == np.isnan(row).tolist()
     assert alarms
@@ -51,11 +51,11 @@ def test_a_bank_of_evidence_says_what_each_series_would_say_alone() -> None:
 def test_a_bank_of_sums_says_what_each_series_would_say_alone() -> None:
     section = CusumSection.model_validate({"kind": "cusum", "series": "a.b", "window": 64})
     bank, alone = CusumBank(SERIES, section), [Cusum(section) for _ in range(SERIES)]
-    for row in _readings(300):
+    for row in _readings(200):
         scores = bank.update(np.arange(SERIES), row)
         for slot in np.flatnonzero(~np.isnan(row)):
             expected = alone[slot].update(0, float(row[slot])).score
-            assert scores[slot] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+            assert abs(scores[slot] - expected) <= 1e-9 * (1 + expected)
 
 
 @pytest.mark.parametrize("side", ["both", "grows", "shrinks"])
@@ -63,11 +63,11 @@ def test_a_bank_of_variances_says_what_each_series_would_say_alone(side: str) ->
     keys = {"kind": "variance", "series": "a.b", "window": 64, "side": side}
     section = VarianceSection.model_validate(keys)
     bank, alone = VarianceBank(SERIES, section), [Variance(section) for _ in range(SERIES)]
-    for row in _readings(300):
+    for row in _readings(200):
         scores = bank.update(np.arange(SERIES), row)
         for slot in np.flatnonzero(~np.isnan(row)):
             expected = alone[slot].update(0, float(row[slot])).score
-            assert scores[slot] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+            assert abs(scores[slot] - expected) <= 1e-6 * (1 + expected)
 
 
 def test_a_series_that_joins_later_begins_at_the_beginning() -> None:

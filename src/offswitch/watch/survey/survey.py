@@ -8,12 +8,13 @@ calm, and nobody's findings are lowered by it. Series of the target's own words 
 others are: what they raise stays raised.
 
 Bounded: 20,000 series of 2.5 KiB, no target more than a quarter of them; 64 readings of one series
-waiting; two rounds a turn, or what makes 5,000 readings. What is left out is said, and again each
+waiting; eight rounds a turn, or what makes 5,000 readings. What is left out is said, and again each
 time that it has grown tenfold.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,13 +38,16 @@ _SUPPOSED = 12.0
 """The wander of a series of which nothing is known."""
 _A_TURN = 5_000
 _MOST_ROUNDS = 8
+_NOTED_US = 3600 * 1_000_000
+_MOST_NOTED = 8
+"""Of its findings `status` shows the latest, for an hour."""
 _CONTRADICTS = "the next readings lie in the band; or a deploy, a load or a schedule explains it"
 
 
 class Survey:
     """All series, the bank and the gate."""
 
-    __slots__ = ("_bank", "_gate", "_roster", "_rounds", "_since_us", "_told")
+    __slots__ = ("_bank", "_gate", "_noted", "_roster", "_rounds", "_since_us", "_told")
 
     def __init__(self, capacity: int = CAPACITY, rate: float = 0.1) -> None:
         """Survey up to `capacity` series; `rate` is the declared share of false findings."""
@@ -51,6 +55,7 @@ class Survey:
         self._bank = EvidenceBank(capacity, wander=_SUPPOSED)
         self._gate = Gate(capacity, rate)
         self._rounds = Rounds()
+        self._noted: deque[tuple[int, str]] = deque(maxlen=_MOST_NOTED)
         self._since_us = 0
         self._told = 0
 
@@ -89,7 +94,16 @@ class Survey:
                 if done >= _A_TURN:
                     break
         lost = self._lost(wall_us)
-        return [*findings, lost] if lost else findings
+        if lost:
+            findings.append(lost)
+        for claim in findings[-_MOST_NOTED:]:
+            text = f"survey: {claim.series} of {claim.target}: {claim.what}"
+            self._noted.append((mono_us, text))
+        return findings
+
+    def notes(self, mono_us: int) -> list[str]:
+        """Give the latest findings of the last hour, for `status`."""
+        return [text for when, text in reversed(self._noted) if mono_us - when < _NOTED_US]
 
     def _judge(self, one: Round, mono_us: int) -> list[Finding]:
         slots = np.array(one.slots, np.intp)
