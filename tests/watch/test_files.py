@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -20,7 +21,9 @@ from offswitch.testing import SensorSuite
 from offswitch.watch.evidence import Evidence, read_changes
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.files import Files, FilesSection
+from scale import runs
 
+TOKEN = "ofs-canary-7Qd2vX9kLm4"
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "gc.auto=0"]
 
 
@@ -59,8 +62,9 @@ class Tree:
         group = Files.prepare(self.section) if self.way == "fanotify" else None
         assert (group is not None) == (self.way == "fanotify")
         fd = os.open(self.evidence, os.O_RDWR | os.O_CREAT, 0o600)
+        secrets = {"canaries": f"row: {TOKEN}"} if self.section.canaries else {}
         context = SensorContext(
-            SystemClock(), self.cells, Evidence(fd), memory or {}, descriptor=group
+            SystemClock(), self.cells, Evidence(fd), memory or {}, secrets, group
         )
         self.sensor = Files(self.section, context)
         self.settle()
@@ -296,6 +300,82 @@ def test_checkouts_builds_and_caches_are_no_loss_and_rm_is(tree: Tree) -> None:
     shutil.rmtree(tree.root / "notes")
     read = tree.told()
     assert (read["deleted"], read["unrestorable"]) == (30, 30)
+
+
+@pytest.mark.parametrize("seed", range(runs(40)))
+def test_whatever_happens_the_shadow_ends_as_the_truth(tree: Tree, seed: int) -> None:
+    """Files and folders come, go and move, in and out, while it looks now and then."""
+    chance = random.Random(seed)
+    outside = tree.folder / "outside"
+    outside.mkdir()
+    for number in range(9):
+        (tree.root / f"f{number}").write_text("x" * number)
+    tree.begin()
+    for _ in range(4):
+        for _ in range(chance.randrange(1, 60)):
+            with contextlib.suppress(OSError):
+                _stir(tree.root, outside, chance)
+            if chance.random() < 0.1:
+                tree.sensor.look()
+        tree.settle()
+        assert not tree.problems
+        shadow = tree.sensor._shadow
+        assert shadow is not None
+        known = {
+            "/".join([*folder.parts(), name]): facts.size
+            for folder in shadow.tree.root.below()
+            for name, facts in folder.files.items()
+        }
+        real = {
+            str(path.relative_to(tree.root)): path.stat().st_size
+            for path in tree.root.rglob("*")
+            if path.is_file()
+        }
+        assert known == real
+        assert shadow.tree.files == len(real)
+
+
+def _stir(root: Path, outside: Path, chance: random.Random) -> None:
+    folders = [root, *(path for path in sorted(root.rglob("*")) if path.is_dir())]
+    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    name = f"n{chance.randrange(30)}"
+    somewhere = chance.choice(folders)
+    what = chance.randrange(10)
+    if what == 0:
+        (somewhere / f"d{name}").mkdir()
+    elif what <= 3:
+        with open(somewhere / name, "a", encoding="utf-8") as file:
+            file.write("x" * chance.randrange(100))
+    elif what == 4:
+        chance.choice(files).write_text("y" * chance.randrange(100))
+    elif what == 5:
+        chance.choice(files).unlink()
+    elif what == 6:
+        chance.choice(files).replace(somewhere / name)
+    elif what == 7 and len(folders) > 1:
+        chance.choice(folders[1:]).rename(somewhere / f"d{name}")
+    elif what == 8 and len(folders) > 1 and chance.random() < 0.3:
+        shutil.rmtree(chance.choice(folders[1:]))
+    elif len(folders) > 1 and chance.random() < 0.5:
+        chance.choice(folders[1:]).rename(outside / f"o{chance.getrandbits(40)}")
+    elif left := sorted(outside.iterdir()):
+        chance.choice(left).rename(somewhere / f"d{name}")
+
+
+def test_DET_2_a_canary_that_is_written_into_a_file_is_found_and_never_repeated(tree: Tree) -> None:
+    (tree.root / "old").write_text(TOKEN)
+    tree.section = tree.section.model_copy(update={"canaries": "/root/tokens"})
+    tree.begin()
+    assert tree.told() == {}, "what was there before is the past"
+    (tree.root / "leak").write_text(f"<!-- {TOKEN[::-1]} -->")
+    assert tree.told()["canary"] == 1
+    assert str(tree.root / "leak") in tree.details["file"]
+    with open(tree.root / "large", "wb") as file:
+        file.write(bytes(3_000_000) + TOKEN.encode() + bytes(3_000_000))
+    assert tree.told()["canary"] >= 1
+    (tree.root / "other").write_text("nothing")
+    assert "canary" not in tree.told()
+    assert not any(TOKEN in text or TOKEN[::-1] in text for text in tree.details.values())
 
 
 def test_names_that_are_hostile_are_shown_escaped(tree: Tree) -> None:

@@ -52,6 +52,8 @@ _FID, _FOLDER_AND_NAME, _OLD, _NEW = 1, 2, 10, 12
 _VERSION = 3
 _LONGEST_HANDLE = 128
 _A_READ = 64 << 10
+_LONGEST_EVENT = 2048
+"""Less room than this was left: the next event may not have fitted."""
 
 Handle = tuple[int, bytes]
 """The type of a file handle and its bytes."""
@@ -118,12 +120,15 @@ def open_handle(mount: int, handle: Handle) -> int:
     return fd
 
 
-def read_events(group: int) -> list[Event]:
-    """Give what happened since the last call, at most 64 KiB of events; never blocks."""
+def read_events(group: int) -> tuple[list[Event], bool]:
+    """Give what happened since the last call, at most 64 KiB of events, and whether there is more.
+
+    Never blocks.
+    """
     try:
         data = os.read(group, _A_READ)
     except BlockingIOError:
-        return []
+        return [], False
     events, at = [], 0
     while at + _HEAD.size <= len(data):
         size, version, _reserved, head, mask, _fd, pid = _HEAD.unpack_from(data, at)
@@ -131,7 +136,7 @@ def read_events(group: int) -> list[Event]:
             raise OSError(0, f"fanotify speaks version {version}")
         events.append(_event(mask, pid, data, at + head, at + size))
         at += size
-    return events
+    return events, len(data) > _A_READ - _LONGEST_EVENT
 
 
 def _event(mask: int, pid: int, data: bytes, at: int, end: int) -> Event:

@@ -18,7 +18,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from offswitch.control import inotify
@@ -29,6 +29,8 @@ __all__ = ["ByFanotify", "ByInotify", "FileEvents", "Happening"]
 
 _MOST_ELSEWHERE = 20_000
 _MOST_PARTS = 200
+_FEWEST_IN_A_READ = 200
+"""Events of inotify with the longest names that fill a reading: fewer, and it is empty."""
 _INOTIFY = inotify.MODIFIED | inotify.CREATED | inotify.DELETED | inotify.MOVED
 _MOVED_FROM, _MOVED_TO = 0x40, 0x80
 _IGNORED, _FOLDER = 0x8000, 0x4000_0000
@@ -61,6 +63,8 @@ class FileEvents(Protocol):
     """How many folders could not be watched."""
     more: bool
     """Whether there may be more in the queue than the last reading gave."""
+    stirred: bool
+    """Whether the last reading gave anything, be it of others."""
     note: str
     """What people should know of this way of watching."""
 
@@ -89,7 +93,7 @@ class ByFanotify:
     """Hears of a whole file system, and keeps what happened below the root of a tree."""
 
     __slots__ = ("_elsewhere", "_group", "_known", "_meet", "_tree", "lost", "more", "note",
-                 "unwatched")  # fmt: skip
+                 "stirred", "unwatched")  # fmt: skip
 
     def __init__(self, group: int, tree: Tree, meet: Callable[[list[str]], Folder | None]) -> None:
         """Read `group`; `meet` takes in a folder that was not known, by the names that lead to it.
@@ -102,7 +106,7 @@ class ByFanotify:
         self._known: dict[fanotify.Handle, Folder] = {}
         self._elsewhere: set[fanotify.Handle] = set()
         self.lost = self.unwatched = 0
-        self.more = True
+        self.more, self.stirred = True, False
         self.note = ""
 
     def fileno(self) -> int:
@@ -125,8 +129,8 @@ class ByFanotify:
     def read(self) -> list[Happening]:
         """Read the queue, bounded."""
         found: list[Happening] = []
-        events = fanotify.read_events(self._group)
-        self.more = bool(events)
+        events, self.more = fanotify.read_events(self._group)
+        self.stirred = bool(events)
         for event in events:
             if event.mask & fanotify.OVERFLOW:
                 self.lost += 1
@@ -170,12 +174,21 @@ class ByFanotify:
         folder = None
         if path.startswith(root.rstrip("/") + "/") and path.count("/") < _MOST_PARTS:
             folder = self._meet(path[len(root.rstrip("/")) + 1 :].split("/"))
+            if folder is not None and folder.key != handle:
+                self._know_anew(folder)
             if folder is not None and folder.key == handle:
                 return folder
         if len(self._elsewhere) >= _MOST_ELSEWHERE:
             self._elsewhere.clear()
         self._elsewhere.add(handle)
         return None
+
+    def _know_anew(self, folder: Folder) -> None:
+        """Another folder bears a name that we know: from now on it is meant."""
+        folder.inode = 0
+        self._tree.rest()
+        with suppress(OSError):
+            self.know(folder)
 
     def _path(self, handle: fanotify.Handle, name: str) -> str:
         """Give the path of an entry of a folder that is not known; empty if it is gone."""
@@ -203,17 +216,18 @@ class ByFanotify:
 class ByInotify:
     """Hears of each folder by a watch of its own."""
 
-    __slots__ = ("_from", "_inotify", "_known", "_tree", "lost", "more", "note", "unwatched")
+    __slots__ = ("_half", "_inotify", "_known", "_tree", "lost", "more", "note", "stirred",
+                 "unwatched")  # fmt: skip
 
     def __init__(self, tree: Tree) -> None:
         """Open an instance; OSError where none is left."""
         self._inotify = inotify.Inotify()
         self._tree = tree
         self._known: dict[int, Folder] = {}
-        self._from: dict[int, Happening] = {}
-        """Halves of renames, by the cookie that joins them."""
+        self._half: tuple[int, Happening] | None = None
+        """The first half of a rename, and the cookie that the other one will bear."""
         self.lost = self.unwatched = 0
-        self.more = True
+        self.more, self.stirred = True, False
         self.note = "by inotify: which process did it is not known"
 
     def fileno(self) -> int:
@@ -241,20 +255,23 @@ class ByInotify:
                 self._inotify.remove(one.key)
 
     def read(self) -> list[Happening]:
-        """Read the queue, bounded; half a rename waits one look for its other half."""
+        """Read the queue, bounded; half a rename at its end waits one look for its other half."""
         found: list[Happening] = []
-        waiting, self._from = self._from, {}
+        begun: dict[int, int] = {}
+        if self._half is not None:
+            cookie, first = self._half
+            begun[cookie] = 0
+            found.append(first)
+            self._half = None
         events = self._inotify.read()
-        self.more = bool(events)
+        self.stirred, self.more = bool(events), len(events) >= _FEWEST_IN_A_READ
         for event in events:
-            self._hear(event, waiting, found)
-        # What had no other half in this look and none in the last has left.
-        found += waiting.values()
+            self._hear(event, begun, found)
+        if events and begun.get(events[-1].cookie) == len(found) - 1 and found:
+            self._half = (events[-1].cookie, found.pop())
         return found
 
-    def _hear(
-        self, event: inotify.Event, waiting: dict[int, Happening], found: list[Happening]
-    ) -> None:
+    def _hear(self, event: inotify.Event, begun: dict[int, int], found: list[Happening]) -> None:
         if event.watch < 0:
             self.lost += 1
             return
@@ -266,11 +283,15 @@ class ByInotify:
             return
         name, is_folder = os.fsdecode(event.name), bool(event.mask & _FOLDER)
         if event.mask & _MOVED_FROM:
-            self._from[event.cookie] = Happening("renamed", folder, name, is_folder)
+            # Without another half it has left what is watched.
+            begun[event.cookie] = len(found)
+            found.append(Happening("renamed", folder, name, is_folder))
         elif event.mask & _MOVED_TO:
-            begun = self._from.pop(event.cookie, None) or waiting.pop(event.cookie, None)
-            before, old = (begun.folder, begun.name) if begun else (None, "")
-            found.append(Happening("renamed", before, old, is_folder, 0, folder, name))
+            place = begun.pop(event.cookie, None)
+            if place is not None:
+                found[place] = replace(found[place], to=folder, to_name=name)
+            else:
+                found.append(Happening("renamed", None, "", is_folder, 0, folder, name))
         elif event.mask & inotify.CREATED:
             found.append(Happening("created", folder, name, is_folder))
         elif event.mask & inotify.DELETED:
@@ -281,7 +302,7 @@ class ByInotify:
     @property
     def halves(self) -> bool:
         """Whether a rename waits for its other half."""
-        return bool(self._from)
+        return self._half is not None
 
     def close(self) -> None:
         """Close the instance."""

@@ -32,6 +32,7 @@ from offswitch.watch.sensors.tree import Facts, Folder, Tree
 __all__ = ["Loss", "Shadow"]
 
 _CHECK_EVERY = 16
+_MISSES = 4
 _YOUNG_US = 60_000_000
 """A file that was made so lately and takes another's name is how editors save."""
 
@@ -58,8 +59,8 @@ class Shadow:
     """The tree as it was last known, and what has happened to it since it was asked."""
 
     __slots__ = ("_clock", "_counts_pid", "_drained", "_gone", "_held", "_ignored", "_inspect",
-                 "_meet_git", "_most", "_pending", "_settled", "_unread", "counts", "events",
-                 "losses", "omitted", "tree")  # fmt: skip
+                 "_later", "_meet_git", "_most", "_pending", "_recovering", "_settled", "_unread",
+                 "canaries", "counts", "events", "losses", "omitted", "tree")  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +80,9 @@ class Shadow:
         self.events: FileEvents | None = None
         self._pending: deque[Folder] = deque()
         """Folders that are to be read, or read again."""
+        self._later: list[Folder] = []
+        """Folders that were not where they are thought to be: what moved them is to be heard."""
+        self._recovering = False
         self._unread: deque[tuple[Folder, str]] = deque()
         """Files whose content is not known yet."""
         self._inspect: dict[tuple[Folder, str], int] = {}
@@ -88,6 +92,8 @@ class Shadow:
         self._settled = self._drained = False
         self.counts: Counter[str] = Counter()
         self.losses: list[Loss] = []
+        self.canaries: dict[str, str] = {}
+        """The tokens that were found since, and the file that each was last found in."""
         self.omitted = 0
         """Files beyond the bound, which are not known."""
 
@@ -109,13 +115,19 @@ class Shadow:
         return bool(self._pending)
 
     @property
+    def recovering(self) -> bool:
+        """Whether events were lost, and not all was compared since."""
+        return self._recovering
+
+    @property
     def busy(self) -> bool:
         """Whether something waits that can be done at once."""
-        return bool(self._pending or self._unread or self._inspect or self._held)
+        return bool(self._pending or self._later or self._unread or self._inspect or self._held)
 
     def compare(self) -> None:
         """Read everything again: events were lost."""
         self._pending = deque(self.tree.root.below())
+        self._recovering = True
 
     # --- happenings -----------------------------------------------------------------
 
@@ -124,6 +136,8 @@ class Shadow:
         # What was queued before we began is about files that we never knew: until the queue
         # was empty once, a file that is not known is believed to have been there.
         self._drained = self._drained or self.events is None or not self.events.more
+        self._pending += self._later
+        self._later = []
         self._gone.clear()
         events = [self._held, *happenings] if self._held else list(happenings)
         self._held = None
@@ -133,9 +147,11 @@ class Shadow:
         for event in events:
             if event.what == "renamed":
                 self._renamed(event)
-            elif event.folder is not None and not self._ignored(event.name):
+            elif event.folder is None or not event.folder.attached():
+                continue  # it has left meanwhile, and with it what happens in it
+            elif not self._ignored(event.name):
                 self._here(event, event.folder)
-            elif event.name == ".git" and event.what == "created" and event.folder is not None:
+            elif event.name == ".git" and event.what == "created":
                 self._meet_git(self.tree.path_of(event.folder))
 
     def _here(self, event: Happening, folder: Folder) -> None:
@@ -179,9 +195,9 @@ class Shadow:
 
     def _renamed(self, event: Happening) -> None:
         here, there = event.folder, event.to
-        if here is not None and self._ignored(event.name):
+        if here is not None and (self._ignored(event.name) or not here.attached()):
             here = None
-        if there is not None and self._ignored(event.to_name):
+        if there is not None and (self._ignored(event.to_name) or not there.attached()):
             there = None
         to = self.tree.path_of(event.to, event.to_name) if event.to else event.to_path
         if event.is_folder:
@@ -204,29 +220,39 @@ class Shadow:
         old = folder.files.get(name)
         read = self.tree.read(folder, name, old)
         if old is not None:
-            if read is None or not read[1]:
+            same = facts is not None and old.content is not None and facts.content == old.content
+            if not same and (read is None or not read[1]):
                 self._lose("overwritten", folder, name, old, pid)
-            elif read[0].content != old.content:
+            elif read is not None and read[0].content != old.content:
                 self._count("modified", pid)
         elif facts is None:
             self._count("created", pid)
-        if read is not None:
-            born_us = facts.born_us if facts is not None else self._clock.mono_us()
-            read[0].born_us = min(born_us, old.born_us) if old is not None else born_us
-            self._add(folder, name, read[0])
+        # What cannot be read just now was moved on, or its folder was: that is yet to be heard.
+        now = read[0] if read is not None else facts or Facts(0, 0)
+        born_us = facts.born_us if facts is not None else self._clock.mono_us()
+        now.born_us = min(born_us, old.born_us) if old is not None else born_us
+        self._add(folder, name, now)
+        if read is None:
+            self._inspect[folder, name] = pid
+        elif facts is None or facts.content != now.content:
+            self._search(folder, name)
 
     def _renamed_folder(
         self, event: Happening, here: Folder | None, there: Folder | None, to: str
     ) -> None:
         node = here.folders.pop(event.name, None) if here is not None else None
         if there is not None:
-            if event.to_name in there.folders:  # an empty one had the name
-                self._drop_folder(there, event.to_name, event.pid)
+            # One of this name was empty, or is this one, which we met before we heard of it.
+            known = there.folders.pop(event.to_name, None)
+            if known is not None:
+                self._forget(known)
             if node is None:
                 self._add_folder(there, event.to_name)
             else:
-                node.name, node.parent = event.to_name, there
+                node.name, node.parent, node.inode = event.to_name, there, 0
                 there.folders[event.to_name] = node
+                # Which folder that is by now is seen when it is read.
+                self._pending += [node] if known is None else node.below()
                 self.tree.rest()
         if here is None:
             return
@@ -300,12 +326,10 @@ class Shadow:
 
     def _add_folder(self, folder: Folder, name: str) -> Folder:
         node = folder.folders[name] = Folder(name, folder)
-        try:
-            if self.events is not None:
+        self._pending.append(node)
+        if self.events is not None:
+            with suppress(OSError):  # gone or moved already: it is seen when it is read
                 self.events.know(node)
-            self._pending.append(node)
-        except OSError:
-            pass  # gone already, or no folder of this file system
         return node
 
     def _add(self, folder: Folder, name: str, facts: Facts) -> bool:
@@ -326,8 +350,8 @@ class Shadow:
         while self._pending or self._inspect or self._unread:
             if self._pending:
                 self._read_folder(self._pending.popleft())
-                if not self._pending:
-                    self._settled = True
+                if not self._pending and not self._later:
+                    self._settled, self._recovering = True, False
             elif self._inspect:
                 (folder, name), pid = next(iter(self._inspect.items()))
                 del self._inspect[folder, name]
@@ -344,18 +368,17 @@ class Shadow:
 
     def _read_folder(self, folder: Folder) -> None:
         """Compare a folder with what is known of it."""
+        if not folder.attached():
+            return
         first = not folder.scanned and not self.settled
-        if folder.key is None and self.events is not None:
-            with suppress(OSError):
-                self.events.know(folder)
         try:
+            if self.events is not None:
+                self.events.know(folder)
             entries = dict(self.tree.entries(folder))
         except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP} and folder.parent:
-                self._drop_folder(folder.parent, folder.name, 0)
-            else:
-                self.omitted += 1
+            self._not_there(folder, error)
             return
+        folder.misses = 0
         folder.scanned = True
         if ".git" in entries:
             self._meet_git(self.tree.path_of(folder))
@@ -366,6 +389,21 @@ class Shadow:
             self._deleted(folder, name, 0)
         for name in [one for one in folder.folders if one not in entries]:
             self._drop_folder(folder, name, 0)
+
+    def _not_there(self, folder: Folder, error: OSError) -> None:
+        """A folder cannot be read where it is thought to be.
+
+        Most likely it was moved or removed, and that is yet to be heard; if it never is, then
+        events were lost, and the folder is.
+        """
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP} or folder.parent is None:
+            self.omitted += 1
+            return
+        folder.misses += 1
+        if folder.misses < _MISSES:
+            self._later.append(folder)
+        else:
+            self._drop_folder(folder.parent, folder.name, 0)
 
     def _meet_entry(self, folder: Folder, name: str, facts: os.stat_result, *, first: bool) -> None:
         """Take in an entry that was listed."""
@@ -385,10 +423,12 @@ class Shadow:
     def _look_at(self, folder: Folder, name: str, pid: int) -> None:
         """A file was written: did it grow, or was something of it destroyed?"""
         before = folder.files.get(name)
-        read = self.tree.read(folder, name, before)
+        read = self.tree.read(folder, name, before) if folder.attached() else None
         if read is None:
-            return  # gone: that is told by itself
+            return  # gone or moved: that is told by itself
         now, as_before = read
+        if before is None or now.content != before.content:
+            self._search(folder, name)
         if before is None:
             now.born_us = self._clock.mono_us()
             if self._add(folder, name, now):
@@ -400,7 +440,13 @@ class Shadow:
             self._count("modified", pid)
         self._add(folder, name, now)
 
+    def _search(self, folder: Folder, name: str) -> None:
+        """Search what was written for canaries; who wrote them there does not matter."""
+        for canary in self.tree.canaries(folder, name):
+            self.canaries[canary] = self.tree.path_of(folder, name)
+            self.counts["canary"] += 1
+
     def _learn(self, folder: Folder, name: str, facts: Facts) -> None:
-        read = self.tree.read(folder, name, None)
+        read = self.tree.read(folder, name, None) if folder.attached() else None
         if read is not None:
             facts.size, facts.inode, facts.content = read[0].size, read[0].inode, read[0].content

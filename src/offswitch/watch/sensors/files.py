@@ -3,6 +3,7 @@
     deleted, overwritten, renamed     since the last look, for `rate`
     created, modified                 the same: what only came, or grew
     unrestorable                      deleted or overwritten, and neither git nor a snapshot has it
+    canary{name="…"}                  1 if a token of `canaries` was written into a file since
     lost                              times that the kernel dropped events
 
 What counts as destroyed, and what as how editors save, is said in `file_shadow`; whether it can be
@@ -24,7 +25,7 @@ import math
 import os
 import shlex
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -34,6 +35,7 @@ from pydantic import Field
 from offswitch.config.section import Duration, SensorSection
 from offswitch.printable import printable
 from offswitch.watch import fanotify
+from offswitch.watch.canary import Canaries
 from offswitch.watch.restore import Origin, Restorer, snapshots_of
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.file_actor import Actors
@@ -92,7 +94,17 @@ class FilesSection(SensorSection):
     )
     """Patterns of folders that hold what was below `path` earlier."""
 
-    SERIES: ClassVar[frozenset[str]] = frozenset({*_KINDS, "unrestorable", "lost"})
+    canaries: Annotated[str, Field(pattern=r"^/")] | None = None
+    """A file that only its owner may read, with tokens that must never appear, one a line."""
+
+    SERIES: ClassVar[frozenset[str]] = frozenset({*_KINDS, "unrestorable", "lost", "canary"})
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"canaries"})
+
+    def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
+        """Say why there is no such series; `canary` wants tokens."""
+        if what == "canary" and self.canaries is None:
+            return f"sensor {self.name} looks for no token; it wants `canaries`"
+        return super().problem(what, labels)
 
 
 class Files:
@@ -114,6 +126,7 @@ class Files:
     __slots__ = (
         "_actors",
         "_by_git",
+        "_canaries",
         "_checked_us",
         "_compared",
         "_context",
@@ -139,6 +152,8 @@ class Files:
         self._context = context
         self._actors = Actors(settings.target, context.cells)
         self._restorer = Restorer(snapshots_of(settings.path, settings.snapshots))
+        secret = context.secrets.get("canaries")
+        self._canaries = Canaries.read(secret) if secret is not None else None
         self._shadow: Shadow | None = None
         self._events: ByFanotify | ByInotify | None = None
         self._waiting: deque[Loss] = deque()
@@ -203,7 +218,7 @@ class Files:
 
     def _open(self) -> Shadow:
         settings = self._settings
-        tree = Tree(settings.path)
+        tree = Tree(settings.path, self._canaries)
         ignore = settings.ignore
         shadow = Shadow(tree, self._context.clock, ignore, settings.max_files, self._restorer.meet)
         at = settings.path
@@ -236,7 +251,7 @@ class Files:
             return 0
         if shadow.busy or (isinstance(self._events, ByInotify) and self._events.halves):
             return _A_BREATH_US
-        if not heard and self._events.more and isinstance(self._events, ByFanotify):
+        if not heard and self._events.stirred and isinstance(self._events, ByFanotify):
             self._rest_until_us = now_us + _REST_US
             return _REST_US
         return _A_BREATH_US if self._kept else None
@@ -350,7 +365,7 @@ class Files:
             if len(detail) < _SHOWN:
                 self._origins.setdefault(loss, self._origin(loss))
                 detail[f"{loss.what}_{len(detail) + 1}"] = self._shown(loss)
-        blind = lost or (shadow.comparing and shadow.settled)
+        blind = lost or shadow.recovering
         for kind in _KINDS:
             count = shadow.counts[kind]
             value = float(max(count, 0)) if count > 0 or not blind else math.nan
@@ -364,6 +379,11 @@ class Files:
             detail[f"unrestorable_{number}"] = printable(text, _SHOWN_COMMAND)
         yield Sample("unrestorable", float(len(self._unrestorable)), detail=detail)
         yield Sample("lost", float(lost))
+        for name in self._canaries.names if self._canaries is not None else ():
+            where = shadow.canaries.get(name)
+            shown_in = {"file": printable(where, _SHOWN_PATH)} if where else {}
+            yield Sample("canary", float(where is not None), {"name": name}, shown_in)
+        shadow.canaries = {}
 
     def _shown(self, loss: Loss) -> str:
         """Say what was lost, by whom, and the command that restores it."""
@@ -375,7 +395,7 @@ class Files:
 
     def _problem(self, shadow: Shadow, lost: int) -> str:
         assert self._events is not None  # noqa: S101 - opened with the shadow
-        if lost or (shadow.comparing and shadow.settled):
+        if lost or shadow.recovering:
             return "the kernel dropped events; what is there is compared with what was known"
         if self._events.unwatched:
             return (

@@ -20,12 +20,15 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from offswitch.watch.canary import Canaries
 from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["WHOLE", "Facts", "Folder", "Tree", "blob_name"]
 
 WHOLE = 1 << 20
 """Bytes of a file whose content is known as a whole."""
+_SEARCHED = 16 << 20
+"""Bytes of a larger file that are searched for canaries: its end."""
 _END = 64 << 10
 _DEEPEST = 200
 _MOST_OPEN = 64
@@ -61,6 +64,10 @@ class Folder:
     folders: dict[str, Folder] = field(default_factory=dict)
     files: dict[str, Facts] = field(default_factory=dict)
     scanned: bool = False
+    inode: int = 0
+    """Which folder it was when it was first opened under its name; 0: not opened yet."""
+    misses: int = 0
+    """How often in a row it was not there when it was to be read."""
 
     def parts(self) -> list[str]:
         """Give the names that lead to it from the root."""
@@ -70,6 +77,17 @@ class Folder:
             parts.append(at.name)
             at = at.parent
         return parts[::-1]
+
+    def attached(self) -> bool:
+        """Tell whether it is still known under its name."""
+        at = self
+        for _ in range(_DEEPEST):
+            if at.parent is None:
+                return not at.name
+            if at.parent.folders.get(at.name) is not at:
+                return False
+            at = at.parent
+        return False
 
     def below(self) -> Iterator[Folder]:
         """Give it and all folders below."""
@@ -83,10 +101,11 @@ class Folder:
 class Tree:
     """The shadow of all that is below one path."""
 
-    __slots__ = ("_device", "_fd", "_open", "files", "path", "root")
+    __slots__ = ("_canaries", "_device", "_fd", "_open", "files", "path", "root")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, canaries: Canaries | None = None) -> None:
         """Begin with the folder at `path`, of which nothing is known yet; OSError if it is none."""
+        self._canaries = canaries
         self.path = path
         self._fd = open_unlinked(path, "", FOLDER)
         self._device = os.fstat(self._fd).st_dev
@@ -114,12 +133,20 @@ class Tree:
         return "/".join([self.path, *folder.parts(), *([name] if name else [])])
 
     def opened(self, folder: Folder) -> int:
-        """Give a descriptor of a folder, ours until `rest`; OSError if it is gone or moved."""
+        """Give a descriptor of a folder, ours until `rest`.
+
+        OSError (ENOENT) if it is gone or has moved, though another one may bear its name by now.
+        """
         fd = self._open.get(folder)
         if fd is None:
             if len(self._open) >= _MOST_OPEN:
                 self.rest()
             fd = open_unlinked("/".join(folder.parts()), "", FOLDER, below=self._fd)
+            inode = os.fstat(fd).st_ino
+            if folder.inode not in {0, inode}:
+                os.close(fd)
+                raise OSError(errno.ENOENT, "another one bears its name")
+            folder.inode = inode
             self._open[folder] = fd
         return fd
 
@@ -173,6 +200,28 @@ class Tree:
             return _learnt(fd, known, before)
         except OSError:
             return None
+        finally:
+            os.close(fd)
+
+    def canaries(self, folder: Folder, name: str) -> list[str]:
+        """Name the tokens that a file holds; of a large one its last 16 MiB are searched."""
+        if self._canaries is None:
+            return []
+        try:
+            fd = os.open(name, FILE, dir_fd=self.opened(folder))
+        except OSError:
+            return []
+        try:
+            facts = os.fstat(fd)
+            if not stat.S_ISREG(facts.st_mode):
+                return []
+            stream, found, at = self._canaries.stream(), [], max(facts.st_size - _SEARCHED, 0)
+            while at < facts.st_size and (data := os.pread(fd, WHOLE, at)):
+                found += stream.feed(data)
+                at += len(data)
+            return list(dict.fromkeys(found))
+        except OSError:
+            return []
         finally:
             os.close(fd)
 
