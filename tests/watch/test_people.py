@@ -145,6 +145,8 @@ def test_SR_3_another_configuration_is_applied_by_its_owner_and_alarms_go_on(sho
         "rule more (auto): removed", "rule mass-write: channel 1: above 90.0, was 50.0",
     }  # fmt: skip
     assert _rules(shop)[0]["channels"][0]["detector"] == "rate(above=90.0)"
+    [listed] = cli(shop, "rule", "list")["rules"]
+    assert listed["now"]["tally"]["stops"] >= 1
     rows = {row["sensor"]: row for row in asked(shop, op="sensors")["sensors"]}
     assert rows["orders-db"]["state"] == "ok"
     seen = cli(shop, "sensor", "probe", "orders-db")

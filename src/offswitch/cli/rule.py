@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offswitch.cli.config import File, Json, configuration
+from offswitch.cli.desk import ask_watch
 from offswitch.cli.lowering import bypass, restore
 from offswitch.cli.rule_past import try_rule
 from offswitch.cli.show import emit
@@ -26,7 +27,7 @@ from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.decide.votes import Channel, OnFailed, Vote, count
-from offswitch.errors import NotFound
+from offswitch.errors import NotFound, OffswitchError
 from offswitch.printable import printable
 
 __all__ = ["app"]
@@ -42,22 +43,21 @@ app.command("restore")(restore)
 
 @app.command("list")
 def list_rules(*, as_json: Json = False) -> None:
-    """List the rules of the configuration in force."""
+    """List the rules of the configuration, and how each stands where watch answers."""
     loaded = configuration()
     rules = loaded.config.rule
+    now, lowered = _now()
     if as_json:
-        emit(
-            {"path": loaded.path, "rules": [_facts(loaded, r) for r in rules]},
-            as_json=True,
-            text="",
-        )
+        told = [{**_facts(loaded, rule), "now": now.get(rule.name)} for rule in rules]
+        emit({"path": loaded.path, "rules": told, "lowered": lowered}, as_json=True, text="")
         return
     if not rules:
         path = printable(loaded.path)
         sys.stdout.write(f"No rule is declared in {path}: only people stop anything.\n")
         return
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for title in ("RULE", "SCOPE", "ACTS", "DECIDER", "VOTE", "STOP", "HARM IN", "HARM"):
+    titles = ["RULE", "SCOPE", "ACTS", "DECIDER", "VOTE", "STOP", "HARM IN", "HARM"]
+    for title in [*titles, *(["NOW", "SO FAR"] if now else [])]:
         table.add_column(title, overflow="fold")
     for rule in rules:
         cells = (
@@ -69,9 +69,33 @@ def list_rules(*, as_json: Json = False) -> None:
             rule.stop.level,
             format_duration(rule.time_to_harm),
             rule.harm,
+            *(_stands(now.get(rule.name)) if now else ()),
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console(highlight=False).print(table)
+
+
+def _now() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Ask watch how its rules stand, and what is lowered; nothing where it does not answer."""
+    try:
+        said = ask_watch({"op": "rules"})
+    except OffswitchError:
+        return {}, []
+    return {row["rule"]: row for row in said["rules"]}, said["lowered"]
+
+
+def _stands(row: dict[str, Any] | None) -> tuple[str, str]:
+    """Say how a rule stands now, and what it has done since watch began (REL-3)."""
+    if row is None:
+        return "not in force: offswitch config apply", ""
+    words = [row["state"].upper() if row["state"] != "ok" else "ok"]
+    words += ["BYPASSED: it asks"] if row["acts_now"] != row["act"] else []
+    words += [f"BYPASSED: {series}" for series in row["left_out"]]
+    words += ["people let it go on"] if row["denied"] else []
+    words += ["on probation"] if row["probation"] else []
+    tally = row["tally"]
+    done = [f"{count} {key.replace('_', ' ')}" for key, count in tally.items() if count]
+    return ", ".join(words), ", ".join(done) or "nothing"
 
 
 @app.command("check")

@@ -59,7 +59,10 @@ class Approach:
     def feed(self, mono_us: int, share: float, why: str) -> None:
         """Take in how much of the limit is reached; cheap, since a stop may wait behind it."""
         self._share = share
-        self._slope.add(mono_us, share)
+        if mono_us >= self._slope.due_us:
+            self._slope.add(mono_us, share)
+        if share <= _STEPS[0] and not self._steps[0][1].raised:
+            return
         for step, alarm in self._steps:
             if share <= step and not alarm.raised:
                 break  # the steps rise: none above it can be reached, or stand

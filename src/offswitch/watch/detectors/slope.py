@@ -45,32 +45,34 @@ class Crossing:
 class Slope:
     """The recent past of one value, thinned out."""
 
-    __slots__ = ("_gap_us", "_longest_us", "_points")
+    __slots__ = ("_gap_us", "_longest_us", "_points", "due_us")
 
     def __init__(self, longest_us: int = 6 * 3_600 * _US) -> None:
         self._longest_us = longest_us
         self._gap_us = 0
         self._points: list[tuple[int, float]] = []
+        self.due_us = 0
+        """When the next point is taken, monotonic microseconds."""
 
     def add(self, mono_us: int, value: float) -> None:
         """Take a point in, if it is time for one."""
+        if mono_us < self.due_us or not math.isfinite(value):
+            return
         points = self._points
-        if not math.isfinite(value) or (points and mono_us - points[-1][0] < self._gap_us):
-            return
         points.append((mono_us, value))
-        if len(points) <= _POINTS:
-            return
-        span_us = points[-1][0] - points[0][0]
-        if span_us >= self._longest_us:
-            del points[0]
-            return
-        del points[-2::-2]
-        self._gap_us = max(span_us // _POINTS, 2 * self._gap_us, 1)
+        if len(points) > _POINTS:
+            span_us = points[-1][0] - points[0][0]
+            if span_us >= self._longest_us:
+                del points[0]
+            else:
+                del points[-2::-2]
+                self._gap_us = max(span_us // _POINTS, 2 * self._gap_us, 1)
+        self.due_us = mono_us + self._gap_us
 
     def clear(self) -> None:
         """Forget the past."""
         self._points.clear()
-        self._gap_us = 0
+        self._gap_us = self.due_us = 0
 
     def crossing(self, limit: float = 1.0) -> Crossing | None:
         """Say when the trend reaches `limit`; None: there is none that does."""
