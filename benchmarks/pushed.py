@@ -2,7 +2,7 @@
 
 A warden, a watch, an agent that sleeps in its cell, and one rule: any tool call stops it. A sample
 is one span, posted on a connection that is kept. The order is *accepted* when the agent's word in
-the page says so, which this script looks at ten times a millisecond; the bare round trip is the
+the page says so, which this script looks at five times a millisecond; the bare round trip is the
 same bytes to a process that answers as many as the listener does, and reads none of them.
 """
 
@@ -180,7 +180,7 @@ class Pushed:
             before = page.word(slot)
             begin = time.monotonic_ns()
             self.otlp.sendall(asked)
-            self.wait(lambda: page.word(slot) != before, "it is stopped", 0.00005)
+            self.wait(lambda: page.word(slot) != before, "it is stopped", 0.0002)
             order_ms = (time.monotonic_ns() - begin) / 1e6
             page.close()
             self.otlp.recv(65536)

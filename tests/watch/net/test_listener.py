@@ -182,6 +182,23 @@ def test_strangers_who_say_nothing_keep_nobody_out(held: Held) -> None:
         sock.close()
 
 
+def test_a_defect_of_ours_costs_one_request_and_is_told(held: Held) -> None:
+    def fail(_request: Request) -> Answer:
+        raise RuntimeError("ours")
+
+    held.door.take = fail
+    head = f"POST /hook HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nauthorization: Bearer {TOKEN}"
+    sock = held.join(f"{head}\r\n\r\nab".encode())
+    held.turn()
+    assert sock.recv(4096).startswith(b"HTTP/1.1 500")
+    assert (held.door.broken, "ours" in held.door.defect) == (1, True)
+    held.door.take = held._take
+    sock.sendall(f"{head}\r\n\r\ncd".encode())
+    held.turn()
+    assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+    sock.close()
+
+
 def test_the_password_of_basic_authentication_is_the_token_too() -> None:
     door = Door(frozenset({"/"}), TOKEN, lambda _request: Answer(200))
     knows = {

@@ -132,7 +132,7 @@ class Board:
             self._events.take()
             return Glance(problem=problem, again_us=again_us, memory=memory)
         samples = self._gather(full=full)
-        note = self.presence.note(now_us, self._settings.listen) if samples else ""
+        note = self.presence.note(now_us, self._settings.listen, self._door.defect)
         return Glance(samples, again_us=again_us, note=note, memory=memory)
 
     def close(self) -> None:

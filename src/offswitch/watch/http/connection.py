@@ -166,6 +166,10 @@ class Connection:
         except Unreadable:
             door.broken += 1
             answer = door.explain(head, 400, f"this is not {coding}")
+        except Exception as error:  # noqa: BLE001 - a request's edge: a defect of ours, and told
+            door.broken += 1
+            door.defect = f"a request was too much for us: {error!r}"[:300]
+            answer = door.explain(head, 500, "that is a defect of ours")
         self._answer(answer, now_us)
         if not self.ended and self._state == "reading":
             self._h11.start_next_cycle()

@@ -79,6 +79,8 @@ class Door:
     """Requests without what it takes to be let in, since the sensor asked last."""
     away: int = 0
     """How many the listener had turned away when the sensor asked last."""
+    defect: str = ""
+    """What of ours failed on a request, for people; it stays until watch is started again."""
     broken: int = 0
     """Requests that were let in and could not be read, likewise."""
 

@@ -89,8 +89,10 @@ class Presence:
             f"{self._what} has not come since {_clock(self._came_wall_us)}, and is due every {due}"
         )
 
-    def note(self, now_us: int, address: str) -> str:
-        """Say since when nothing has come, where that is long."""
+    def note(self, now_us: int, address: str, defect: str) -> str:
+        """Say since when nothing has come, where that is long; a `defect` of ours first."""
+        if defect:
+            return defect
         if self._came_us is None:
             return f"listens on {address}; nothing has come yet"
         if now_us - self._came_us < _QUIET_US:

@@ -146,7 +146,7 @@ class Otlp:
         samples = self._gather(everything=everything)
         until_full_us = max(self._full_us + self._settings.every - now_us, 1000)
         again_us = until_full_us if again_us is None else min(again_us, until_full_us)
-        note = self._presence.note(now_us, self._settings.listen) if samples else ""
+        note = self._presence.note(now_us, self._settings.listen, self._door.defect)
         return Glance(samples, again_us=again_us, note=note)
 
     def close(self) -> None:
