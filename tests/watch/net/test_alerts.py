@@ -156,7 +156,6 @@ def test_MON_2_the_watchdog_that_falls_silent_is_a_failure_whatever_else_comes()
         )
         asked(eye.port, "/hook/s0", payload(row("Watchdog", fingerprint="w")), AUTH)
         until(lambda: not eye.glances["s0"][-1].problem, "it is back")
-        until(lambda: _last(eye, "firing", "HighErrorRate") == 1, "what came meanwhile counts")
 
 
 @pytest.mark.parametrize(

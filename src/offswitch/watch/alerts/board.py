@@ -127,13 +127,13 @@ class Board:
         waits.append(self._full_us + self._settings.every - now_us)
         again_us = max(min(waits), 1000)
         memory = self._standing.memory()
-        problem = self._listener.problem or self.presence.problem(now_us)
-        if problem:
-            self._events.take()
-            return Glance(problem=problem, again_us=again_us, memory=memory)
+        if self._listener.problem:
+            return Glance(problem=self._listener.problem, again_us=again_us, memory=memory)
         samples = self._gather(full=full)
+        # Where the watchdog is missed, what else comes counts all the same.
+        problem = self.presence.problem(now_us)
         note = self.presence.note(now_us, self._settings.listen, self._door.defect)
-        return Glance(samples, again_us=again_us, note=note, memory=memory)
+        return Glance(samples, again_us=again_us, problem=problem, note=note, memory=memory)
 
     def close(self) -> None:
         """Close the door; may be called twice."""
@@ -185,8 +185,8 @@ class Board:
         events = self._events.take()
         samples = [*events, *self._tally.take(everything=full), *self._values]
         self._values = []
-        if not (samples or full or self._requests or self._door.refused or self._door.broken):
-            return []
+        if not (samples or full or self._requests):
+            return []  # strangers are counted at the interval, not as often as they like
         if not events:
             samples.append(Sample("notified", 0.0))
         samples += self._standing.samples()

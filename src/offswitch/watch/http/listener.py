@@ -135,8 +135,11 @@ class Listener:
         for _ in range(_ACCEPTED_A_TURN):
             try:
                 sock, _peer = self._sock.accept()
-            except OSError:
-                return  # none is left, or there are no descriptors: later, then
+            except BlockingIOError:
+                return
+            except OSError:  # it is gone already, or there are no descriptors
+                self._make_room()
+                return
             if len(self._open) >= _MOST_CONNECTIONS and not self._make_room():
                 self.turned_away += 1
                 sock.close()

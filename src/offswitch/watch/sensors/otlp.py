@@ -136,10 +136,8 @@ class Otlp:
         now_us = self._clock.mono_us()
         due_us = self._listener.turn(now_us)
         again_us = None if due_us is None else max(due_us - now_us, 1000)
-        problem = self._listener.problem or self._presence.problem(now_us)
-        if problem:
-            self._gather(everything=True)
-            return Glance(problem=problem, again_us=again_us)
+        if self._listener.problem:
+            return Glance(problem=self._listener.problem, again_us=again_us)
         everything = now_us - self._full_us >= self._settings.every - 1000
         if everything:
             self._full_us = now_us
@@ -147,7 +145,8 @@ class Otlp:
         until_full_us = max(self._full_us + self._settings.every - now_us, 1000)
         again_us = until_full_us if again_us is None else min(again_us, until_full_us)
         note = self._presence.note(now_us, self._settings.listen, self._door.defect)
-        return Glance(samples, again_us=again_us, note=note)
+        problem = self._presence.problem(now_us)
+        return Glance(samples, again_us=again_us, problem=problem, note=note)
 
     def close(self) -> None:
         """Close the door."""
