@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import sys
 import time
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ from offswitch.errors import NotFound, OffswitchError, Timeout
 from offswitch.model.reading import series
 from offswitch.printable import printable
 from offswitch.watch.eyes import EyeLink
+from offswitch.watch.nursery import launched
 from offswitch.watch.prepared import prepare
 
 __all__ = ["app"]
@@ -76,6 +78,7 @@ def probe(
         {
             "series": series(section.name, what, labels),
             "value": value,
+            "means": section.meaning(what),
             "detail": {str(key): str(text) for key, text in detail.items()},
         }
         for what, value, labels, detail in said.get("samples", ())
@@ -110,8 +113,11 @@ def _section(loaded: Loaded, name: str, target: str) -> SensorSection:
 def _look(loaded: Loaded, section: SensorSection) -> dict[str, Any]:
     """Have a fresh eye look until it has seen something, or says why it cannot."""
     prepared = prepare(loaded, [section])[section.name]
-    needs = loaded.kinds.sensors[section.kind].cls.NEEDS
-    eye = EyeLink("probe", needs, SystemClock())
+    cls = loaded.kinds.sensors[section.kind].cls
+    # What it needs was found to be there (`prepare`), and its user may not be able to read it.
+    imports = () if prepared.problem else getattr(cls, "IMPORTS", ())
+    bear = partial(launched, imports=imports)
+    eye = EyeLink("probe", cls.NEEDS, SystemClock(), bear)
     try:
         eye.open(section.model_dump(mode="json"), None, prepared)
         eye.start()
@@ -154,7 +160,8 @@ def _told(answer: dict[str, Any]) -> str:
     lines = [f"{answer['sensor']} ({answer['kind']}) of {answer['target']}:"]
     for row in rows[:_MOST_SHOWN]:
         value = "?" if row["value"] is None else f"{row['value']:g}"
-        lines.append(f"  {value:>14}  {row['series']}")
+        means = f"  ({row['means']})" if row["means"] else ""
+        lines.append(f"  {value:>14}  {row['series']}{means}")
     if len(rows) > _MOST_SHOWN:
         lines.append(f"  and {len(rows) - _MOST_SHOWN} more: --json")
     if answer["problem"]:

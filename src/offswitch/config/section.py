@@ -98,6 +98,11 @@ class SensorSection(Section):
         """Tell whether it gets an eye of its own though its kind shares the one of the cells."""
         return False
 
+    def meaning(self, what: str) -> str:
+        """Say what a series means, for people, where a kind knows it; empty: it does not."""
+        del what
+        return ""
+
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why it has no such series, or None; a kind may look at the labels, too."""
         if what in self.SERIES:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import math
 import os
 import select
@@ -242,7 +243,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="offswitch.watch.eye")
     parser.add_argument("--link", type=int, required=True)
     parser.add_argument("--needs", default="")
+    parser.add_argument("--imports", default="")
     given = parser.parse_args(argv)
+    for module in filter(None, given.imports.split(",")):
+        importlib.import_module(module)
     return serve(given.link, given.needs)
 
 

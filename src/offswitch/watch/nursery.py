@@ -59,11 +59,15 @@ class Child(Protocol):
         ...
 
 
-def launched(link: int, needs: str) -> Child:
-    """Start an eye, or the writer of readings, as a program; for whoever has no nursery."""
+def launched(link: int, needs: str, imports: Collection[str] = ()) -> Child:
+    """Start an eye, or the writer of readings, as a program; for whoever has no nursery.
+
+    It imports `imports` first, which a nursery's eyes have from watch.
+    """
     module = "offswitch.watch.readings.writer" if needs == WRITER else "offswitch.watch.eye"
     command = [sys.executable, "-I", "-m", module]
     command += ["--link", str(link), "--needs", needs]
+    command += ["--imports", ",".join(imports)] if imports else []
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, pass_fds=(link,), start_new_session=True
     )

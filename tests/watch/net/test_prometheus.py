@@ -6,9 +6,13 @@ import contextlib
 import gzip
 import math
 import multiprocessing
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -367,3 +371,26 @@ def test_quantiles_lie_where_prometheus_puts_them() -> None:
     assert math.isnan(spread({1.0: 0, math.inf: 0}, [0.5])[0])
     assert math.isnan(spread({}, [0.5])[0])
     assert math.isnan(spread({1.0: 3}, [0.5])[0]), "a histogram without +Inf is none"
+
+
+def test_a_probe_says_what_a_metric_means(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    Gauge("vllm:num_requests_waiting", "x", registry=registry).set(4)
+    with exporter(registry) as port:
+        config = tmp_path / "offswitch.toml"
+        config.write_text(
+            f'[[sensor]]\nname = "engine"\ntarget = "a"\nkind = "prometheus"\n'
+            f'url = "http://127.0.0.1:{port}/metrics"\n'
+        )
+        config.chmod(0o600)
+        env = {
+            **os.environ,
+            "OFFSWITCH_HOME": str(tmp_path),
+            "OFFSWITCH_RUN": str(tmp_path / "run"),
+        }
+        argv = [f"{Path(sys.executable).parent}/offswitch", "sensor", "probe", "engine"]
+        said = subprocess.run(
+            argv, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert "engine.vllm:num_requests_waiting  (vLLM: requests that wait for room)" in said.stdout
+    assert said.returncode == 0, said.stderr

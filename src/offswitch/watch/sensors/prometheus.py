@@ -35,7 +35,7 @@ from offswitch.config.section import Duration, SensorSection, Text
 from offswitch.errors import BadConfig
 from offswitch.watch.http.url import parse_url
 from offswitch.watch.scrape.exposition import NotText, Reader
-from offswitch.watch.scrape.known import nearest
+from offswitch.watch.scrape.known import meaning, nearest
 from offswitch.watch.scrape.readings import DERIVED, OURS, Readings
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 
@@ -109,6 +109,10 @@ class PrometheusSection(SensorSection):
         if self.token_file is not None and url.scheme == "http" and not url.here:
             raise ValueError("a token is only sent over https, or on this machine")
         return self
+
+    def meaning(self, what: str) -> str:
+        """Say what a metric means, where it is one that many have."""
+        return meaning(what)
 
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why there is no such series: a name that is none, or that `only` leaves out."""
