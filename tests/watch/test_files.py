@@ -88,7 +88,9 @@ class Tree:
                     told[one.what] += int(one.value)
                 self.details.update(one.detail)
             again = glance.again_us
-            quiet = quiet + 1 if again is None or again >= 3_000 else 0
+            shadow = self.sensor._shadow
+            done = (again is None or again >= 3_000) and not (shadow and shadow.counts)
+            quiet = quiet + 1 if done else 0
             time.sleep(0.002)
         self.counts += told
         return told

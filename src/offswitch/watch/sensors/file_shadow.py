@@ -120,6 +120,11 @@ class Shadow:
         return self._recovering
 
     @property
+    def holds(self) -> bool:
+        """Whether a deletion waits for the next look."""
+        return self._held is not None
+
+    @property
     def busy(self) -> bool:
         """Whether something waits that can be done at once."""
         return bool(self._pending or self._later or self._unread or self._inspect or self._held)

@@ -15,8 +15,8 @@ A look that is due tells at once; what takes longer (reading what was written, s
 packs) comes with the next, a moment later. Each loss is a line of the evidence file, with the
 command that restores it. After lost events, or where a folder could not be watched, the
 sensor has *failed* until everything was compared with what was known: never is all well.
-Where the queue tells nothing of ours, which on a busy file system is often, it is read three
-hundred times a second at the most.
+Where nothing is lost, which on a busy file system is often, it looks three hundred times a
+second at the most.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ _STEP_US = 4_000
 _DECIDE_US = 3_000
 _A_BREATH_US = 1_000
 _REST_US = 3_000
+_TELL_US = 20_000
+"""How often what only came or grew is told."""
+_URGENT = frozenset({"deleted", "overwritten", "renamed", "canary"})
 _COLUMNS = ("size", "blob", "by", "to", "restore")
 _FILES = "files"
 _IGNORE = (
@@ -201,7 +204,8 @@ class Files:
             self._compared = self._events.lost
             shadow.compare()
         self._take(shadow)
-        if (shadow.counts or self._compared > self._lost) and not self._owes:
+        urgent = bool(shadow.counts.keys() & _URGENT) or self._compared > self._lost
+        if urgent and not self._owes:
             self._owes = True
             return self._tell(shadow, now_us, again_us=0)
         self._owes = False
@@ -210,10 +214,14 @@ class Files:
         self._take(shadow)
         self._decide(now_us)
         self._keep(idle=not happenings)
-        again_us = self._again(shadow, now_us, len(happenings))
+        urgent = bool(shadow.counts.keys() & _URGENT or self._unrestorable)
+        again_us = self._again(shadow, now_us, calm=not urgent)
         due = now_us - self._told_us >= self._settings.every * 9 // 10
-        if shadow.counts or self._unrestorable or due:
+        rested = now_us - self._told_us >= _TELL_US
+        if urgent or due or (shadow.counts and rested):
             return self._tell(shadow, now_us, again_us=again_us)
+        if shadow.counts and (again_us is None or again_us > _TELL_US):
+            again_us = _TELL_US
         return Glance(again_us=again_us)
 
     def _open(self) -> Shadow:
@@ -244,17 +252,17 @@ class Files:
     def _counts(self, pid: int) -> bool:
         return not self._settings.only_target or not self._actors.is_other(pid)
 
-    def _again(self, shadow: Shadow, now_us: int, heard: int) -> int | None:
-        """Say how soon to look again."""
+    def _again(self, shadow: Shadow, now_us: int, *, calm: bool) -> int | None:
+        """Say how soon to look again; after a look without a loss it rests a little."""
         assert self._events is not None  # noqa: S101 - opened with the shadow
-        if shadow.comparing or self._waiting or (heard and self._events.more):
+        if shadow.comparing or self._waiting or self._events.more:
             return 0
-        if shadow.busy or (isinstance(self._events, ByInotify) and self._events.halves):
+        if shadow.holds or (isinstance(self._events, ByInotify) and self._events.halves):
             return _A_BREATH_US
-        if not heard and self._events.stirred and isinstance(self._events, ByFanotify):
+        if calm and (self._events.stirred or shadow.busy):
             self._rest_until_us = now_us + _REST_US
             return _REST_US
-        return _A_BREATH_US if self._kept else None
+        return _A_BREATH_US if self._kept or shadow.busy else None
 
     def _after(self, shadow: Shadow) -> None:
         """Once all is compared again nothing is lost any more; compare with the life before."""
