@@ -117,11 +117,11 @@ def test_MON_3_a_double_forked_orphan_beside_a_target_is_listed_within_two_secon
     assert row["target"] == "shop/agent"
     assert abs(row["since"] / 1e6 - time.time()) < 10
     assert "not under the switch: python3" in shop.installation.cli("status").stdout
-    found = until(
-        lambda: [one for one in shop.entries("finding") if one["detector"] == "untracked"], "found"
+    [found] = until(
+        lambda: [one for one in shop.entries("finding") if f"process {pid} " in one["what"]],
+        "it is a finding",
     )
-    assert [one["target"] for one in found] == ["shop/agent"]
-    assert str(pid) in found[0]["what"]
+    assert (found["detector"], found["target"]) == ("untracked", "shop/agent")
     os.kill(pid, signal.SIGKILL)
     until(lambda: not listed(shop, pid), "what is gone is listed no longer", 5)
 
