@@ -66,6 +66,7 @@ def test_a_message_is_one_or_is_garbled(data: bytes) -> None:
 @given(
     st.dictionaries(st.sampled_from(["batch", "columns_0"]), st.text(max_size=80) | JSON.map(str))
 )
+@example({"batch": "[1]"})
 def test_a_batch_is_one_or_an_error(detail: dict[str, str]) -> None:
     with contextlib.suppress(ValueError):
         read_batch(detail)

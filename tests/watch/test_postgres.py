@@ -270,6 +270,7 @@ def test_another_life_of_its_eye_knows_whether_something_was_written_between(dat
     assert data.sensor is not None
     data.sensor.close()
     data.run("UPDATE prices SET price = 1 WHERE id = 5")
+    data.forget()
     data.sense(memory)
     data.until(lambda data: "rows_changed" in data.sums)
     assert math.isnan(data.sums["rows_changed"])

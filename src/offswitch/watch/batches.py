@@ -170,7 +170,7 @@ def read_batch(detail: Mapping[str, str]) -> BatchFacts:
     if sum(map(len, detail.values())) > _MOST_DETAIL:
         raise ValueError("the batch is too long")
     try:
-        head = json.loads(detail["batch"])
+        head = dict(json.loads(detail["batch"]))
         columns = [
             _read_column(raw)
             for number in range(_MOST_TEXTS)
@@ -178,7 +178,7 @@ def read_batch(detail: Mapping[str, str]) -> BatchFacts:
         ]
         counts = {name: _count(head[name]) for name in head if name != "first"}
         return BatchFacts(first=bool(head["first"]), columns=tuple(columns), **counts)
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"this is no batch: {error!r}") from None
 
 

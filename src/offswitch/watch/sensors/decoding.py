@@ -35,7 +35,8 @@ __all__ = ["Decoding", "Pending"]
 
 _LARGE = 16
 """From so many rows on a transaction is a batch of its own; shorter ones are told together."""
-_CHECKED_EVERY = 64
+_CHECKED_EVERY = 8
+_SOON_US = 1_000
 _CONFIRM_US = 1_000_000
 
 
@@ -72,6 +73,7 @@ class Decoding:
         """Whether a table no longer has the shape in which it was read."""
         self.unfit = ""
         """Why it must not be gone on with, and the command that helps."""
+        self._ends = 0
         self.transactions = 0
         self.batches: list[tuple[str, BatchFacts]] = []
         self.pending: deque[Pending] = deque()
@@ -90,15 +92,19 @@ class Decoding:
 
         connection = self._opened.connection
         fresh = False
-        count = 0
+        count, ended = 0, self._ends
+        soon_us = self._clock.mono_us() + _SOON_US
         try:
             while not self.arrived:
                 size, data = connection.get_copy_data(1)
                 if size > 0:
                     self._take(bytes(data))
                     count += 1
-                    if count % _CHECKED_EVERY == 0 and self._clock.mono_us() > until_us:
-                        return True
+                    if count % _CHECKED_EVERY == 0:
+                        now_us = self._clock.mono_us()
+                        # What has ended is told before more is read, however fast it comes.
+                        if now_us > until_us or (now_us > soon_us and self._ends != ended):
+                            return True
                 elif size < 0:
                     raise stream_error(connection)
                 elif fresh:
@@ -149,6 +155,7 @@ class Decoding:
         begin, self._begin = self._begin, None
         if begin is None:
             raise Garbled("a transaction ends that has not begun")
+        self._ends += 1
         self.place = max(self.place, commit.end)
         touched = False
         for label, table in self.tables.items():
@@ -165,6 +172,12 @@ class Decoding:
         self._pending_bytes += envelope_size
         while len(self.pending) > KEPT or self._pending_bytes > KEPT_BYTES:
             self._pending_bytes -= self.pending.popleft().size
+
+    @property
+    def due(self) -> bool:
+        """Whether what waits for the evidence may go there: whole transactions, or too much."""
+        much = len(self.pending) > KEPT // 2 or self._pending_bytes > KEPT_BYTES // 2
+        return bool(self.pending) and (much or self._begin is None)
 
     def newest(self, most: int) -> list[Pending]:
         """Give the last changes that wait for the evidence, oldest first."""

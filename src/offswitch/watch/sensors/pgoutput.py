@@ -48,6 +48,7 @@ __all__ = [
 _MOST_COLUMNS = 1600
 """PostgreSQL's own limit for a table."""
 _MOST_RELATIONS = 100_000
+_TEXT, _NULL, _UNTOUCHED = ord("t"), ord("n"), ord("u")
 _EPOCH_US = 946_684_800_000_000
 """PostgreSQL counts microseconds from 2000-01-01."""
 
@@ -208,6 +209,14 @@ class _Bytes:
         self._at += size + 1
         return bytes(rest[:size]).decode("utf-8", "backslashreplace")
 
+    def rest(self) -> tuple[memoryview, int, int]:
+        """Give the bytes, where we are in them, and where they end."""
+        return self._data, self._at, len(self._data)
+
+    def go(self, at: int) -> None:
+        """Go on from there, which was found to be within."""
+        self._at = at
+
     def end(self) -> None:
         if self._at != len(self._data):
             raise Garbled(f"{len(self._data) - self._at} bytes too many")
@@ -299,16 +308,26 @@ def _tuple(source: _Bytes) -> Tuple:
     (count,) = source.numbers("!H")
     if count > _MOST_COLUMNS:
         raise Garbled(f"a row of {count} columns")
+    # The one loop that is gone through for each value of each row: no calls in it but two.
+    data, at, end = source.rest()
     values: list[str | Unchanged | None] = []
     for _ in range(count):
-        kind = source.letter()
-        if kind == "n":
+        if at >= end:
+            raise Garbled("a row ends too early")
+        kind = data[at]
+        at += 1
+        if kind == _TEXT:
+            stop = at + 4
+            size = int.from_bytes(data[at:stop])
+            at = stop + size
+            if stop > end or at > end:
+                raise Garbled("a value ends too early")
+            values.append(str(data[stop:at], "utf-8", "surrogateescape"))
+        elif kind == _NULL:
             values.append(None)
-        elif kind == "u":
+        elif kind == _UNTOUCHED:
             values.append(UNCHANGED)
-        elif kind == "t":
-            (size,) = source.numbers("!i")
-            values.append(str(source.take(size), "utf-8", "surrogateescape"))
         else:
-            raise Garbled(f"a value of the unknown kind {kind!a}")
+            raise Garbled(f"a value of the unknown kind {chr(kind)!a}")
+    source.go(at)
     return tuple(values)

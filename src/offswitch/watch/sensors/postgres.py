@@ -54,7 +54,7 @@ _COLUMNS_US = 10_000
 """How often statistics are told at the most."""
 _NOTED_US = 3_600_000_000
 _LOOKED = "looked_us"
-_SHOWN = 3
+_SHOWN, _NEWEST = 3, 50
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
 _ROW_SERIES = ("rows_inserted", "rows_changed", "rows_deleted", "truncated")
 _TABLE_SERIES = (*_ROW_SERIES, "transaction_rows", "rows", "keyed", "batch")
@@ -328,9 +328,9 @@ class Postgres:
                 samples += self._columns(table)
         elif self._columns_due and again_us is None:
             again_us = _COLUMNS_US
-        if stream.pending and now_us - self._kept_us >= _WHO_US:
+        if stream.due and now_us - self._kept_us >= _WHO_US:
             self._keep(stream)
-        elif stream.pending and again_us is None:
+        elif stream.due and again_us is None:
             again_us = _WHO_US
         if stream.unfit:
             raise Lost(stream.unfit, "then it is begun anew")
@@ -375,7 +375,7 @@ class Postgres:
         """Show the first few changes that wait for the evidence, and who did the last."""
         if stream is None or not stream.pending:
             return {}
-        ours = [one for one in stream.newest(1000) if one.change.table == label]
+        ours = [one for one in stream.newest(_NEWEST) if one.change.table == label]
         shown = {
             f"row_{number}": example(one.change) for number, one in enumerate(ours[:_SHOWN], 1)
         }

@@ -23,6 +23,8 @@ Kind = str
 """`n`, `t`, `s` or `o`, as in `ColumnFacts`."""
 
 _MOST_VALUES = 2048
+_SEVERAL = 5
+"""What is left beside fewer deleted rows says nothing."""
 _MOST_LETTERS = 100_000
 _VOWELS = "aeiouyäöüAEIOUYÄÖÜ"
 
@@ -155,7 +157,8 @@ class Tally:
         present = fresh + new
         counts = Counter(present)
         rest = math.nan
-        if touched.youngest > -math.inf and now is not None and kind in {"n", "t"}:
+        whole = self.transactions <= 1 and self.deleted >= _SEVERAL
+        if whole and touched.youngest > -math.inf and now is not None:
             rest = now.up_to(touched.youngest)
         again = 0
         if now is not None and now.unique and now.counting:
