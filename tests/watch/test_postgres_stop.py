@@ -109,11 +109,3 @@ def test_MON_1_a_data_set_band_stops_after_the_one_statement_that_spoilt_it(
     )
     assert finding["what"].startswith("factor: 1000 rows of price")
     assert "x 2.5" in json.dumps(finding) or "times 2.5" in json.dumps(finding)
-
-
-def test_a_server_that_is_not_there_is_a_source_that_has_failed(orders: Orders, shop: Shop) -> None:
-    sensor = orders.sensor.replace(f"port={orders.server.port}", "port=1")
-    shop.start_watch(sensor, shop.rule(BAND))
-    told = until(lambda: shop.entries("watch"), "it is an entry", 10)
-    assert "refused" in told[-1]["why"]
-    assert (told[-1]["prior"], told[-1]["state"]) == ("ok", "failed")
