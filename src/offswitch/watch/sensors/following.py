@@ -5,7 +5,8 @@ exactly, since the stream begins where the snapshot was taken. Beyond `most` row
 server does not send old rows, less is known, and `why` says what helps.
 
 A digest of all rows, the sum of one number for each, is kept along: two lives of a sensor, or two
-snapshots, agree on it exactly if the table is the same.
+snapshots, agree on it if the table is the same. The numbers depend on a secret of the sensor's, so
+that nobody can choose rows whose sum is that of others.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class Reshaped(Exception):
 class Following:
     """One table."""
 
-    def __init__(self, known: Catalogued, schema: str, name: str, most: int) -> None:
+    def __init__(self, known: Catalogued, schema: str, name: str, most: int, secret: bytes) -> None:
         """Follow the table that the catalogue describes, up to `most` rows one by one."""
+        self._secret = secret
         self.known = known
         self.label = known.label
         self.schema, self.name = schema, name
@@ -314,7 +316,7 @@ class Following:
         if self._digest is None:
             return
         spelt = repr(row).encode("utf-8", "surrogatepass")
-        number = int.from_bytes(hashlib.blake2b(spelt, digest_size=8).digest())
+        number = int.from_bytes(hashlib.blake2b(spelt, digest_size=8, key=self._secret).digest())
         self._digest = (self._digest + sign * number) & _SUMS
 
     def _change(self, changed: Changed, old: Row | None, new: Row | None) -> Change:

@@ -43,6 +43,8 @@ class Wanted:
     publication: str
     most: int
     """Up to how many rows a table is followed row by row."""
+    secret: bytes
+    """What the digests of tables depend on."""
 
     def catalogue(self, version: int) -> str:
         """Give the question that the catalogue is asked."""
@@ -100,7 +102,7 @@ def _begun(connection: PGconn, wanted: Wanted, clock: Clock) -> Waiting[Opened]:
         raise Lost("; ".join(unfit), "then it is tried again by itself")
     result = Opened(connection, place, {})
     for label, (schema, name) in zip(wanted.labels, wanted.tables, strict=True):
-        table = Following(known[label], schema, name, wanted.most)
+        table = Following(known[label], schema, name, wanted.most, wanted.secret)
         result.tables[label] = table
         result.first[label] = yield from _read(connection, table, wanted.most, clock)
     yield from asked(connection, "COMMIT")

@@ -29,6 +29,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from offswitch.clock import new_nonce
 from offswitch.config.section import SensorSection
 from offswitch.watch.batches import BatchFacts, spell_batch
 from offswitch.watch.sensors.aside import Aside
@@ -53,7 +54,7 @@ _WHO_US = 100_000
 _COLUMNS_US = 10_000
 """How often statistics are told at the most."""
 _NOTED_US = 3_600_000_000
-_LOOKED = "looked_us"
+_LOOKED, _SECRET, _LONGEST_SECRET = "looked_us", "secret", 40
 _SHOWN, _NEWEST = 3, 50
 _COLUMN_SERIES = ("nulls", "odd", "min", "max", "mean", "spread", "shift")
 _ROW_SERIES = ("rows_inserted", "rows_changed", "rows_deleted", "truncated")
@@ -126,6 +127,7 @@ class Postgres:
             tuple((schema, table) for schema, _, table in (name.partition(".") for name in named)),
             settings.publication,
             settings.max_rows,
+            (context.memory.get(_SECRET) or new_nonce())[:_LONGEST_SECRET].encode(),
         )
         plain = conninfo(settings.dsn, password, replication=False)
         self._aside = Aside(plain, self._wanted, context.clock)
@@ -426,10 +428,11 @@ class Postgres:
 
     def _memory(self) -> dict[str, str]:
         """Give what the next life must know; empty until every table is known."""
+        secret = {_SECRET: self._wanted.secret.decode()}
         if self._stream is None:
-            return {**self._before, **self._begun} if self._begun else {}
+            return {**self._before, **self._begun, **secret} if self._begun else {}
         digests = {str(at): one.digest for at, one in enumerate(self._stream.tables.values())}
-        return {_LOOKED: str(self._now()), **digests, **self._begun}
+        return {_LOOKED: str(self._now()), **digests, **self._begun, **secret}
 
     def _now(self) -> int:
         return self._clock.wall_us()
