@@ -11,14 +11,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from offswitch.cli.config import Json
 from offswitch.cli.desk import For, Reason, ask_watch, clock_of, duration_of
 from offswitch.cli.show import emit
-from offswitch.config.duration import format_duration
 from offswitch.printable import printable
 
 __all__ = ["app"]
@@ -40,12 +36,8 @@ def show_all(*, as_json: Json = False) -> None:
     if not rows:
         sys.stdout.write("No rule asks anything just now.\n")
         return
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for title in ("DECISION", "LEFT", "STOP", "SCOPE", "HARM", "WHY", "IN VAIN IT COSTS"):
-        table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in _cells(row)))
-    Console(highlight=False).print(table)
+        sys.stdout.write("\n".join(_block(row)) + "\n\n")
     name = printable(rows[0]["decision"][:_SHORT])
     sys.stdout.write(
         f"stop it: offswitch decision approve {name}\n"
@@ -53,22 +45,23 @@ def show_all(*, as_json: Json = False) -> None:
     )
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    left = format_duration(max(row["left_ms"] // 1000, 1) * 1_000_000)
-    denied = [f"uid {uid}" for uid in row["denied_by"]]
-    why = row["why"]
-    if row["people"] > 1:
-        so_far = f", so far: {', '.join(denied)}" if denied else ""
-        why += f" (to let it go on takes {row['people']} people{so_far})"
-    return [
-        row["decision"][:_SHORT],
-        f"{left}, asked {clock_of(row['asked_us'])}; then {row['silence']}",
-        row["level"],
-        row["scope"],
-        row["harm"],
-        why,
-        row["false_stop_cost"],
+def _block(row: dict[str, Any]) -> list[str]:
+    """Tell of one question, a fact a line, the time that is left first."""
+    minutes, seconds = divmod(max(row["left_ms"] // 1000, 0), 60)
+    left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    facts = [
+        ("left", f"{left}, asked {clock_of(row['asked_us'])}; then {row['silence']}"),
+        ("harm", row["harm"]),
+        ("why", row["why"]),
+        ("in vain", f"a stop that was not needed costs: {row['false_stop_cost']}"),
     ]
+    if row["people"] > 1:
+        so_far = ", ".join(f"uid {uid}" for uid in row["denied_by"]) or "nobody"
+        facts.append(("go on", f"takes {row['people']} people; so far: {so_far}"))
+    head = (
+        f"{row['decision'][:_SHORT]}  stop {row['level']} of {row['scope']}? (rule {row['rule']})"
+    )
+    return [printable(head), *(printable(f"    {key:<8} {text}", 2000) for key, text in facts)]
 
 
 @app.command("approve")

@@ -42,6 +42,8 @@ def changes(before: Config, after: Config) -> list[Change]:
     if before.mode != after.mode:
         weaker = after.mode == "observe"
         found.append(Change(f"mode: {after.mode}, was {before.mode}", weaker))
+    if before.readings != after.readings:
+        found.append(Change("readings: kept so from the next start of watch on", weaker=False))
     old = {sensor.name: sensor for sensor in before.sensor}
     new = {sensor.name: sensor for sensor in after.sensor}
     found += [Change(f"sensor {name}: removed", True) for name in old if name not in new]

@@ -222,7 +222,7 @@ class Clerk:
 
     def _ack(self, peer: Peer, message: Message) -> Message:
         bench = self._bench(_text(message, "rule"))
-        if not bench.tripped:
+        if not bench.tripped and bench.question is None:
             raise NotFound(f"no alarm of {bench.rule.name} stands", "offswitch alarm list")
         self._acked[bench.rule.name] = peer.uid
         self._office.scribe.tell(

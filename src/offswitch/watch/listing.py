@@ -40,6 +40,7 @@ def rule_row(bench: Bench, mono_us: int) -> Row:
     """Tell of one rule what it may do now, how it stands, and what it has done so far (REL-3)."""
     rule = bench.rule
     state = "alarm" if bench.tripped else "blind" if bench.blind else "ok"
+    state = "asks" if bench.question is not None else state
     return {
         "rule": rule.name,
         "target": rule.target,
