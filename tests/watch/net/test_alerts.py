@@ -30,6 +30,7 @@ from offswitch.watch.http.exchange import Head, Request
 from offswitch.watch.sensors.alertmanager import AlertmanagerSection
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.webhook import WebhookSection
+from scale import runs
 from watch.net.speaking import TOKEN, Spoken, asked, free_port, spoken
 
 AUTH = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
@@ -448,7 +449,7 @@ def test_a_copy_of_a_signed_message_is_refused_where_its_time_is_signed() -> Non
         assert asked(eye.port, "/hook/s0", body, unsigned_time).status == 401
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=runs(500), deadline=None)
 @given(JSON | JUNK, st.sampled_from(sorted(PRESETS)))
 def test_no_message_ends_a_preset(document: object, preset: str) -> None:
     try:
@@ -462,7 +463,7 @@ def test_no_message_ends_a_preset(document: object, preset: str) -> None:
         assert alert.value is None or math.isfinite(alert.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=runs(500), deadline=None)
 @given(JSON)
 def test_no_message_ends_alertmanagers_reader(document: object) -> None:
     for body in (

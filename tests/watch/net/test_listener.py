@@ -17,6 +17,7 @@ from installation import until
 from offswitch.watch.http.exchange import Answer, Door, Head, Request
 from offswitch.watch.http.inflate import TooMuch, Unreadable, inflate
 from offswitch.watch.http.listener import Listener, check_address
+from scale import runs
 from watch.net.speaking import TOKEN, Spoken, asked, free_port, raw, spoken
 
 KEYS = {"kind": "otlp"}
@@ -240,7 +241,7 @@ def test_an_address_is_in_numbers(said: str, address: str | None) -> None:
         check_address(said)
 
 
-@settings(max_examples=50)
+@settings(max_examples=runs(500), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate"]), st.integers(0, 300))
 def test_what_was_packed_comes_out_whole_or_not_at_all(data: bytes, coding: str, most: int) -> None:
     packed = gzip.compress(data) if coding == "gzip" else zlib.compress(data)
@@ -261,7 +262,7 @@ def test_archives_in_a_row_are_one_and_too_many_are_none() -> None:
         inflate(gzip.compress(b"") * 1000, "gzip", 100)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=runs(800), deadline=None)
 @given(said=st.binary(max_size=300))
 def test_no_bytes_end_the_listener(said: bytes) -> None:
     held = Held()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.exposition import generate_latest
@@ -29,6 +29,7 @@ from offswitch.watch.scrape.exposition import NotText, Reader
 from offswitch.watch.scrape.known import KNOWN, meaning
 from offswitch.watch.sensors.contract import CellFacts
 from offswitch.watch.sensors.prometheus import PrometheusSection
+from scale import runs
 from watch.net.showing import answering, exporter, scraping
 from watch.net.speaking import free_port
 
@@ -273,6 +274,7 @@ VALUES = st.floats() | st.integers(-(10**6), 10**6)
 NAMED = st.from_regex(r"[a-z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True)
 
 
+@settings(max_examples=runs(800), deadline=None)
 @given(
     st.dictionaries(
         NAMED,
@@ -373,6 +375,7 @@ def test_quantiles_lie_where_prometheus_puts_them() -> None:
     assert math.isnan(spread({1.0: 3}, [0.5])[0]), "a histogram without +Inf is none"
 
 
+@pytest.mark.long
 def test_a_probe_says_what_a_metric_means(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     Gauge("vllm:num_requests_waiting", "x", registry=registry).set(4)

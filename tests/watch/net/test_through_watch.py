@@ -181,6 +181,7 @@ def test_MON_1_five_kinds_of_signals_of_a_server_an_agent_and_a_training_job(net
     assert kinds["model"] == {"serve/llm"}
 
 
+@pytest.mark.long
 def test_MON_2_an_exporter_that_hangs_is_stale_or_failed_and_its_rule_blind(net: Net) -> None:
     port = free_port()
     (net.shop.installation.work / "serve.py").write_text(SERVER)
@@ -220,11 +221,11 @@ def test_MON_5_a_thousand_events_a_second_cost_a_twentieth_of_a_core(net: Net) -
     assert net.shop.watch is not None
     pids = [net.shop.watch.pid, *net.shop.eyes()]
     before, begin = _cpu_s(pids), time.monotonic()
-    for second in range(10):
+    for second in range(6):
         assert net.push(calls(*["look"] * 99)) == 200
         time.sleep(max(0.0, begin + 0.1 * (second + 1) - time.monotonic()))
     took, used = time.monotonic() - begin, _cpu_s(pids) - before
-    print(f"{1000 / took:.0f} events/s cost {100 * used / took:.1f} % of a core")
+    print(f"{600 / took:.0f} events/s cost {100 * used / took:.1f} % of a core")
     # The figure is benchmarks/watch.py's; here it is shown that it is no multiple of it.
     assert used / took < 0.25
 
