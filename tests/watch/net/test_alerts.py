@@ -458,7 +458,7 @@ def test_no_message_ends_a_preset(document: object, preset: str) -> None:
         return
     assert left_out >= 0
     for alert in alerts:
-        assert len(alert.name) <= 100
+        assert len(alert.name) <= 60
         assert len(alert.key) <= 60
         assert alert.value is None or math.isfinite(alert.value)
 

@@ -230,6 +230,10 @@ def test_a_token_goes_only_where_nobody_on_the_way_reads_it() -> None:
             one.values()
             one.values()
     assert b"authorization: Bearer s3cret" in heard[0]
+    with scraping(url, token_file="/t", secrets={"token_file": "s3c\nret"}) as garbled:
+        problem = garbled.next().problem
+        assert "token_file" in problem
+        assert "s3c" not in problem, "a secret stands in no message"
     keys = {"name": "e", "target": "a", "kind": "prometheus", "token_file": "/t"}
     with pytest.raises(ValueError, match="only sent over https"):
         PrometheusSection.model_validate({**keys, "url": "http://example.com/metrics"})

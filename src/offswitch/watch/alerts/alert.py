@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["Alert", "State", "number", "short"]
+__all__ = ["LONGEST_NAME", "Alert", "State", "number", "short"]
 
-_LONGEST_NAME = 100
+LONGEST_NAME = 60
+"""Characters of an alert's name: so much is remembered."""
 
 
 class State(StrEnum):
@@ -44,10 +46,10 @@ class Alert:
         said = self.identity or ",".join(
             f"{key}={text}" for key, text in sorted(self.labels.items())
         )
-        return f"{self.name[:30]}/{said[:29]}"
+        return hashlib.sha256(f"{self.name}\0{said}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def short(value: object, longest: int = _LONGEST_NAME) -> str:
+def short(value: object, longest: int = LONGEST_NAME) -> str:
     """Give a text, number or truth value of JSON as a short text; anything else is empty."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -17,15 +17,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from offswitch.config.section import Text
-from offswitch.watch.alerts.alert import Alert, State
+from offswitch.watch.alerts.alert import LONGEST_NAME, Alert, State
 from offswitch.watch.alerts.standing import Standing
+from offswitch.watch.events import Events
 from offswitch.watch.http.exchange import Answer, Door, Request, plain
 from offswitch.watch.http.listener import shared_listener
 from offswitch.watch.http.section import DOOR_SERIES, ListeningSection, Presence, door_samples
-from offswitch.watch.otlp.events import Events
-from offswitch.watch.otlp.tally import Tally
 from offswitch.watch.sensors.contract import Glance, Sample, SensorContext
+from offswitch.watch.tally import Tally
 
 __all__ = ["AlertsSection", "Board", "Garbled", "Notification", "Refused"]
 
@@ -44,10 +43,13 @@ class Refused(Exception):
     """Whoever sent it did not prove who he is."""
 
 
+_AlertName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+
+
 class AlertsSection(ListeningSection):
     """The keys of a sensor of others' alerts."""
 
-    alerts: Annotated[list[Text], Field(max_length=200)] = Field(default_factory=list)
+    alerts: Annotated[list[_AlertName], Field(max_length=200)] = Field(default_factory=list)
     """Alerts that rules name."""
 
     SERIES: ClassVar[frozenset[str]] = DOOR_SERIES | {"firing", "notified", "value", "truncated"}

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from offswitch.watch.alerts.alert import Alert, State
-from offswitch.watch.otlp.tally import OTHER
 from offswitch.watch.sensors.contract import Sample
+from offswitch.watch.tally import OTHER
 
 __all__ = ["Standing"]
 

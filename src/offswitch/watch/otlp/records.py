@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from offswitch.watch.events import Events
 from offswitch.watch.otlp.attributes import read_attributes, text_of
-from offswitch.watch.otlp.events import Events
 from offswitch.watch.otlp.wire import spell_id
 
 __all__ = ["SEVERITIES", "read_records"]

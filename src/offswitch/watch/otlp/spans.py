@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from offswitch.watch.events import Events
 from offswitch.watch.otlp.attributes import read_attributes, text_of
-from offswitch.watch.otlp.events import Events
 from offswitch.watch.otlp.genai import Saying, read_span
-from offswitch.watch.otlp.tally import Tally
 from offswitch.watch.otlp.wire import spell_id
+from offswitch.watch.tally import Tally
 
 __all__ = ["read_spans"]
 

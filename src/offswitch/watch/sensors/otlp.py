@@ -34,15 +34,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from offswitch.config.section import Text
+from offswitch.watch.events import Events
 from offswitch.watch.http.exchange import Answer, Door, Request
 from offswitch.watch.http.listener import shared_listener
 from offswitch.watch.http.section import DOOR_SERIES, Presence, TokenSection, door_samples
-from offswitch.watch.otlp.events import Events
 from offswitch.watch.otlp.genai import OPERATIONS
 from offswitch.watch.otlp.metrics import Metrics
 from offswitch.watch.otlp.records import SEVERITIES, read_records
 from offswitch.watch.otlp.spans import read_spans
-from offswitch.watch.otlp.tally import OTHER, Key, Tally
 from offswitch.watch.otlp.wire import (
     MODULES,
     PATHS,
@@ -54,6 +53,7 @@ from offswitch.watch.otlp.wire import (
     warm,
 )
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
+from offswitch.watch.tally import OTHER, Key, Tally
 
 __all__ = ["Otlp", "OtlpSection"]
 

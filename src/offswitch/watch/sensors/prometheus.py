@@ -46,6 +46,7 @@ _LONGEST_PAUSE_US = 10_000_000
 _LONGEST_TIMEOUT_US = 10_000_000
 _MOST_BYTES = 8 << 20
 _LONGEST_AUTHORITY = 1 << 20
+_NO_TOKEN = "token_file holds no token: it must be one line of printable ASCII"  # noqa: S105
 _METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _ONLY = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\*?")
 _ACCEPT = (
@@ -162,8 +163,11 @@ class Prometheus:
         self._settings = settings
         self._clock = context.clock
         headers = {"accept": _ACCEPT, "user-agent": "offswitch"}
-        if "token_file" in context.secrets:
-            headers["authorization"] = f"Bearer {context.secrets['token_file']}"
+        token = context.secrets.get("token_file", "")
+        # An error of the HTTP library would spell a value that is none; this one is a secret.
+        self._unusable = "" if token.isascii() and token.isprintable() else _NO_TOKEN
+        if token and not self._unusable:
+            headers["authorization"] = f"Bearer {token}"
         authority = None
         if context.descriptor is not None:
             authority = os.pread(context.descriptor, _LONGEST_AUTHORITY, 0).decode("ascii")
@@ -185,6 +189,8 @@ class Prometheus:
 
     def look(self) -> Glance:
         """Go on with what is under way, or ask anew when it is time."""
+        if self._unusable:
+            return Glance(problem=self._unusable)
         now_us = self._clock.mono_us()
         if not self._fetch.busy and now_us >= self._due_us:
             self._begun_us = now_us
