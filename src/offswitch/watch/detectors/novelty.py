@@ -39,6 +39,8 @@ class NoveltySection(AnnouncementSection):
     """The keys of a novelty."""
 
     kind: Literal["novelty"]
+    limit: Annotated[float, Field(gt=0, le=100)] = 3.1
+    """The sum of surprises that is an alarm, in powers of ten."""
     window: Annotated[int, Field(ge=100, le=20_000)] = 8000
     """How many readings make the range."""
     recent: Annotated[int, Field(ge=100, le=20_000)] = 3000

@@ -41,7 +41,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 _STEPS = (1, 2, 3, 5, 7)
 _FIRST_GROWTH = 800
 """From how many readings on the second scale speaks; each further one at the double."""
-_VIGILANCE = 0.1
+_VIGILANCE = 0.12
 _PACE = 0.1
 _INNER, _FLOOR = 0.02, 0.05
 
