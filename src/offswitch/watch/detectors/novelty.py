@@ -27,7 +27,7 @@ from offswitch.watch.detectors.announcement import AnnouncementSection, Announci
 from offswitch.watch.detectors.past import Past, Surprise
 from offswitch.watch.detectors.range_novelty import excess
 from offswitch.watch.detectors.season import Profile, residual
-from offswitch.watch.detectors.shape_memory import Shapes
+from offswitch.watch.detectors.shape_memory import Shapes, ShapeSection
 
 __all__ = ["Novelty", "NoveltySection"]
 
@@ -35,7 +35,7 @@ _SLOTS, _DAYS = 48, 10
 _RARE, _SEASON_COUNTS = 1.25, 0.5
 
 
-class NoveltySection(AnnouncementSection):
+class NoveltySection(ShapeSection):
     """The keys of a novelty."""
 
     kind: Literal["novelty"]
@@ -45,12 +45,6 @@ class NoveltySection(AnnouncementSection):
     """How many readings make the range."""
     recent: Annotated[int, Field(ge=100, le=20_000)] = 3000
     """How many readings make the spread by which differences are measured."""
-    short: Annotated[int, Field(ge=2, le=64)] = 6
-    """How many blocks the short shape has (see shape_memory)."""
-    long: Annotated[int, Field(ge=2, le=64)] = 16
-    """How many blocks the long shape has."""
-    prototypes: Annotated[int, Field(ge=10, le=1000)] = 300
-    """How many shapes are remembered, of each width at each scale."""
 
 
 class Novelty(Announcing):
@@ -63,8 +57,7 @@ class Novelty(Announcing):
         super().__init__(settings)
         self._past = Past(settings.window)
         self._recent = Past(settings.recent)
-        widths = (settings.short, settings.long)
-        self._shapes = Shapes(widths, settings.prototypes, settings.ranked)
+        self._shapes = Shapes(settings)
         self._profile = Profile(_SLOTS, _DAYS)
         self._range_rarity = Surprise(settings.ranked)
         self._season_rarity = Surprise(settings.ranked)
