@@ -81,7 +81,7 @@ class Announcing:
         standing = began or self._left > 0
         raised = self._alarm.update(mono_us, beyond=standing, inside=not standing)
         if not began:
-            return Verdict(score, raised, f"{value:g}")
+            return Verdict(score, raised, f"{value:g}, surprise {news:.2f} of the limit")
         low, high = self._band()
         why = f"{value:g}, seen before {low:g} to {high:g}: {self._because()}"
         evidence = {"band": f"{low:g} to {high:g}", "contradicts": _CONTRADICTS}
