@@ -126,7 +126,7 @@ def test_there_is_something_to_run() -> None:
 def test_every_option_that_a_page_shows_is_known(page: Path) -> None:
     shown = set(re.findall(r"`offswitch ([a-z]+)[^`]*`", page.read_text()))
     known = {"run", "stop", "reset", "start", "status", "up", "demo", "board", "doctor"}
-    known |= {"target", "rule", "ledger", "config", "install"}
+    known |= {"target", "rule", "detector", "ledger", "config", "install"}
     assert shown <= known, "a page shows a command that is not there"
 
 
