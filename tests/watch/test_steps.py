@@ -24,7 +24,8 @@ from watch.test_loop import Watch, made
 
 TOOLS = """{ kind = "rate", series = 'guard.steps{kind="tool"}', above = 5, per = "2s" }"""
 SERIES = {'steps{"kind": "model"}', 'steps{"kind": "tool"}', 'steps{"kind": "session"}'}
-SERIES |= {one.replace("steps", "step") for one in SERIES} | {"refused{}", "dropped{}", "garbled{}"}
+SERIES |= {one.replace("steps", "step") for one in SERIES} | {"canary{}"}
+SERIES |= {"refused{}", "dropped{}", "garbled{}"}
 
 
 class TestStepsSuite(SensorSuite):

@@ -25,6 +25,7 @@ import typer
 from pydantic import ValidationError
 
 from offswitch.cli.config import Json
+from offswitch.cli.detector_bench import bench
 from offswitch.cli.show import emit
 from offswitch.errors import BadConfig, NotFound, Storage, Usage
 from offswitch.plugins import DETECTORS, installed
@@ -33,7 +34,8 @@ from offswitch.watch.detectors.contract import Detector
 
 __all__ = ["app"]
 
-app = typer.Typer(help="What judges a series: list, score.", no_args_is_help=True)
+app = typer.Typer(help="What judges a series: list, score, bench.", no_args_is_help=True)
+app.command("bench")(bench)
 
 _LONGEST_LINE = 4096
 _SERIES = "file.value"

@@ -3,6 +3,8 @@
     steps{kind="model"|"tool"|"session"}   steps that began since the last look
     step{kind="model"|"tool"|"session"}    1 for each such step, its name and arguments as detail;
                                            0 at a look that saw none
+    canary                                 tokens of `canaries` in the state folder that were found
+                                           in what steps were given, in whatever form
     refused                                checks and steps that were refused
     dropped                                reports that the guard says found no room
     garbled                                lines, or a rest of too many, that are no report
@@ -17,6 +19,7 @@ its arguments are for detectors that judge events, and evidence.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections import Counter
@@ -25,6 +28,9 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
+from offswitch.control.place import chosen
+from offswitch.errors import BadConfig
+from offswitch.watch.canary import Canaries
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.training import hand_over
 
@@ -37,6 +43,9 @@ _SOON_US = 100_000
 """When it looks again at a pipe that held more than one look takes in."""
 _MOST_DROPPED = 1 << 20
 _SHOWN = 100
+_CANARIES = "canaries"
+"""In the state folder: tokens that must never appear in what any target's tools are given."""
+_LARGEST_FILE = 64 << 10
 _MOST_ARGUMENTS = 13
 _LONGEST_ARGUMENT = 201
 _KINDS = ("model", "tool", "session")
@@ -47,7 +56,9 @@ class StepsSection(SensorSection):
 
     kind: Literal["steps"]
 
-    SERIES: ClassVar[frozenset[str]] = frozenset({"steps", "step", "refused", "dropped", "garbled"})
+    SERIES: ClassVar[frozenset[str]] = frozenset(
+        {"steps", "step", "canary", "refused", "dropped", "garbled"}
+    )
 
     def problem(self, what: str, labels: Mapping[str, str]) -> str | None:
         """Say why there is no such series; `steps` and `step` want one of three kinds."""
@@ -67,10 +78,13 @@ class Steps:
     IMPLICIT: ClassVar[str] = "guard"
     HEARSAY: ClassVar[bool] = True
 
-    __slots__ = ("_context", "_fd", "_path", "_rest", "_settings")
+    __slots__ = ("_canaries", "_context", "_fd", "_path", "_rest", "_settings")
 
-    def __init__(self, settings: StepsSection, context: SensorContext) -> None:
-        """Read what `settings.target` reports."""
+    def __init__(
+        self, settings: StepsSection, context: SensorContext, canaries: Canaries | None = None
+    ) -> None:
+        """Read what `settings.target` reports; `canaries` are those of the installation."""
+        self._canaries: Canaries | str = _installed_canaries() if canaries is None else canaries
         self._settings = settings
         self._context = context
         self._path = ""
@@ -97,7 +111,20 @@ class Steps:
             return Glance(problem=f"its reports cannot be read: {error.strerror}")
         more = len(data) == _MOST_A_LOOK
         samples = _counted(self._lines(data), self._of_training)
+        samples.append(self._leaked(samples))
         return Glance(samples, again_us=_SOON_US if more else None)
+
+    def _leaked(self, samples: Sequence[Sample]) -> Sample:
+        """Look for canaries in what steps were given."""
+        canaries = self._canaries
+        if isinstance(canaries, str):
+            return Sample("canary", math.nan, {}, {"why": canaries})
+        texts = [text for one in samples if one.what == "step" for text in one.detail.values()]
+        if not canaries.names or not texts:
+            return Sample("canary", 0.0)
+        found = canaries.within("\0".join(texts).encode("utf-8", "replace"))
+        detail = {"why": f"found: {', '.join(found)}"} if found else {}
+        return Sample("canary", float(len(found)), {}, detail)
 
     def _of_training(self, said: Mapping[str, object]) -> None:
         """Hand over what a training loop reports: a pipe has one reader."""
@@ -128,6 +155,19 @@ class Steps:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._path, self._rest = -1, "", b""
+
+
+def _installed_canaries() -> Canaries | str:
+    """Read the installation's canaries, if it has any; a text says what is wrong with them."""
+    try:
+        with open(f"{chosen().home}/{_CANARIES}", encoding="utf-8") as file:
+            return Canaries.read(file.read(_LARGEST_FILE))
+    except FileNotFoundError:
+        return Canaries({})
+    except (OSError, ValueError) as error:
+        return f"{_CANARIES} cannot be read: {error}"
+    except BadConfig as error:
+        return f"{_CANARIES}: {error.message}"
 
 
 def _counted(

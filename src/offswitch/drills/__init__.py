@@ -1,0 +1,1 @@
+"""Drills: what must work in the emergency is tried beforehand, with nobody hurt."""
