@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -17,6 +19,7 @@ from installation import Running, until
 from offswitch.clock import SystemClock
 from offswitch.decide.votes import Channel
 from offswitch.testing import SensorSuite
+from offswitch.watch.canary import Canaries
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.steps import Steps, StepsSection
 from watch.conftest import Shop
@@ -282,3 +285,39 @@ def test_each_step_is_an_event_with_its_name_and_arguments(told: Told) -> None:
     assert len(events[0].detail["arg.body"]) == 201
     assert len(events[1].detail) < 16, "what an eye carries"
     assert events[1].detail["cut"] == "yes"
+
+
+def test_a_canary_in_what_a_tool_is_given_is_found_in_whatever_form(tmp_path: Path) -> None:
+    cells = {"a": CellFacts(None, (), None, "running", str(tmp_path / "pipe"))}
+    os.mkfifo(tmp_path / "pipe")
+    token = b"Zebra-7431-quiet-Harbour"
+    settings = StepsSection(name="guard", target="a", kind="steps")
+    sensor = Steps(settings, SensorContext(SystemClock(), cells), Canaries({"zebra": token}))
+    sensor.look()
+    writer = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        for text, count in ((token.decode(), 1), (base64.b64encode(token).decode(), 1), ("x", 0)):
+            line = {"step": "tool", "name": "mail", "args": {"body": text}}
+            os.write(writer, json.dumps(line).encode() + b"\n")
+            [found] = [one for one in sensor.look().samples if one.what == "canary"]
+            assert found.value == count
+            assert token.decode() not in str(found.detail), "no message of ours repeats a token"
+    finally:
+        os.close(writer)
+        sensor.close()
+
+
+def test_canaries_that_cannot_be_read_are_a_failed_channel_and_never_all_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFSWITCH_HOME", str(tmp_path))
+    monkeypatch.setenv("OFFSWITCH_RUN", str(tmp_path))
+    (tmp_path / "canaries").write_text("short\n")
+    os.mkfifo(tmp_path / "pipe")
+    cells = {"a": CellFacts(None, (), None, "running", str(tmp_path / "pipe"))}
+    settings = StepsSection(name="guard", target="a", kind="steps")
+    sensor = Steps(settings, SensorContext(SystemClock(), cells))
+    [found] = [one for one in sensor.look().samples if one.what == "canary"]
+    sensor.close()
+    assert math.isnan(found.value)
+    assert "chance" in found.detail["why"]
