@@ -152,7 +152,10 @@ def seen(survey: Survey, names: list[str], values: list[float], when_us: int) ->
         samples = [(name, value, {}) for name, value in zip(names[part], values[part], strict=True)]
         target = f"engine/{number}"
         survey.take(Batch("engine", target, Signal.METRICS, False, when_us, when_us, samples))
-    return [finding.series for finding in survey.turn(when_us, when_us)]
+    found = list(survey.turn(when_us, when_us))
+    while survey.waiting:
+        found += survey.turn(when_us, when_us)
+    return [finding.series for finding in found]
 
 
 # --- a day of traffic -------------------------------------------------------------------

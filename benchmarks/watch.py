@@ -98,6 +98,8 @@ def _batches(made: npt.NDArray[np.float64], rounds: int) -> float:
         began = time.process_time()
         survey.take(batch)
         survey.turn(now, now)
+        while survey.waiting:
+            survey.turn(now, now)
         took += time.process_time() - began
     return rounds * SERIES / took
 

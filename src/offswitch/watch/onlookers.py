@@ -21,7 +21,7 @@ __all__ = ["Batch", "Onlooker", "Onlookers"]
 
 _MOST_WAITING = 500_000
 """Samples, in all batches that wait."""
-_A_TURN = 5_000
+_A_TURN = 1_000
 """Samples that are handed on before the loop looks again whether something else is due."""
 
 
@@ -44,7 +44,8 @@ class Batch:
 class Onlooker(Protocol):
     """Learns from readings. Which way it fails: without it less is known, and no stop is later.
 
-    One that has `notes(mono_us)` is asked for what `status` shall show, short and the latest first.
+    One that has `notes(mono_us)` is asked for what `status` shall show, short and the latest first;
+    one whose `waiting` is true has its next turn at once.
     """
 
     def take(self, batch: Batch) -> None:
@@ -75,7 +76,7 @@ class Onlookers:
     @property
     def waiting(self) -> bool:
         """Whether there is something to be handed on."""
-        return bool(self._waiting)
+        return bool(self._waiting) or any(getattr(one, "waiting", False) for one in self._all)
 
     def see(self, batch: Batch) -> None:
         """Keep a batch for them."""

@@ -79,3 +79,17 @@ def test_a_series_that_joins_later_begins_at_the_beginning() -> None:
     bank.join(0)
     again = [float(bank.update(np.array([0]), values[n : n + 1])[0]) for n in range(600)]
     assert again == first
+
+
+def test_blocks_that_end_all_at_once_begin_one_after_the_other_and_none_is_forgotten() -> None:
+    slots, rng = np.arange(1000), np.random.default_rng(9)
+    bank = EvidenceBank(1000)
+    for slot in range(1000):
+        bank.join(slot)
+    begun = []
+    for _ in range(34 + 5):
+        mass = bank.update(slots, rng.standard_normal(1000))
+        begun += bank.begun.tolist()
+        assert len(bank.begun) <= 256
+        assert (mass >= 0).all()
+    assert sorted(begun) == slots.tolist()

@@ -39,10 +39,10 @@ def _seen(survey: Survey, rows: np.ndarray, start: int = 0) -> list[Finding]:  #
 def test_a_series_that_changes_among_calm_ones_is_found_and_named_with_its_evidence() -> None:
     rng = np.random.default_rng(4)
     survey = Survey(400)
-    assert not _seen(survey, rng.standard_t(3, (1500, 50)))
-    changed = rng.standard_t(3, (120, 50))
+    assert not _seen(survey, rng.standard_t(3, (900, 50)))
+    changed = rng.standard_t(3, (90, 50))
     changed[:, 17] += 12
-    found = _seen(survey, changed, 1500)
+    found = _seen(survey, changed, 900)
     assert [one.series for one in found] == ["engine.s17"]
     finding = found[0]
     assert finding.target == "shop/agent"
@@ -52,8 +52,8 @@ def test_a_series_that_changes_among_calm_ones_is_found_and_named_with_its_evide
     assert low < 0 < high < float(finding.evidence["value"])
     assert "at most 0.1 of a day's findings are false" in finding.evidence["declared"]
     assert finding.evidence["contradicts"]
-    assert survey.notes(1700 * S) == [f"survey: engine.s17 of shop/agent: {finding.what}"]
-    assert survey.notes(1700 * S + HOUR) == []
+    assert survey.notes(1000 * S) == [f"survey: engine.s17 of shop/agent: {finding.what}"]
+    assert survey.notes(1000 * S + HOUR) == []
 
 
 def test_a_reading_that_cannot_be_known_says_nothing() -> None:
@@ -129,3 +129,17 @@ def test_ten_thousand_calm_series_have_no_finding() -> None:
     for number in range(3000):
         samples = {f"engine.s{n}": one for n, one in enumerate(rng.standard_t(3, 10_000).tolist())}
         assert not _look(survey, number * S, samples)
+
+
+def test_a_crowd_is_taken_in_and_judged_a_little_at_a_turn() -> None:
+    survey = Survey(20_000)
+    crowd = {f"engine.s{n}": 1.0 for n in range(4000)}
+    for number in range(16):
+        survey.take(_batch(number * S, crowd))
+        survey.turn(number * S, number * S)
+        assert len(survey) == min(256 * (number + 1), 4000)
+    turns = 0
+    while survey.waiting:
+        survey.turn(16 * S, 16 * S)
+        turns += 1
+    assert 4 <= turns < 64

@@ -5,8 +5,8 @@
 A series is a slot, a column of the arrays. Each has a count, a block and a whitener of its own, so
 series may join and leave, and miss readings, whenever they do. One call takes each slot at most
 once. Blocks of full size end at different counts, so that the sorting with which a block begins
-falls on few series at a time. About 2.5 KiB a series, of which 2 are its last 258 values; the
-arrays grow by doubling up to the capacity.
+falls on few series at a time; where it falls on too many, some begin their block later. About
+2.5 KiB a series, of which 2 are its last 258 values; the arrays grow by doubling.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _WINDOW = LEVELS[-1] - 1 + LAGS
 _LEARN = LEVELS[0] - 1 + LAGS
 _LOTS = np.array([lot(count) for count in range(4096)])
 _FIRST = 64
+_MOST_BEGINNING = 256
+"""Blocks that one update begins: each takes ten times as long as a reading."""
 
 # Rows of the numbers of a series.
 _PAST = slice(0, _WINDOW)
@@ -123,14 +125,25 @@ class EvidenceBank:
             return mass
         values = np.clip(values, -LARGEST, LARGEST)
         count = self._whole[_COUNT, slots]
-        self.begun = slots[count == self._whole[_DUE, slots]]
+        self.begun = self._beginning(slots, count)
         if len(self.begun):
             for level in np.unique(self._whole[_LEVEL, self.begun]):
                 self._begin(self.begun[self._whole[_LEVEL, self.begun] == level], int(level))
         mass = self._judge(slots, values, count)
+        # A block that should have ended goes on until it is its turn, and has no say meanwhile.
+        mass[count >= self._whole[_DUE, slots]] = 0.0
         self._numbers[count % _WINDOW, slots] = values
         self._whole[_COUNT, slots] = count + 1
         return mass
+
+    def _beginning(self, slots: Slots, count: npt.NDArray[np.int64]) -> Slots:
+        """Give the slots that begin a block now: not too many at once, who waits longest first."""
+        over = count - self._whole[_DUE, slots]
+        begun = slots[over >= 0]
+        if len(begun) > _MOST_BEGINNING:
+            order = np.argsort(-over[over >= 0], kind="stable")
+            begun = begun[order[:_MOST_BEGINNING]]
+        return np.asarray(begun, np.intp)
 
     def _judge(self, slots: Slots, values: Floats, count: npt.NDArray[np.int64]) -> Floats:
         numbers = self._numbers

@@ -8,8 +8,8 @@ calm, and nobody's findings are lowered by it. Series of the target's own words 
 others are: what they raise stays raised.
 
 Bounded: 20,000 series of 2.5 KiB, no target more than a quarter of them; 64 readings of one series
-waiting; eight rounds a turn, or what makes 5,000 readings. What is left out is said, and again each
-time that it has grown tenfold.
+waiting; eight rounds a turn, or what makes 1,000 readings, and 256 series that are new. What is
+left out is said, and again each time that it has grown tenfold.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ _SEASONED = 3
 """How many blocks of a series are for learning only: those that are not yet of full size."""
 _SUPPOSED = 12.0
 """The wander of a series of which nothing is known."""
-_A_TURN = 5_000
+_A_TURN = 1_000
 _MOST_ROUNDS = 8
+_MOST_NEW = 256
+"""Series that may join between two turns; the others join later."""
 _NOTED_US = 3600 * 1_000_000
 _MOST_NOTED = 8
 """Of its findings `status` shows the latest, for an hour."""
@@ -47,7 +49,17 @@ _CONTRADICTS = "the next readings lie in the band; or a deploy, a load or a sche
 class Survey:
     """All series, the bank and the gate."""
 
-    __slots__ = ("_bank", "_gate", "_noted", "_roster", "_rounds", "_since_us", "_told")
+    __slots__ = (
+        "_bank",
+        "_behind",
+        "_gate",
+        "_new",
+        "_noted",
+        "_roster",
+        "_rounds",
+        "_since_us",
+        "_told",
+    )
 
     def __init__(self, capacity: int = CAPACITY, rate: float = 0.1) -> None:
         """Survey up to `capacity` series; `rate` is the declared share of false findings."""
@@ -57,10 +69,17 @@ class Survey:
         self._rounds = Rounds()
         self._noted: deque[tuple[int, str]] = deque(maxlen=_MOST_NOTED)
         self._since_us = 0
+        self._new = 0
         self._told = 0
+        self._behind = False
 
     def __len__(self) -> int:
         return len(self._roster)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it was not done with what it had at its last turn."""
+        return self._behind
 
     @property
     def gate(self) -> Gate:
@@ -73,9 +92,12 @@ class Survey:
         for series, value, _detail in batch.samples:
             row = roster.known(target, series, now_us)
             if row is None:
+                if self._new >= _MOST_NEW:
+                    continue
                 row = roster.enter(target, series, now_us)
                 if row is None:
                     continue
+                self._new += 1
                 self._bank.join(row.slot)
                 self._gate.leave(row.slot)
             if value == value:  # noqa: PLR0124 - the quickest way to tell a number
@@ -84,7 +106,10 @@ class Survey:
     def turn(self, mono_us: int, wall_us: int) -> Sequence[Finding]:
         """Judge some of what waits."""
         findings: list[Finding] = []
-        if len(self._rounds) and mono_us - self._since_us >= _GATHER_US:
+        self._new = 0
+        due = self._behind or self._rounds.full or mono_us - self._since_us >= _GATHER_US
+        self._behind = False
+        if due and len(self._rounds):
             self._since_us = mono_us
             done = 0
             for _ in range(min(len(self._rounds), _MOST_ROUNDS)):
@@ -93,6 +118,7 @@ class Survey:
                 done += len(one.slots)
                 if done >= _A_TURN:
                     break
+            self._behind = len(self._rounds) > 0
         lost = self._lost(wall_us)
         if lost:
             findings.append(lost)
