@@ -396,6 +396,19 @@ def test_names_that_are_hostile_are_shown_escaped(tree: Tree) -> None:
     assert len(tree.lines()) == len(names)
 
 
+def test_a_path_may_be_a_link_when_it_begins_and_folders_may_lie_deep(tree: Tree) -> None:
+    at = tree.root
+    for _ in range(230):
+        at /= "d"
+    at.mkdir(parents=True)
+    (at / "file").write_text("x")
+    (tree.folder / "link").symlink_to(tree.root)
+    tree.section = tree.section.model_copy(update={"path": str(tree.folder / "link")})
+    tree.begin()
+    (at / "file").unlink()
+    assert tree.told()["deleted"] == 1
+
+
 def test_a_path_that_goes_is_told_whole_and_one_that_comes_back_is_watched(tree: Tree) -> None:
     for number in range(9):
         (tree.root / str(number)).write_text("x")

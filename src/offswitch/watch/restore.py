@@ -23,14 +23,18 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from offswitch.watch.sensors.tree import WHOLE, Facts, blob_name
 from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["Origin", "Repository", "Restorer", "snapshots_of"]
 
+_MOST_REPOSITORIES = 1000
 _MOST_PACKS = 256
 _MOST_SNAPSHOTS = 32
+_USUAL = (("/.zfs/snapshot", "/*"), ("/.snapshots", "/*/snapshot"), ("/.snapshot", "/*"))
+"""Where ZFS, snapper (btrfs) and file servers keep snapshots, and what below is one."""
 _PACKED_LIMIT = WHOLE + (64 << 10)
 _INDEX_MAGIC = b"\xfftOc\0\0\0\2"
 _FAN_OUT_AT, _NAMES_AT, _NAME = 8, 8 + 1024, 20
@@ -107,9 +111,10 @@ class Repository:
         try:
             changed = os.stat(folder, follow_symlinks=False).st_mtime_ns
             if changed != self._packs_us:
-                names = sorted(os.listdir(folder))[: 4 * _MOST_PACKS]
-                found = [name for name in names if name.endswith(".idx")][:_MOST_PACKS]
-                self._packs = tuple(f"{folder}/{name}" for name in found)
+                with os.scandir(folder) as entries:
+                    names = [entry.name for entry in islice(entries, 4 * _MOST_PACKS)]
+                found = sorted(name for name in names if name.endswith(".idx"))
+                self._packs = tuple(f"{folder}/{name}" for name in found[:_MOST_PACKS])
                 self._packs_us = changed
         except OSError:
             self._packs, self._packs_us = (), -1
@@ -180,12 +185,11 @@ def snapshots_of(path: str, patterns: Sequence[str] = ()) -> list[str]:
     parts = path.split("/")
     for depth in range(1, len(parts) + 1):
         above, rest = "/".join(parts[:depth]), "/".join(["", *parts[depth:]]).rstrip("/")
-        for usual in ("/.zfs/snapshot/*", "/.snapshots/*/snapshot", "/.snapshot/*"):
-            for one in sorted(glob.glob(glob.escape(above) + usual))[-_MOST_SNAPSHOTS:]:
-                with suppress(OSError):
-                    facts = os.stat(one, follow_symlinks=False)
-                    if facts.st_uid == 0 and not facts.st_mode & 0o022:
-                        found.append(one + rest)
+        for usual, pattern in _USUAL:
+            if not _roots(above + usual):
+                continue
+            there = sorted(glob.glob(glob.escape(above + usual) + pattern))[-_MOST_SNAPSHOTS:]
+            found += [one + rest for one in there if _roots(one)]
     dated = []
     for one in found:
         with suppress(OSError):
@@ -193,6 +197,15 @@ def snapshots_of(path: str, patterns: Sequence[str] = ()) -> list[str]:
             dated.append((os.fstat(fd).st_mtime_ns, os.path.realpath(one)))
             os.close(fd)
     return [one for _time, one in sorted(dated, reverse=True)][:_MOST_SNAPSHOTS]
+
+
+def _roots(path: str) -> bool:
+    """Tell whether a folder is root's, and only root may write it."""
+    try:
+        facts = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == 0 and not facts.st_mode & 0o022
 
 
 class Restorer:
@@ -203,16 +216,18 @@ class Restorer:
     def __init__(self, snapshots: Sequence[str]) -> None:
         """Look into these snapshots, and into repositories as they are met."""
         self._snapshots = tuple(snapshots)
-        self._repositories: dict[str, Repository | None] = {}
+        self._repositories: dict[str, Repository] = {}
 
     def meet(self, path: str) -> None:
         """A folder at `path` holds a `.git`, or may."""
-        if self._repositories.get(path) is None:
-            self._repositories[path] = Repository.of(path)
+        if self._repositories.get(path) is None and len(self._repositories) < _MOST_REPOSITORIES:
+            repository = Repository.of(path)
+            if repository is not None:
+                self._repositories[path] = repository
 
     def lost(self) -> list[str]:
         """Name the repositories that were there and are not any more; each once."""
-        gone = [path for path, one in self._repositories.items() if one and not one.there()]
+        gone = [path for path, one in self._repositories.items() if not one.there()]
         for path in gone:
             del self._repositories[path]
         return gone

@@ -28,7 +28,7 @@ from offswitch.watch.sensors.tree import Folder, Tree
 __all__ = ["ByFanotify", "ByInotify", "FileEvents", "Happening"]
 
 _MOST_ELSEWHERE = 20_000
-_MOST_PARTS = 200
+_MOST_PARTS = 2048
 _FEWEST_IN_A_READ = 200
 """Events of inotify with the longest names that fill a reading: fewer, and it is empty."""
 _INOTIFY = inotify.MODIFIED | inotify.CREATED | inotify.DELETED | inotify.MOVED

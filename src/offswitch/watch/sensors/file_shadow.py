@@ -31,7 +31,7 @@ from offswitch.watch.sensors.tree import Facts, Folder, Tree
 
 __all__ = ["Loss", "Shadow"]
 
-_CHECK_EVERY = 16
+_CHECK_EVERY = 4
 _MISSES = 4
 _YOUNG_US = 60_000_000
 """A file that was made so lately and takes another's name is how editors save."""

@@ -140,6 +140,7 @@ class Files:
         "_lost",
         "_origins",
         "_owes",
+        "_path",
         "_rest_until_us",
         "_restorer",
         "_settings",
@@ -153,8 +154,9 @@ class Files:
         """Watch `settings.path`; by the descriptor of `context` if there is one."""
         self._settings = settings
         self._context = context
+        self._path = os.path.realpath(settings.path)
         self._actors = Actors(settings.target, context.cells)
-        self._restorer = Restorer(snapshots_of(settings.path, settings.snapshots))
+        self._restorer = Restorer(snapshots_of(self._path, settings.snapshots))
         secret = context.secrets.get("canaries")
         self._canaries = Canaries.read(secret) if secret is not None else None
         self._shadow: Shadow | None = None
@@ -226,10 +228,10 @@ class Files:
 
     def _open(self) -> Shadow:
         settings = self._settings
-        tree = Tree(settings.path, self._canaries)
+        tree = Tree(self._path, self._canaries)
         ignore = settings.ignore
         shadow = Shadow(tree, self._context.clock, ignore, settings.max_files, self._restorer.meet)
-        at = settings.path
+        at = self._path
         while at != "/":
             self._restorer.meet(at)
             at = os.path.dirname(at)
@@ -329,9 +331,7 @@ class Files:
                 loss.to,
                 origin.command if origin is not None else "",
             )
-            self._kept.append(
-                Change(self._settings.path, loss.what, _COLUMNS, loss.path, before, None)
-            )
+            self._kept.append(Change(self._path, loss.what, _COLUMNS, loss.path, before, None))
 
     def _origin(self, loss: Loss) -> Origin | None:
         """Say how a loss can be had again; a rename by renaming it back."""

@@ -27,10 +27,10 @@ __all__ = ["WHOLE", "Facts", "Folder", "Tree", "blob_name"]
 
 WHOLE = 1 << 20
 """Bytes of a file whose content is known as a whole."""
-_SEARCHED = 16 << 20
+_SEARCHED = 4 << 20
 """Bytes of a larger file that are searched for canaries: its end."""
 _END = 64 << 10
-_DEEPEST = 200
+_DEEPEST = 2048
 _MOST_OPEN = 64
 _MOST_ENTRIES = 200_000
 _KEY = secrets.token_bytes(16)
@@ -204,7 +204,7 @@ class Tree:
             os.close(fd)
 
     def canaries(self, folder: Folder, name: str) -> list[str]:
-        """Name the tokens that a file holds; of a large one its last 16 MiB are searched."""
+        """Name the tokens that a file holds; of a large one its last 4 MiB are searched."""
         if self._canaries is None:
             return []
         try:
