@@ -13,7 +13,7 @@ import pytest
 
 from offswitch.clock import SimulatedClock
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
-from offswitch.watch.sensors.egress import Egress, shown
+from offswitch.watch.sensors.egress import Egress, Tables, shown
 from offswitch.watch.sensors.processes import Processes, ProcessesSection
 from offswitch.watch.sensors.tcp import LISTENS, sockets_of, table_of
 
@@ -88,25 +88,31 @@ def test_DET_2_a_host_that_was_never_talked_to_is_new_once(
     server: socket.socket, talker: Talker, outside: None
 ) -> None:
     port = server.getsockname()[1]
-    egress = Egress([], {})
-    assert egress.look([talker.child.pid]) == {}
+    clock = SimulatedClock()
+
+    def look(one: Egress, *pids: int) -> dict[str, str] | None:
+        clock.advance(1_000_000)
+        return one.look([talker.child.pid, *pids])
+
+    egress = Egress([], {}, Tables(clock))
+    assert look(egress) == {}
     talker.talk("127.0.0.1", port)
-    fresh = egress.look([talker.child.pid])
+    fresh = look(egress)
     assert fresh == {"127.0.0.1": f"127.0.0.1 port {port}, pid {talker.child.pid}"}
     assert shown(fresh) == {"host 0": f"127.0.0.1 port {port}, pid {talker.child.pid}"}
     talker.talk("127.0.0.2", port)
-    assert egress.look([talker.child.pid, 2**22 - 1]) is not None
+    assert look(egress, 2**22 - 1) is not None
     assert egress.hosts == 2
-    assert egress.look([talker.child.pid]) == {}
-    again = Egress([], egress.memory())
-    assert again.look([talker.child.pid]) == {}, "what was known outlives the eye"
-    allowed = Egress([ipaddress.ip_network("127.0.0.0/31")], {})
-    assert list(allowed.look([talker.child.pid]) or {}) == ["127.0.0.2"]
+    assert look(egress) == {}
+    again = Egress([], egress.memory(), Tables(clock))
+    assert look(again) == {}, "what was known outlives the eye"
+    allowed = Egress([ipaddress.ip_network("127.0.0.0/31")], {}, Tables(clock))
+    assert list(look(allowed) or {}) == ["127.0.0.2"]
 
 
 def test_loopback_never_counts(server: socket.socket, talker: Talker) -> None:
     talker.talk("127.0.0.1", server.getsockname()[1])
-    egress = Egress([], {})
+    egress = Egress([], {}, Tables(SimulatedClock()))
     assert egress.look([talker.child.pid]) == {}
     assert egress.hosts == 0
 

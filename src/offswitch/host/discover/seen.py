@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from offswitch.host.discover.signs import GPU_DEVICES, LIBRARIES
-from offswitch.watch.sensors.proc import born, processes, uid_of
+from offswitch.watch.sensors.proc import born, ids_of, processes
 from offswitch.watch.sensors.tcp import LISTENS, TcpSocket, sockets_of, table_of
 
 __all__ = ["Seen", "everything"]
@@ -67,7 +67,7 @@ def everything(pids: Sequence[int] | None = None) -> list[Seen]:
         if who is None or who.kernel:
             continue
         try:
-            uid = uid_of(pid)
+            uid = ids_of(pid)[0]
             argv = _text(f"/proc/{pid}/cmdline").split("\0")[:256]
             cgroup = _cgroup(pid)
         except OSError:

@@ -16,26 +16,59 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from offswitch.watch.sensors.tcp import CONNECTED, Address, sockets_of, table_of
+from offswitch.clock import Clock
+from offswitch.watch.sensors.tcp import CONNECTED, Address, TcpSocket, sockets_of, table_of
 
-__all__ = ["Egress", "Network", "shown"]
+__all__ = ["Egress", "Network", "Tables", "shown"]
 
 _MOST_KNOWN = 4_096
 _MOST_KEPT = 200
 _MOST_PROCESSES = 512
 _MOST_SHOWN = 10
 _KEPT = "host "
+_FRESH_US = 900_000
+"""To read the table costs the kernel milliseconds, however few sockets there are."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Tables:
+    """The connections that go out, by network namespace; all cells of an eye share a table."""
+
+    __slots__ = ("_clock", "_read")
+
+    def __init__(self, clock: Clock) -> None:
+        """Have read none."""
+        self._clock = clock
+        self._read: dict[str, tuple[int, dict[int, TcpSocket]]] = {}
+
+    def outward(self, pid: int) -> Mapping[int, TcpSocket]:
+        """Give those of a process's namespace, by inode, as they were a moment ago; OSError."""
+        space = os.readlink(f"/proc/{pid}/ns/net")
+        now_us = self._clock.mono_us()
+        for known in [each for each, (at, _table) in self._read.items() if now_us - at > _FRESH_US]:
+            del self._read[known]
+        if space not in self._read:
+            table = table_of(pid, CONNECTED)
+            outward = {inode: one for inode, one in table.items() if _counts(one.remote)}
+            self._read[space] = (now_us, outward)
+        return self._read[space][1]
+
+
+def _counts(address: Address) -> bool:
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified)
 
 
 class Egress:
     """Remembers the hosts of one cell."""
 
-    __slots__ = ("_allowed", "_known", "hosts")
+    __slots__ = ("_allowed", "_known", "_tables", "hosts")
 
-    def __init__(self, allowed: Sequence[Network], memory: Mapping[str, str]) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], memory: Mapping[str, str], tables: Tables
+    ) -> None:
         """Never count what lies in `allowed`; `memory` is what an earlier life kept."""
+        self._tables = tables
         self._allowed = tuple(allowed)
         kept = (key.removeprefix(_KEPT) for key in memory if key.startswith(_KEPT))
         self._known: OrderedDict[str, None] = OrderedDict.fromkeys(kept)
@@ -49,40 +82,26 @@ class Egress:
         """
         fresh: dict[str, str] = {}
         seen: set[str] = set()
-        tables: dict[str, dict[int, str]] = {}
         for pid in pids[:_MOST_PROCESSES]:
             try:
-                space = os.readlink(f"/proc/{pid}/ns/net")
-                if space not in tables:
-                    tables[space] = self._outward(pid)
-                ends = _ends(pid, tables[space])
+                ends = _ends(pid, self._tables.outward(pid))
             except PermissionError:
                 return None
             except OSError:
                 continue  # it has ended
             for end in ends:
-                host = end.rpartition(" port ")[0]
+                if any(end.remote in network for network in self._allowed):
+                    continue
+                host = str(end.remote)
                 seen.add(host)
                 if host not in self._known:
-                    fresh[host] = f"{end}, pid {pid}"
+                    fresh[host] = f"{host} port {end.remote_port}, pid {pid}"
                 self._known[host] = None
                 self._known.move_to_end(host)
         while len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
         self.hosts = len(seen)
         return fresh
-
-    def _outward(self, pid: int) -> dict[int, str]:
-        return {
-            inode: f"{socket.remote} port {socket.remote_port}"
-            for inode, socket in table_of(pid).items()
-            if socket.state in CONNECTED and self._counts(socket.remote)
-        }
-
-    def _counts(self, address: Address) -> bool:
-        if address.is_loopback or address.is_link_local or address.is_unspecified:
-            return False
-        return not any(address in network for network in self._allowed)
 
     def memory(self) -> dict[str, str]:
         """Give what another life must know."""
@@ -95,7 +114,7 @@ class Egress:
         self.hosts = 0
 
 
-def _ends(pid: int, outward: Mapping[int, str]) -> list[str]:
+def _ends(pid: int, outward: Mapping[int, TcpSocket]) -> list[TcpSocket]:
     """Give the remote ends of a process; where nothing has one, nobody is asked."""
     return [outward[inode] for inode in sockets_of(pid) if inode in outward] if outward else []
 

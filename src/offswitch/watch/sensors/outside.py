@@ -28,14 +28,14 @@ from dataclasses import dataclass
 from offswitch.clock import Clock
 from offswitch.watch.outsiders import Outsider
 from offswitch.watch.sensors.contract import CellFacts
-from offswitch.watch.sensors.proc import Born, born, pids_below, processes, started_us, uid_of
+from offswitch.watch.sensors.proc import Born, born, ids_of, pids_below, processes, started_us
 
 __all__ = ["Outside"]
 
 _EVERY_US = 400_000
 _YOUNG_US = 3_000_000
 _SETTLED_US = 1_000_000
-_IN_TURN = 200
+_IN_TURN = 100
 _MOST_MEMBERS = 65_536
 _MOST_FOUND = 2_000
 _MOST_ENVIRONMENT = 32 << 10
@@ -72,6 +72,7 @@ class Outside:
         self._looked: dict[int, _Looked] = {}
         self._found: dict[int, _Found] = {}
         self._shared: dict[int, bool] = {}
+        self._own: dict[int, str] = {}
         self._turn = 0
         self._searched_us: int | None = None
 
@@ -93,17 +94,25 @@ class Outside:
         for pid in outside:
             self._looked.setdefault(pid, _Looked(now_us))
         chosen = self._chosen(outside, now_us)
-        for pid in chosen:
-            self._looked[pid].uid = uid_of(pid)
-        owners = self._owners()
+        doubtful = [pid for pid in chosen if self._doubtful(pid, now_us)]
+        owners = self._own = self._owners()
         pipes = self._pipes()
         alive = set(outside)
         for pid, found in list(self._found.items()):
             if pid not in alive or found.target not in self._cells or not _same(pid, found.start):
                 del self._found[pid]
-        for pid in chosen:
+        for pid in doubtful:
             if pid not in self._found and len(self._found) < _MOST_FOUND:
                 self._judge(pid, owners, pipes)
+
+    def _doubtful(self, pid: int, now_us: int) -> bool:
+        """Take in what may change of a process, and tell whether it is to be judged (again)."""
+        looked = self._looked[pid]
+        before = looked.uid
+        looked.uid, parent = ids_of(pid)
+        young = now_us - looked.first_us < _YOUNG_US
+        tied = pid in self._members or parent in self._members or parent in self._found
+        return young or tied or looked.uid != before or looked.uid in self._own
 
     def _members_of_cells(self) -> dict[int, str]:
         """List who is in which cell, and remember who was."""

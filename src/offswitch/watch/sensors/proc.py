@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-__all__ = ["Born", "born", "pids_below", "processes", "small", "started_us", "uid_of"]
+__all__ = ["Born", "born", "ids_of", "pids_below", "processes", "small", "started_us"]
 
 _MOST = 4096
 _MOST_GROUPS = 256
@@ -81,15 +81,19 @@ def born(pid: int) -> Born | None:
 _PF_KTHREAD = 0x0020_0000
 
 
-def uid_of(pid: int) -> int:
-    """Give the real user id of a process; -1 if it is gone."""
+def ids_of(pid: int) -> tuple[int, int]:
+    """Give the real user id of a process and its parent; -1 and 0 if it is gone."""
+    uid, parent = -1, 0
     try:
         for line in small(f"/proc/{pid}/status").splitlines():
-            if line.startswith("Uid:"):
-                return int(line.split()[1])
+            if line.startswith("PPid:"):
+                parent = int(line.split()[1])
+            elif line.startswith("Uid:"):
+                uid = int(line.split()[1])
+                break
     except (OSError, ValueError, IndexError):
         pass
-    return -1
+    return uid, parent
 
 
 def started_us(start: int, wall_us: int, boot_us: int) -> int:

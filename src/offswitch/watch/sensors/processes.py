@@ -27,13 +27,14 @@ from pydantic import AfterValidator, Field
 
 from offswitch.config.section import Duration, SensorSection
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.egress import Egress, shown
+from offswitch.watch.sensors.egress import Egress, Tables, shown
 from offswitch.watch.sensors.proc import pids_below, small
 
 __all__ = ["Processes", "ProcessesSection"]
 
 _MOST_NETWORKS = 256
 _LEARNT = "hosts learnt"
+_TABLES = "tcp tables"
 _ALIVE = {"running", "restricted", "draining", "stopping", "frozen"}
 
 
@@ -119,7 +120,8 @@ class Processes:
         self._group_cpu_us: tuple[str, int] | None = None
         self._seen_us: int | None = None
         networks = [ipaddress.ip_network(text) for text in settings.known_hosts]
-        self._egress = Egress(networks, context.memory)
+        tables = context.shared.setdefault(_TABLES, Tables(context.clock))
+        self._egress = Egress(networks, context.memory, tables)
         self._learnt = _LEARNT in context.memory
         self._learns_until_us: int | None = None
 

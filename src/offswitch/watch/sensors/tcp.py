@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -42,8 +42,13 @@ class TcpSocket:
     inode: int
 
 
-def table_of(pid: int | str = "self") -> dict[int, TcpSocket]:
-    """Give the TCP sockets of a process's network namespace, by inode; OSError if it is gone."""
+def table_of(
+    pid: int | str = "self", states: Collection[str] | None = None
+) -> dict[int, TcpSocket]:
+    """Give the TCP sockets of a process's network namespace, by inode; OSError if it is gone.
+
+    `states`: only those in one of these.
+    """
     found: dict[int, TcpSocket] = {}
     for name in ("tcp", "tcp6"):
         try:
@@ -53,7 +58,9 @@ def table_of(pid: int | str = "self") -> dict[int, TcpSocket]:
                 raise
             continue  # no IPv6 here
         for line in data.splitlines()[1:]:
-            socket = _socket(line.split())
+            fields = line.split()
+            wanted = len(fields) >= _FIELDS and (states is None or fields[3] in states)
+            socket = _socket(fields) if wanted else None
             if socket is not None:
                 found[socket.inode] = socket
     return found
@@ -73,8 +80,6 @@ def _read(path: str) -> str:
 
 
 def _socket(fields: list[str]) -> TcpSocket | None:
-    if len(fields) < _FIELDS:
-        return None
     try:
         local, local_port = _address(fields[1])
         remote, remote_port = _address(fields[2])
