@@ -7,7 +7,9 @@
 seed. One case is one batch: a fresh table, twenty small transactions of honest traffic, then the
 case; it counts as told if the sensor and the data-set band as they come, with no setting, trip on
 it. A migration or bulk load on which they trip is a stop in vain. Seeds from 1 on are this bench's
-and were never looked at while the detector was made; that was done on seeds from 1000 on.
+and were never looked at while the detector was made; that was done on seeds from 1000 on. But the
+detector and the cases are by one hand, and of one table: the figure says that these kinds are told
+apart however they are drawn, not what a stranger's tampering with a stranger's table would give.
 
 `rows-spoilt`: a warden, a watch, a rule on the data-set band, and an agent in its cell that spoils
 rows as fast as `psql` sends them, each statement a transaction. Counted are the rows that are not
@@ -232,7 +234,7 @@ def spoil(server: PostgresServer, statements: str) -> int:
 
 def rows_spoilt(figures: Figures, server: PostgresServer, runs: int) -> None:
     """Measure what gross tampering costs until the agent is dead."""
-    chosen = list(GROSS.items())[: 4 if figures.quick else None]
+    chosen = list(GROSS.items())[: 2 if figures.quick else None]
     spoilt: list[float] = []
     for name, statement in chosen:
         each = [

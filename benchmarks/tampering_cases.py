@@ -1,8 +1,7 @@
 """What is done to a table in the tampering bench: eleven kinds of tampering, and honest work.
 
 A case is a list of transactions, each a list of statements, made by a seeded generator for one
-table. Sizes, shares, columns and factors are drawn, so that no two seeds are alike; the generator
-knows nothing of the detector.
+table. Sizes, shares, columns and factors are drawn, so that no two seeds are alike.
 """
 
 from __future__ import annotations
