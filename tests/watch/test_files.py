@@ -181,6 +181,8 @@ def test_folders_that_come_later_are_followed_and_those_that_leave_count_whole(t
     assert "named/deeper/4" in tree.details["deleted_1"]
     (tree.root / "named").rename(tree.folder / "outside")
     assert tree.told() == {"renamed": 18}
+    if tree.way == "fanotify":
+        assert f"mv -n -- {tree.folder}/outside {tree.root}/named" in tree.details["renamed_1"]
     (tree.folder / "outside" / "deeper" / "5").unlink()
     assert tree.told() == {}
     (tree.folder / "outside").rename(tree.root / "back")
@@ -488,12 +490,13 @@ def test_fanotify_says_who_did_it_and_leaves_others_out_if_told_to(
 
 def test_its_group_outlives_its_eye(tmp_path: Path, as_root: None) -> None:
     tree = Tree(tmp_path, "fanotify")
+    (tree.root / "below").mkdir()
     for number in range(4):
-        (tree.root / str(number)).write_text("x")
+        (tree.root / "below" / str(number)).write_text("x")
     group = Files.prepare(tree.section)
     assert group is not None
     for life in range(2):
-        (tree.root / str(life)).unlink()
+        (tree.root / "below" / str(life)).unlink()
         context = SensorContext(SystemClock(), {}, descriptor=os.dup(group))
         tree.sensor = Files(tree.section, context)
         assert tree.settle()["deleted"] == 1

@@ -111,7 +111,10 @@ def handle_of(fd: int) -> Handle:
 
 
 def open_handle(mount: int, handle: Handle) -> int:
-    """Open what a handle names, on the file system of `mount`, a descriptor; ESTALE: it is gone."""
+    """Open what a handle names, on the file system of `mount`; ESTALE: it is gone.
+
+    `mount` is a descriptor that was opened for reading: by one with O_PATH it is refused.
+    """
     kind, data = handle
     space = ctypes.create_string_buffer(struct.pack("=Ii", len(data), kind) + data)
     fd: int = _libc().open_by_handle_at(mount, space, os.O_PATH | os.O_CLOEXEC)

@@ -193,7 +193,7 @@ class ByFanotify:
     def _path(self, handle: fanotify.Handle, name: str) -> str:
         """Give the path of an entry of a folder that is not known; empty if it is gone."""
         try:
-            fd = fanotify.open_handle(self._tree.fd, handle)
+            fd = fanotify.open_handle(self._tree.mount, handle)
         except OSError:
             return ""
         try:

@@ -3,7 +3,7 @@
     deleted, overwritten, renamed     since the last look, for `rate`
     created, modified                 the same: what only came, or grew
     unrestorable                      deleted or overwritten, and neither git nor a snapshot has it
-    canary{name="…"}                  1 if a token of `canaries` was written into a file since
+    canary{name="…"}                  1 if a token of `canaries` was written into a file
     lost                              times that the kernel dropped events
 
 What counts as destroyed, and what as how editors save, is said in `file_shadow`; whether it can be
@@ -399,6 +399,8 @@ class Files:
         text = printable(loss.path, _SHOWN_PATH) + (f" by {loss.by}" if loss.by else "")
         if origin is not None:
             return f"{text}; restore: {printable(origin.command, _SHOWN_COMMAND)}"
+        if loss.what == "renamed":
+            return f"{text}; where it is now is not known"
         return f"{text}; neither git nor a snapshot has it"
 
     def _problem(self, shadow: Shadow, lost: int) -> str:

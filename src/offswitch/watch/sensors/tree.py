@@ -33,6 +33,7 @@ _END = 64 << 10
 _DEEPEST = 2048
 _MOST_OPEN = 64
 _MOST_ENTRIES = 200_000
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KEY = secrets.token_bytes(16)
 
 
@@ -101,7 +102,7 @@ class Folder:
 class Tree:
     """The shadow of all that is below one path."""
 
-    __slots__ = ("_canaries", "_device", "_fd", "_open", "files", "path", "root")
+    __slots__ = ("_canaries", "_device", "_fd", "_open", "_readable", "files", "path", "root")
 
     def __init__(self, path: str, canaries: Canaries | None = None) -> None:
         """Begin with the folder at `path`, of which nothing is known yet; OSError if it is none."""
@@ -109,15 +110,20 @@ class Tree:
         self.path = path
         self._fd = open_unlinked(path, "", FOLDER)
         self._device = os.fstat(self._fd).st_dev
+        try:
+            self._readable = os.open(".", _LISTED, dir_fd=self._fd)
+        except OSError:
+            os.close(self._fd)
+            raise
         self._open: dict[Folder, int] = {}
         self.root = Folder("", None)
         self.files = 0
         """How many files are known."""
 
     @property
-    def fd(self) -> int:
-        """The root, to open handles by."""
-        return self._fd
+    def mount(self) -> int:
+        """The root, readable: handles are opened by that only (open_by_handle_at(2))."""
+        return self._readable
 
     def replaced(self) -> bool:
         """Tell whether the path names another folder by now, or none."""
@@ -159,7 +165,7 @@ class Tree:
     def entries(self, folder: Folder) -> Iterator[tuple[str, os.stat_result]]:
         """List a folder's files and folders on the same file system, links left out."""
         fd = self.opened(folder)
-        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        readable = os.open(".", _LISTED, dir_fd=fd)
         try:
             with os.scandir(readable) as entries:
                 for number, entry in enumerate(entries):
@@ -230,7 +236,8 @@ class Tree:
         self.rest()
         if self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+            os.close(self._readable)
+            self._fd = self._readable = -1
 
 
 def _learnt(fd: int, known: Facts, before: Facts | None) -> tuple[Facts, bool]:
