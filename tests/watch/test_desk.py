@@ -337,3 +337,18 @@ def test_nobody_who_hangs_keeps_others_from_being_heard(front: Front) -> None:
         answer = frames.receive(sock)
     assert answer is not None
     assert [row["rule"] for row in answer[0]["rules"]] == ["asks", "acts"]
+
+
+def test_SR_23_the_next_watch_takes_the_name_and_the_callers(front: Front) -> None:
+    clock = SimulatedClock()
+    sock, _gid = listen(str(Path(front.path).parent))
+    after = Desk(sock, clock, os.geteuid())
+    heard: list[object] = []
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(front.path)
+        frames.send(caller, {"op": "x"})
+        front.watch.reception.turn()
+        until(lambda: after.turn(lambda _peer, said: heard.append(said) or {}) or heard, "heard")
+    front.watch.close()
+    assert os.path.exists(front.path), "the old one's end takes nothing away from the new one"
+    after.close()

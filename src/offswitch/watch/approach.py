@@ -27,8 +27,6 @@ _BACK = 0.9
 """How far below a step, as a share of it, counts as gone."""
 _NEAR = 0.2
 """Below this share of the limit no trend is claimed."""
-_FAR_SPANS = 3
-"""How many times its own past a trend may be carried on."""
 _LOOK_US = 1_000_000
 """How often a trend is looked at, at the most."""
 
@@ -83,10 +81,9 @@ class Approach:
             return found
         self._looked_us = mono_us
         crossing = self._slope.crossing() if _NEAR <= self._share < 1 else None
-        near = crossing is not None and crossing.in_us <= _FAR_SPANS * crossing.span_us
         before = self._early.raised
-        self._early.update(mono_us, beyond=near, inside=crossing is None)
-        if near and crossing is not None and not before:
+        self._early.update(mono_us, beyond=crossing is not None, inside=crossing is None)
+        if crossing is not None and not before:
             found.append(_sign(crossing, self._share, wall_us))
         return found
 

@@ -10,14 +10,20 @@ A trend counts when even the low end of its range, at z = 4, rises: in 28 points
 pairs may contradict it. Readings that hang together make that bolder than it sounds, so what is
 claimed of it is never more than an early sign.
 
-Up to 28 points are kept. When they are full every second one is dropped and from then on half as
-many are taken, until they span `longest`; then the oldest go. So a fast climb is seen within
-seconds of its begin, and a slow one is not forgotten, in the same small memory.
+Points are kept on four scales, 28 on each, over the last minute, ten minutes, hour and six hours:
+a fast climb after hours of calm is seen on the first, a slow one on the last, in the same small
+memory. A scale speaks from ten points on, and carries its trend on by three times its own past at
+the most. It speaks of what is new, too: where the longer scales know the time before, the trend
+must have left what was usual then, by half of how far that reached above its median, since values
+that hang together climb for a while all day long. Of several that reach the limit the soonest
+counts.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -26,7 +32,10 @@ __all__ = ["Crossing", "Slope"]
 _POINTS = 28
 _LEAST = 10
 _Z = 4.0
+_FAR = 3
+_LAST = 5
 _US = 1_000_000
+_SCALES_US = (60 * _US, 600 * _US, 3_600 * _US, 6 * 3_600 * _US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +52,12 @@ class Crossing:
 
 
 class Slope:
-    """The recent past of one value, thinned out."""
+    """The recent past of one value, on several scales."""
 
-    __slots__ = ("_gap_us", "_longest_us", "_points", "due_us")
+    __slots__ = ("_scales", "due_us")
 
-    def __init__(self, longest_us: int = 6 * 3_600 * _US) -> None:
-        self._longest_us = longest_us
-        self._gap_us = 0
-        self._points: list[tuple[int, float]] = []
+    def __init__(self) -> None:
+        self._scales = [_Scale(span_us) for span_us in _SCALES_US]
         self.due_us = 0
         """When the next point is taken, monotonic microseconds."""
 
@@ -58,45 +65,104 @@ class Slope:
         """Take a point in, if it is time for one."""
         if mono_us < self.due_us or not math.isfinite(value):
             return
-        points = self._points
-        points.append((mono_us, value))
-        if len(points) > _POINTS:
-            span_us = points[-1][0] - points[0][0]
-            if span_us >= self._longest_us:
-                del points[0]
-            else:
-                del points[-2::-2]
-                self._gap_us = max(span_us // _POINTS, 2 * self._gap_us, 1)
-        self.due_us = mono_us + self._gap_us
+        for scale in self._scales:
+            if mono_us < scale.due_us:
+                break  # the longer ones take no point more often
+            scale.add(mono_us, value)
+        self.due_us = self._scales[0].due_us
 
     def clear(self) -> None:
         """Forget the past."""
-        self._points.clear()
-        self._gap_us = self.due_us = 0
+        self.due_us = 0
+        for scale in self._scales:
+            scale.clear()
 
     def crossing(self, limit: float = 1.0) -> Crossing | None:
         """Say when the trend reaches `limit`; None: there is none that does."""
-        points = self._points
-        count = len(points)
-        if count < _LEAST or points[-1][1] >= limit:
-            return None
-        slopes = sorted(
-            (y2 - y1) / (t2 - t1)
-            for number, (t1, y1) in enumerate(points)
-            for t2, y2 in points[number + 1 :]
-            if t2 > t1
-        )
-        away = _Z * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-        low = math.floor((len(slopes) - away) / 2)
-        if low < 0 or slopes[low] <= 0:
-            return None
-        slope, last = median(slopes), points[-1][0]
-        level = median(y - slope * (t - last) for t, y in points)
-        rest = max(limit - level, 0.0)
-        return Crossing(
-            in_us=rest / slope,
-            earliest_us=rest / slopes[-1 - low],
-            latest_us=rest / slopes[low],
-            per_s=slope * _US,
-            span_us=last - points[0][0],
-        )
+        found = []
+        for number, scale in enumerate(self._scales):
+            one = scale.crossing(limit)
+            if one is not None and scale.level > self._usual(number, scale.begin_us):
+                found.append(one)
+        return min(found, key=lambda one: one.in_us, default=None)
+
+    def _usual(self, number: int, before_us: int) -> float:
+        """Give what the longer scales say was still usual before; nothing where they do not."""
+        past = [y for scale in self._scales[number + 1 :] for y in scale.before(before_us)]
+        if len(past) < _LEAST:
+            return -math.inf
+        top = max(past)
+        return top + (top - median(past)) / 2
+
+
+class _Scale:
+    """The last points over one span."""
+
+    __slots__ = ("_found", "_gap_us", "_limit", "_points", "due_us")
+
+    def __init__(self, span_us: int) -> None:
+        self._gap_us = span_us // _POINTS
+        self._points: deque[tuple[int, float]] = deque(maxlen=_POINTS)
+        self._found: Crossing | None = None
+        self._limit: float | None = None
+        """For which limit `_found` was found; None: it is to be looked for."""
+        self.due_us = 0
+
+    def add(self, mono_us: int, value: float) -> None:
+        self._points.append((mono_us, value))
+        self._limit = None
+        self.due_us = mono_us + self._gap_us
+
+    def clear(self) -> None:
+        self._points.clear()
+        self._found = self._limit = None
+        self.due_us = 0
+
+    @property
+    def begin_us(self) -> int:
+        """When its first point was taken."""
+        return self._points[0][0] if self._points else 0
+
+    @property
+    def level(self) -> float:
+        """Where it has come to: the median of its last points."""
+        return median([y for _t, y in self._points][-_LAST:])
+
+    def before(self, mono_us: int) -> list[float]:
+        """Give its points before that."""
+        return [y for t, y in self._points if t < mono_us]
+
+    def crossing(self, limit: float) -> Crossing | None:
+        """Look for the crossing, once for each new point."""
+        if self._limit != limit:
+            self._limit, self._found = limit, _crossing(self._points, limit)
+        return self._found
+
+
+def _crossing(points: Sequence[tuple[int, float]], limit: float) -> Crossing | None:
+    count = len(points)
+    if count < _LEAST or points[-1][1] >= limit:
+        return None
+    listed = list(points)
+    slopes = sorted(
+        (y2 - y1) / (t2 - t1)
+        for number, (t1, y1) in enumerate(listed)
+        for t2, y2 in listed[number + 1 :]
+    )
+    away = _Z * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    low = math.floor((len(slopes) - away) / 2)
+    if low < 0 or slopes[low] <= 0:
+        return None
+    slope, last = median(slopes), listed[-1][0]
+    level = median(y - slope * (t - last) for t, y in listed)
+    rest = max(limit - level, 0.0)
+    span_us = last - listed[0][0]
+    if rest / slope > _FAR * span_us:
+        return None
+    return Crossing(
+        in_us=rest / slope,
+        earliest_us=rest / slopes[-1 - low],
+        latest_us=rest / slopes[low],
+        per_s=slope * _US,
+        span_us=span_us,
+    )
