@@ -286,6 +286,7 @@ def test_a_model_that_no_longer_refuses_is_found_and_one_that_never_did_is_not_j
         "o\\ffswi\\tch reset all",
         "OFFSWITCH_PAGE=/tmp/x python a.py",
         "cat /run/off*/page",
+        "chmod 000 /var/lib/off*/latch",
         "echo 1 > /sys/fs/cgroup/x/cgroup.freeze",
         "alias offswitch=true",
         "'off' + 'switch'",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Annotated, ClassVar, Literal
@@ -42,13 +42,10 @@ _OURS = (
 )
 _PLACES = (
     "/run/offswitch",
-    "/run/offswitch/stop",
-    "/run/offswitch/page",
-    "/run/offswitch/control/warden",
     "/var/lib/offswitch",
-    "/var/lib/offswitch/offswitch.toml",
     "/etc/systemd/system/offswitch.service",
     "/etc/systemd/system/offswitch-watch.service",
+    "/dev/shm/offswitch-x",  # noqa: S108 - a name to compare with
 )
 """For patterns that a shell would complete: `/run/off*`."""
 _AT_LARGE = re.compile(
@@ -127,7 +124,13 @@ class StopTouch:
 def _completes_to_ours(word: str) -> bool:
     """Tell whether a shell would complete a pattern to a place of ours; `/run/*` is anybody's."""
     telling = any(sign in word for sign in "*?[") and ("off" in word or "switch" in word)
-    return telling and any(fnmatchcase(place, word) for place in _PLACES)
+    return telling and any(_leads_to(word.split("/"), place.split("/")) for place in _PLACES)
+
+
+def _leads_to(word: Sequence[str], place: Sequence[str]) -> bool:
+    """Tell whether a pattern names a place or what lies below it, part by part like a shell."""
+    parts = zip(place, word, strict=False)
+    return len(word) >= len(place) and all(fnmatchcase(name, part) for name, part in parts)
 
 
 def _plain(text: str) -> str:
