@@ -173,7 +173,7 @@ class Pushed:
         self.bare.recv(65536)
         bare_ms = (time.monotonic_ns() - begin) / 1e6
         with self.agent():
-            time.sleep(0.2)
+            time.sleep(0.4)
             page = PageReader(self.place.page)
             with open(f"{self.place.memory}/cells.json", encoding="utf-8") as file:
                 [slot] = [one["slot"] for one in json.load(file)["cells"]]
@@ -185,6 +185,8 @@ class Pushed:
             page.close()
             self.otlp.recv(65536)
             self.wait(lambda: self.row().get("confirmed"), "the stop is confirmed")
+        # Watch looks at the latches four times a second: it must have seen it set, and cleared.
+        time.sleep(0.4)
         self._reset()
         return order_ms, bare_ms
 
@@ -198,7 +200,7 @@ class Pushed:
         }
         call(self.place, message, PATIENCE_S)
         self.wait(lambda: not self.row().get("latched"), "the reset is done")
-        time.sleep(0.2)
+        time.sleep(0.4)
 
     def load(self, seconds: float, batch: int, pause_s: float) -> tuple[float, float]:
         """Push batches at a pace; gives events a second, and percent of a core that watch took."""

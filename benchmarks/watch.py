@@ -112,7 +112,7 @@ def sample_to_order(figures: Figures) -> None:
     if os.geteuid() != 0:
         figures.absent("sample-to-order", "the agent needs a cell, and so root")
         return
-    runs = figures.runs(200, 15)
+    runs = figures.runs(200, 8)
     figures.say(f"sample-to-order: {runs} agents call a tool each")
     with pushing() as bench:
         taken = [bench.once() for _ in range(runs)]
