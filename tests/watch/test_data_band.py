@@ -165,6 +165,9 @@ HONEST: dict[str, Callable[[Shop], Verdict]] = {
         [(shop.rows[key], None) for key in sorted(shop.rows)[:300]]
     ),
     "orders that go on": lambda shop: shop.changed("status", lambda _status: "sent", 300),
+    "another word for a state": lambda shop: shop.changed(
+        "status", lambda status: "dispatched" if status == "sent" else status, 600
+    ),
     "a touch of every row": lambda shop: shop.changed("at", lambda _at: NOW_S, 1000),
     "new measurements": lambda shop: shop.changed(
         "price", lambda price: price * shop.rng.uniform(0.9, 1.1), 500

@@ -77,7 +77,7 @@ def suspicions(facts: ColumnFacts, usual: Usual, batch: BatchFacts) -> Iterator[
         share = f"usually {usual.nulls:.1%} are empty"
         yield Suspicion("nulled", name, facts.emptied + max(extra, 0.0), share)
     spaced = facts.kind == "s" and len(usual.letters) > 4 and usual.letters[4] > _SPACES  # noqa: PLR2004
-    if facts.again and usual.rows >= _MANY and facts.kind != "t" and not spaced:
+    if facts.again and usual.unique and usual.rows >= _MANY and facts.kind != "t" and not spaced:
         yield Suspicion("repeated", name, float(facts.again), "every value was different")
     if facts.permuted and facts.distinct_old >= _SEVERAL:
         rows = float(facts.changed)
@@ -142,6 +142,10 @@ def _texts(facts: ColumnFacts, usual: Usual, came: int, altered: int) -> Iterato
     rows = came * _beyond(facts.fresh, low, high) + altered * _beyond(facts.new, low, high)
     yield Suspicion("outside", facts.name, rows, f"up to {high:g} characters")
     yield Suspicion("cut", facts.name, float(facts.cut), "no text loses its end")
+    few = usual.distinct < _SOME and usual.rows >= _OFTEN * _MANY
+    if few and facts.distinct > 2 * usual.distinct + _SEVERAL:
+        words = f"{usual.distinct} different words"
+        yield Suspicion("nonsense", facts.name, float(came + altered), words)
     brimful = facts.brim >= _BRIM and usual.brim < _USUAL_BRIM and facts.distinct > _SEVERAL
     if brimful and came >= _SOME and facts.fresh is not None and facts.fresh[4] < usual.values[3]:
         yield Suspicion("cut", facts.name, facts.brim * came, "texts differ in length")

@@ -283,7 +283,7 @@ class DataBand:
             yield from self._factor(facts, usual, lately)
             yield from self._constant(facts, usual, lately)
             yield from self._flooded(facts, lately, batch)
-        if facts.kind == "s":
+        if facts.kind == "s" and usual.distinct >= _VARIED:
             yield from self._letters(facts, usual, lately)
 
     def _factor(

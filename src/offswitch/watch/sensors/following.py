@@ -109,13 +109,16 @@ class Following:
 
     def _ordered(self, rows: Sequence[tuple[Value, ...]], facts: ColumnFacts) -> ColumnFacts:
         """Add how well the order by key is the order by this time."""
-        if facts.kind != "t" or len(self.key) != 1 or self.kinds[self.key[0]] != "n":
+        if facts.kind != "t":
             return facts
         place = self.columns.index(facts.name)
+        # Without a number that grows as key, the order in which the rows lie must do.
+        numbered = len(self.key) == 1 and self.kinds[self.key[0]] == "n"
+        keys = [row[self.key[0]] if numbered else float(at) for at, row in enumerate(rows)]
         pairs = sorted(
             (key, value)
-            for row in rows
-            if isinstance(key := row[self.key[0]], float) and isinstance(value := row[place], float)
+            for key, row in zip(keys, rows, strict=True)
+            if isinstance(key, float) and isinstance(value := row[place], float)
         )
         steps = list(pairwise(pairs))
         if not steps:
