@@ -127,6 +127,7 @@ def test_every_option_that_a_page_shows_is_known(page: Path) -> None:
     shown = set(re.findall(r"`offswitch ([a-z]+)[^`]*`", page.read_text()))
     known = {"run", "stop", "reset", "start", "status", "up", "demo", "board", "doctor"}
     known |= {"target", "rule", "detector", "ledger", "config", "install"}
+    known |= {"alarm", "decision", "discover", "sensor"}
     assert shown <= known, "a page shows a command that is not there"
 
 

@@ -177,10 +177,11 @@ def test_after_a_storm_the_log_is_read_again(tmp_path: Path, descriptors: set[st
             case _:
                 path.is_symlink() or path.is_fifo() or path.write_bytes(b"y\n" * rng.randrange(9))
         sensor.look()
-        assert len(held(tmp_path)) <= 1
+        assert len(held(tmp_path)) <= 16, "what was renamed or deleted is read until it is quiet"
     path.unlink(missing_ok=True)
     path.write_bytes(b"calm\n")
-    sensor.look()
+    for _ in range(12):
+        sensor.look()
     with path.open("ab") as file:
         file.write(b"one\ntwo\n")
     glance = sensor.look()
