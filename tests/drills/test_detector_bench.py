@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from offswitch.cli.detector_bench import _figures, _row
+from offswitch.cli.detector_bench import _figures, _missed, _row
 from offswitch.drills.bench.faults import FAULTS, SLOW, Fault
 from offswitch.drills.bench.trial import Found, Lead, lead_of, trial_of
 from offswitch.drills.bench.work import DAY_US, work
@@ -61,6 +61,11 @@ def test_the_figures_count_what_was_missed() -> None:
     assert figures["false-alarms"]["value"] == 1.0
     assert figures["lead-time"]["value"] == 8.0
     assert _row("loop", found)["missed_seeds"] == [2]
+    assert _missed(figures) == ["recall"]
+    assert _missed(_figures(found[:1], leads[:1], ["one", "two"], 1)) == [
+        "lead-time",
+        "false-alarms",
+    ]
 
 
 def test_the_work_is_in_order_and_the_same_for_a_seed() -> None:
