@@ -14,6 +14,7 @@ left out is said, and again each time that it has grown tenfold.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +24,7 @@ from offswitch.model.finding import Finding
 from offswitch.watch.onlookers import Batch
 from offswitch.watch.survey.evidence_bank import EvidenceBank
 from offswitch.watch.survey.gate import Gate
-from offswitch.watch.survey.roster import Roster
+from offswitch.watch.survey.roster import Roster, Row
 from offswitch.watch.survey.rounds import Round, Rounds
 
 __all__ = ["CAPACITY", "Survey"]
@@ -87,21 +88,35 @@ class Survey:
         return self._gate
 
     def take(self, batch: Batch) -> None:
-        """Have a batch wait for the next turn; what is no number says nothing here."""
+        """Have a batch wait for the next turn; what is no number says nothing here.
+
+        Readings with a detail may be single events, a hundred of one series at once: they are one
+        reading, their sum, or each would be a round of its own.
+        """
         roster, rounds, target, now_us = self._roster, self._rounds, batch.target, batch.mono_us
-        for series, value, _detail in batch.samples:
-            row = roster.known(target, series, now_us)
-            if row is None:
-                if self._new >= _MOST_NEW:
-                    continue
-                row = roster.enter(target, series, now_us)
-                if row is None:
-                    continue
-                self._new += 1
-                self._bank.join(row.slot)
-                self._gate.leave(row.slot)
-            if value == value:  # noqa: PLR0124 - the quickest way to tell a number
+        summed: dict[str, float] = {}
+        for series, value, detail in batch.samples:
+            if detail:
+                summed[series] = summed.get(series, 0.0) + value
+                continue
+            row = roster.known(target, series, now_us) or self._enter(target, series, now_us)
+            if row is not None and value == value:  # noqa: PLR0124 - the quickest way to tell a number
                 rounds.add(row.slot, value, batch.wall_us)
+        for series, value in summed.items():
+            row = roster.known(target, series, now_us) or self._enter(target, series, now_us)
+            if row is not None and not math.isnan(value):
+                rounds.add(row.slot, value, batch.wall_us)
+
+    def _enter(self, target: str, series: str, now_us: int) -> Row | None:
+        """Follow one series more, if there is room for it."""
+        if self._new >= _MOST_NEW:
+            return None
+        row = self._roster.enter(target, series, now_us)
+        if row is not None:
+            self._new += 1
+            self._bank.join(row.slot)
+            self._gate.leave(row.slot)
+        return row
 
     def turn(self, mono_us: int, wall_us: int) -> Sequence[Finding]:
         """Judge some of what waits."""
