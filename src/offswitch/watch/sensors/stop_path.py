@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 
 from offswitch.config.section import Duration, SensorSection
 from offswitch.control.place import Place, chosen
-from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
+from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.proc import pids_below
 from offswitch.watch.tampering.configuration import Configuration
 from offswitch.watch.tampering.ours import Ours
@@ -38,6 +38,8 @@ __all__ = ["Grounds", "StopPath", "StopPathSection"]
 _WHATS = ("processes", "files", "rules", "signals", "names", "descriptors")
 _ALIVE = {"running", "restricted", "draining", "stopping", "frozen"}
 _FRESH_US = 100_000
+_THEIRS_US = 600_000
+"""How often the target's own processes are looked at: each of them costs, and a second is time."""
 _MOST_EVENTS = 256
 _SHOWN = 300
 
@@ -116,7 +118,15 @@ class StopPath:
     NEEDS: ClassVar[frozenset[Need]] = frozenset({Need.FILES, Need.PROCESSES})
     IMPLICIT: ClassVar[str] = "switch"
 
-    __slots__ = ("_context", "_grounds", "_heard", "_settings", "_theirs")
+    __slots__ = (
+        "_context",
+        "_grounds",
+        "_heard",
+        "_lasting",
+        "_settings",
+        "_theirs",
+        "_theirs_us",
+    )
 
     def __init__(self, settings: StopPathSection, context: SensorContext) -> None:
         """Look for `settings.target`, in the installation that watch says we belong to."""
@@ -127,6 +137,9 @@ class StopPath:
         self._grounds: Grounds = context.shared.setdefault(key, Grounds(place, settings.units))
         self._theirs = Theirs(place)
         self._heard: int | None = None
+        self._theirs_us: int | None = None
+        self._lasting: list[tuple[str, str]] = []
+        """What was wrong with the target's processes when they were looked at last."""
 
     def wake(self) -> Sequence[int]:
         """Nothing wakes it: a change time cannot be set back, so nothing is missed."""
@@ -137,20 +150,28 @@ class StopPath:
         cells = self._context.cells
         cell = cells.get(self._settings.target)
         if cell is None or cell.state not in _ALIVE:
-            self._heard = None
+            self._heard = self._theirs_us = None
             return Glance(absent=True)
         everyone = {pid for one in cells.values() for pid in one.pids}
-        number = self._grounds.look(self._context.clock.mono_us(), everyone)
+        mono_us = self._context.clock.mono_us()
+        number = self._grounds.look(mono_us, everyone)
         before = number if self._heard is None else self._heard
         self._heard = number
         found = [*self._grounds.lasting, *self._grounds.since(before)]
+        return Glance(_told([*found, *self._of_theirs(cell, mono_us)]))
+
+    def _of_theirs(self, cell: CellFacts, mono_us: int) -> list[tuple[str, str]]:
+        """Say what is wrong with the target's own processes: what lasts, and what just happened."""
+        if self._theirs_us is not None and mono_us - self._theirs_us < _THEIRS_US:
+            return self._lasting
+        self._theirs_us = mono_us
         try:
             pids = list(cell.pids) if cell.path is None else pids_below(cell.path)
         except OSError:
             pids = list(cell.pids)  # it ends just now
-        wall_s = self._context.clock.wall_us() / 1e6
-        found += [(what, text) for what, text, _lasts in self._theirs.wrong(pids, wall_s)]
-        return Glance(_told(found))
+        wrong = list(self._theirs.wrong(pids, self._context.clock.wall_us() / 1e6))
+        self._lasting = [(what, text) for what, text, lasts in wrong if lasts]
+        return [(what, text) for what, text, _lasts in wrong]
 
     def close(self) -> None:
         """Nothing is held open."""
