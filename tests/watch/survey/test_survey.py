@@ -25,7 +25,10 @@ def _batch(when: int, samples: dict[str, float], target: str = "shop/agent") -> 
 
 def _look(survey: Survey, when: int, samples: dict[str, float]) -> Sequence[Finding]:
     survey.take(_batch(when, samples))
-    return survey.turn(when, when)
+    found = list(survey.turn(when, when))
+    while survey.waiting:
+        found += survey.turn(when, when)
+    return found
 
 
 def _seen(survey: Survey, rows: np.ndarray, start: int = 0) -> list[Finding]:  # type: ignore[type-arg]
@@ -126,7 +129,7 @@ def test_the_order_in_which_series_are_told_changes_nothing() -> None:
 def test_ten_thousand_calm_series_have_no_finding() -> None:
     rng = np.random.default_rng(6)
     survey = Survey(40_000)
-    for number in range(3000):
+    for number in range(1000):
         samples = {f"engine.s{n}": one for n, one in enumerate(rng.standard_t(3, 10_000).tolist())}
         assert not _look(survey, number * S, samples)
 

@@ -193,13 +193,14 @@ class Survey:
             return None
         self._told = lost
         target = max(left_out, key=lambda name: left_out[name], default="")
-        whose = f", most of them of {target}" if target else ""
+        why = "they came faster than they could be judged"
+        if target:
+            why = f"there is no room for more series ({len(self._roster)}), most of {target}"
         return Finding(
             detector="survey",
             target=target or "/",
             series="survey",
-            what=f"{lost} readings were not surveyed{whose}: there are {len(self._roster)} series, "
-            "which is all that there is room for, or too much came of one at once",
+            what=f"{lost} readings were not surveyed: {why}",
             time_us=wall_us,
             score=1.0,
         )
