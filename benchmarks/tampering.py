@@ -36,7 +36,7 @@ from offswitch.clock import SystemClock
 from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.detectors.data_band import DataBand, DataBandSection
 from offswitch.watch.sensors.contract import SensorContext
-from offswitch.watch.sensors.postgres import Postgres, PostgresSection
+from offswitch.watch.sensors.postgres.sensor import Postgres, PostgresSection
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from figures import Figures
 from pushed import pushing
 
-from offswitch.watch.drain import Drain
+from offswitch.watch.logs.drain import Drain
 from offswitch.watch.onlookers import Batch
 from offswitch.watch.sensors.contract import Signal
 from offswitch.watch.survey.evidence_bank import EvidenceBank

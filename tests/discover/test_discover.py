@@ -24,7 +24,7 @@ from offswitch.host.discover.probe import Answer, ask
 from offswitch.host.discover.seen import Seen, everything
 from offswitch.host.discover.signs import SHARED_UNITS, SIGNS, met
 from offswitch.host.discover.written import configuration, write
-from offswitch.watch.sensors.tcp import TcpSocket
+from offswitch.watch.sensors.processes.tcp import TcpSocket
 
 SERVER = """\
 import http.server, sys

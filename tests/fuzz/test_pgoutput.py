@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.mutations import JSON, JUNK, broken, budget
-from offswitch.watch.batches import read_batch
-from offswitch.watch.sensors.pgoutput import (
+from offswitch.watch.rows.batches import read_batch
+from offswitch.watch.sensors.postgres.pgoutput import (
     UNCHANGED,
     Alive,
     Begin,

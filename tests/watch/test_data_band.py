@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from offswitch.testing import DetectorSuite
-from offswitch.watch.batches import read_batch, spell_batch
 from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.detectors.data_band import DataBand, DataBandSection
-from offswitch.watch.sensors.standing import Standing, Value
-from offswitch.watch.sensors.tally import Tally
+from offswitch.watch.rows.batches import read_batch, spell_batch
+from offswitch.watch.sensors.postgres.standing import Standing, Value
+from offswitch.watch.sensors.postgres.tally import Tally
 
 S = 1_000_000
 NOW_S = 1_800_000_000.0

@@ -21,7 +21,7 @@ from offswitch.clock import SimulatedClock
 from offswitch.config.load import Loaded, installed_kinds, parse
 from offswitch.control import frames
 from offswitch.control.place import Place
-from offswitch.watch.desk import Desk, listen
+from offswitch.watch.desk.door import Desk, listen
 from offswitch.watch.loop import Watch
 
 GROUP, ANN, BEN, RUNS, RAN = 60_177, 60_201, 60_202, 60_242, 60_243

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from offswitch.watch.drain import Drain
+from offswitch.watch.logs.drain import Drain
 
 
 def _texts(drain: Drain) -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 
 from offswitch.clock import SimulatedClock
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
-from offswitch.watch.sensors.egress import Egress, Tables, shown
-from offswitch.watch.sensors.processes import Processes, ProcessesSection
-from offswitch.watch.sensors.tcp import LISTENS, sockets_of, table_of
+from offswitch.watch.sensors.processes.egress import Egress, Tables, shown
+from offswitch.watch.sensors.processes.sensor import Processes, ProcessesSection
+from offswitch.watch.sensors.processes.tcp import LISTENS, sockets_of, table_of
 
 TALKER = """
 import socket, sys

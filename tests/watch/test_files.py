@@ -20,7 +20,7 @@ from offswitch.clock import SystemClock
 from offswitch.testing import SensorSuite
 from offswitch.watch.evidence import Evidence, read_changes
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
-from offswitch.watch.sensors.files import Files, FilesSection
+from offswitch.watch.sensors.files.sensor import Files, FilesSection
 from scale import runs
 
 TOKEN = "ofs-canary-7Qd2vX9kLm4"

@@ -10,7 +10,7 @@ import pytest
 from offswitch.clock import SimulatedClock
 from offswitch.decide.lowering import LONGEST_US, Lowered, What
 from offswitch.errors import NotFound, Refused, Usage
-from offswitch.watch.lowered import LoweredBook
+from offswitch.watch.desk.lowered import LoweredBook
 
 HOUR = 3_600_000_000
 

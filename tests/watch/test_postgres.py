@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from offswitch.clock import SystemClock
 from offswitch.testing import SensorSuite
-from offswitch.watch.batches import read_batch
 from offswitch.watch.evidence import Evidence, read_changes
+from offswitch.watch.rows.batches import read_batch
 from offswitch.watch.sensors.contract import CellFacts, Glance, Sample, SensorContext
-from offswitch.watch.sensors.postgres import Postgres, PostgresSection
+from offswitch.watch.sensors.postgres.sensor import Postgres, PostgresSection
 from offswitch.watch.undo import undo
 from postgres_server import PostgresServer
 

@@ -16,7 +16,7 @@ from offswitch.clock import SystemClock
 from offswitch.testing import SensorSuite
 from offswitch.watch.sensors.contract import CellFacts, Glance, SensorContext
 from offswitch.watch.sensors.logs import Logs, LogsSection
-from offswitch.watch.sensors.processes import Processes, ProcessesSection
+from offswitch.watch.sensors.processes.sensor import Processes, ProcessesSection
 
 CHILD = """\
 import ctypes, sys, time

@@ -12,7 +12,7 @@ from offswitch.decide.arbiter import Known
 from offswitch.model.decision import Choice
 from offswitch.watch.bench import Bench, rule_of
 from offswitch.watch.channels import Judge, Source
-from offswitch.watch.replay import Episode, Incident, Past, compare, replay
+from offswitch.watch.readings.replay import Episode, Incident, Past, compare, replay
 
 TABLES = """
 [[sensor]]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offswitch.watch.evidence import KEPT, Evidence, read_changes
-from offswitch.watch.sensors.shadow import Change, Key, Layout, Row, Rows, Totals, diff
+from offswitch.watch.rows.shadow import Change, Key, Layout, Row, Rows, Totals, diff
 
 LAYOUT = Layout(("id", "item", "price"), (0,), (2,))
 VALUES = st.one_of(

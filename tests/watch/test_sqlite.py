@@ -25,7 +25,7 @@ from offswitch.clock import SimulatedClock, SystemClock
 from offswitch.testing import SensorSuite
 from offswitch.watch.evidence import Evidence, read_changes
 from offswitch.watch.sensors.contract import CellFacts, Glance, SensorContext
-from offswitch.watch.sensors.sqlite import Sqlite, SqliteSection
+from offswitch.watch.sensors.sqlite.sensor import Sqlite, SqliteSection
 
 JOURNALS = ["wal", "delete", "truncate", "persist", "memory"]
 Make = Callable[..., "Data"]
@@ -676,7 +676,7 @@ def test_where_inotify_has_nothing_left_it_polls(
         raise OSError(24, "Too many open files")
 
     data = make()
-    monkeypatch.setattr("offswitch.watch.sensors.sqlite.Inotify", none_left)
+    monkeypatch.setattr("offswitch.watch.sensors.sqlite.sensor.Inotify", none_left)
     data.sensor.close()
     data.sensor = data.sense()
     assert data.sensor.wake() == ()

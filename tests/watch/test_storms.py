@@ -22,7 +22,7 @@ import pytest
 from offswitch.clock import SimulatedClock, SystemClock
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.logs import Logs, LogsSection
-from offswitch.watch.sensors.sqlite import Sqlite, SqliteSection
+from offswitch.watch.sensors.sqlite.sensor import Sqlite, SqliteSection
 from scale import runs
 
 WRITER = """\

@@ -21,10 +21,10 @@ from offswitch.testing import SensorSuite
 from offswitch.watch.beside import Beside
 from offswitch.watch.channels import Source
 from offswitch.watch.onlookers import Batch
-from offswitch.watch.outsiders import MOST_TOLD, Outsider, heard, told
 from offswitch.watch.sensors.contract import CellFacts, SensorContext, Signal
-from offswitch.watch.sensors.outside import Outside
-from offswitch.watch.sensors.untracked import Untracked, UntrackedSection
+from offswitch.watch.sensors.processes.outside import Outside
+from offswitch.watch.sensors.processes.outsiders import MOST_TOLD, Outsider, heard, told
+from offswitch.watch.sensors.processes.untracked import Untracked, UntrackedSection
 from watch.conftest import Shop
 
 ORPHAN = """\

@@ -24,7 +24,7 @@ from offswitch.host.discover.seen import Seen, everything
 from offswitch.host.discover.signs import INTERPRETERS, met
 from offswitch.host.discover.written import command_of, configuration, user_name, write
 from offswitch.printable import printable
-from offswitch.watch.sensors.proc import pids_below
+from offswitch.watch.sensors.processes.proc import pids_below
 
 __all__ = ["command", "discovered"]
 

@@ -27,8 +27,8 @@ from offswitch.ledger.reader import reading
 from offswitch.model.entry import EntryKind
 from offswitch.model.scope import parse_scope
 from offswitch.printable import printable
-from offswitch.watch.recorded import from_file, from_store, time_us_of
-from offswitch.watch.replay import Incident, Judged, Past, Replay, compare, replay
+from offswitch.watch.readings.recorded import from_file, from_store, time_us_of
+from offswitch.watch.readings.replay import Incident, Judged, Past, Replay, compare, replay
 
 __all__ = ["try_rule"]
 

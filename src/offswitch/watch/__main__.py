@@ -17,7 +17,7 @@ from offswitch.config.load import installed_kinds, load
 from offswitch.control.place import Place, chosen
 from offswitch.control.shed import complain
 from offswitch.errors import OffswitchError
-from offswitch.watch.desk import Desk, listen
+from offswitch.watch.desk.door import Desk, listen
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
 from offswitch.watch.onlookers import Onlooker

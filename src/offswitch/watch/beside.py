@@ -15,7 +15,7 @@ from offswitch.decide.votes import Channel
 from offswitch.model.finding import Finding
 from offswitch.watch.channels import Source
 from offswitch.watch.onlookers import Batch
-from offswitch.watch.outsiders import Outsider, heard
+from offswitch.watch.sensors.processes.outsiders import Outsider, heard
 
 __all__ = ["Beside"]
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from offswitch.watch.sensors.shadow import Change, Row, Value
+from offswitch.watch.rows.shadow import Change, Row, Value
 
 __all__ = ["KEPT", "KEPT_BYTES", "Evidence", "read_changes"]
 

@@ -32,13 +32,13 @@ from offswitch.watch.bench import Bench
 from offswitch.watch.beside import Beside
 from offswitch.watch.channels import Source
 from offswitch.watch.coverage import RUNNING, Coverage, coverage
-from offswitch.watch.desk import Desk
+from offswitch.watch.desk.door import Desk
+from offswitch.watch.desk.reception import Reception
 from offswitch.watch.eyes import Bear, EyeLink
 from offswitch.watch.lookout import Lookout
 from offswitch.watch.nursery import launched
 from offswitch.watch.onlookers import Batch, Onlooker, Onlookers
 from offswitch.watch.prepared import Prepared
-from offswitch.watch.reception import Reception
 from offswitch.watch.renewal import apply
 from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe

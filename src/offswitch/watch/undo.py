@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from offswitch.watch.evidence import KEPT, read_changes
-from offswitch.watch.sensors.shadow import Change, Row
+from offswitch.watch.rows.shadow import Change, Row
 
 __all__ = ["main", "undo"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from offswitch.host.discover.signs import GPU_DEVICES, LIBRARIES
-from offswitch.watch.sensors.proc import born, ids_of, processes
-from offswitch.watch.sensors.tcp import LISTENS, TcpSocket, sockets_of, table_of
+from offswitch.watch.sensors.processes.proc import born, ids_of, processes
+from offswitch.watch.sensors.processes.tcp import LISTENS, TcpSocket, sockets_of, table_of
 
 __all__ = ["Seen", "everything"]
 

@@ -35,11 +35,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from offswitch.config.section import Duration
-from offswitch.watch.batches import BatchFacts, ColumnFacts, read_batch
 from offswitch.watch.detectors.contract import Verdict
 from offswitch.watch.detectors.deadband import Deadband, DeadbandSection
-from offswitch.watch.suspicions import Suspicion, suspicions, suspicions_at_first
-from offswitch.watch.usual import Usual
+from offswitch.watch.rows.batches import BatchFacts, ColumnFacts, read_batch
+from offswitch.watch.rows.suspicions import Suspicion, suspicions, suspicions_at_first
+from offswitch.watch.rows.usual import Usual
 
 __all__ = ["DataBand", "DataBandSection"]
 

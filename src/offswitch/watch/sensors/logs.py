@@ -29,9 +29,9 @@ from pydantic import Field, model_validator
 from offswitch.config.section import Name, SensorSection
 from offswitch.control.inotify import CREATED, MODIFIED, MOVED, Inotify
 from offswitch.watch.canary import Canaries
+from offswitch.watch.logs.kinds import Kinds
+from offswitch.watch.logs.tail import Piece, Tails
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.log_kinds import Kinds
-from offswitch.watch.tail import Piece, Tails
 
 __all__ = ["Logs", "LogsSection"]
 

@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 from offswitch.config.section import Duration, SensorSection
 from offswitch.control.place import Place, chosen
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.proc import pids_below
+from offswitch.watch.sensors.processes.proc import pids_below
 from offswitch.watch.tampering.configuration import Configuration
 from offswitch.watch.tampering.ours import Ours
 from offswitch.watch.tampering.places import Places

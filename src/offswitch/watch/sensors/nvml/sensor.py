@@ -19,7 +19,7 @@ from offswitch.config.section import Duration, SensorSection
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.nvml.child import Child, Look
 from offswitch.watch.sensors.nvml.gpus import reader
-from offswitch.watch.sensors.proc import pids_below
+from offswitch.watch.sensors.processes.proc import pids_below
 
 __all__ = ["Nvml", "NvmlSection"]
 

@@ -27,8 +27,8 @@ from pydantic import AfterValidator, Field
 
 from offswitch.config.section import Duration, SensorSection
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.egress import Egress, Tables, shown
-from offswitch.watch.sensors.proc import pids_below, small
+from offswitch.watch.sensors.processes.egress import Egress, Tables, shown
+from offswitch.watch.sensors.processes.proc import pids_below, small
 
 __all__ = ["Processes", "ProcessesSection"]
 

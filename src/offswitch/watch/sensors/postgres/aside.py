@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from offswitch.clock import Clock
-from offswitch.watch.sensors.libpq import Lost, Steps, asked, connected
-from offswitch.watch.sensors.opening import Wanted
-from offswitch.watch.sensors.sessions import SESSIONS, Sessions
+from offswitch.watch.sensors.postgres.libpq import Lost, Steps, asked, connected
+from offswitch.watch.sensors.postgres.opening import Wanted
+from offswitch.watch.sensors.postgres.sessions import SESSIONS, Sessions
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn

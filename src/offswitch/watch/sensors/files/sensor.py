@@ -34,15 +34,15 @@ from pydantic import Field
 
 from offswitch.config.section import Duration, SensorSection
 from offswitch.printable import printable
-from offswitch.watch import fanotify
 from offswitch.watch.canary import Canaries
-from offswitch.watch.restore import Origin, Restorer, snapshots_of
+from offswitch.watch.rows.shadow import Change
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.file_actor import Actors
-from offswitch.watch.sensors.file_events import ByFanotify, ByInotify
-from offswitch.watch.sensors.file_shadow import Loss, Shadow
-from offswitch.watch.sensors.shadow import Change
-from offswitch.watch.sensors.tree import Tree
+from offswitch.watch.sensors.files import fanotify
+from offswitch.watch.sensors.files.actor import Actors
+from offswitch.watch.sensors.files.events import ByFanotify, ByInotify
+from offswitch.watch.sensors.files.restore import Origin, Restorer, snapshots_of
+from offswitch.watch.sensors.files.shadow import Loss, Shadow
+from offswitch.watch.sensors.files.tree import Tree
 
 __all__ = ["Files", "FilesSection"]
 

@@ -19,12 +19,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from offswitch.watch.batches import BatchFacts, ColumnFacts
-from offswitch.watch.sensors.catalog import Catalogued, kind_of
-from offswitch.watch.sensors.pgoutput import Changed, Relation, Unchanged, Word
-from offswitch.watch.sensors.shadow import Change, Column
-from offswitch.watch.sensors.standing import Standing, Value, as_number
-from offswitch.watch.sensors.tally import Tally
+from offswitch.watch.rows.batches import BatchFacts, ColumnFacts
+from offswitch.watch.rows.shadow import Change, Column
+from offswitch.watch.sensors.postgres.catalog import Catalogued, kind_of
+from offswitch.watch.sensors.postgres.pgoutput import Changed, Relation, Unchanged, Word
+from offswitch.watch.sensors.postgres.standing import Standing, Value, as_number
+from offswitch.watch.sensors.postgres.tally import Tally
 
 __all__ = ["Following", "Reshaped"]
 

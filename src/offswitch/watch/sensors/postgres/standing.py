@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from offswitch.watch.sensors.shadow import Column
+from offswitch.watch.rows.shadow import Column
 
 __all__ = ["Standing", "Value", "as_number"]
 

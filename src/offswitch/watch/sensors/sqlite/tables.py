@@ -12,8 +12,8 @@ import math
 import sqlite3
 from itertools import islice
 
-from offswitch.watch.sensors.database import Unreadable
-from offswitch.watch.sensors.shadow import Column, Key, Layout, Row, Rows, Statistics, Totals
+from offswitch.watch.rows.shadow import Column, Key, Layout, Row, Rows, Statistics, Totals
+from offswitch.watch.sensors.sqlite.database import Unreadable
 
 __all__ = ["read_table"]
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from offswitch.config.section import Duration, SensorSection
-from offswitch.watch.outsiders import told
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.outside import Outside
+from offswitch.watch.sensors.processes.outside import Outside
+from offswitch.watch.sensors.processes.outsiders import told
 
 __all__ = ["Untracked", "UntrackedSection"]
 

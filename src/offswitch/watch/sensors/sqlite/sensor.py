@@ -34,11 +34,11 @@ from pydantic import Field
 
 from offswitch.config.section import SensorSection, Text
 from offswitch.control.inotify import CREATED, DELETED, MODIFIED, MOVED, Inotify
+from offswitch.watch.rows.shadow import Change, Diff, Rows, Statistics, Totals, diff, digest
+from offswitch.watch.rows.telling import column_samples, example, place_of, time_of_day
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.database import Database, Missing, Unreadable, Unsteady
-from offswitch.watch.sensors.shadow import Change, Diff, Rows, Statistics, Totals, diff, digest
-from offswitch.watch.sensors.tables import read_table
-from offswitch.watch.sensors.telling import column_samples, example, place_of, time_of_day
+from offswitch.watch.sensors.sqlite.database import Database, Missing, Unreadable, Unsteady
+from offswitch.watch.sensors.sqlite.tables import read_table
 
 __all__ = ["Sqlite", "SqliteSection"]
 

@@ -16,12 +16,12 @@ from offswitch.decide.lowering import What
 from offswitch.model.decision import Decision
 from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
-from offswitch.watch.clerk import Clerk, Office
 from offswitch.watch.coverage import Coverage
-from offswitch.watch.desk import Desk
-from offswitch.watch.lowered import LoweredBook
+from offswitch.watch.desk.clerk import Clerk, Office
+from offswitch.watch.desk.door import Desk
+from offswitch.watch.desk.lowered import LoweredBook
+from offswitch.watch.desk.visitors import Visitors
 from offswitch.watch.scribe import Scribe
-from offswitch.watch.visitors import Visitors
 from offswitch.watch.wiring import Wiring
 
 __all__ = ["Reception"]

@@ -17,7 +17,13 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from offswitch.clock import Clock
-from offswitch.watch.sensors.tcp import CONNECTED, Address, TcpSocket, sockets_of, table_of
+from offswitch.watch.sensors.processes.tcp import (
+    CONNECTED,
+    Address,
+    TcpSocket,
+    sockets_of,
+    table_of,
+)
 
 __all__ = ["Egress", "Network", "Tables", "shown"]
 

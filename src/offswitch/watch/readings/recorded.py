@@ -19,7 +19,7 @@ from typing import TextIO
 
 from offswitch.errors import Usage
 from offswitch.watch.readings.reader import kept
-from offswitch.watch.replay import Past
+from offswitch.watch.readings.replay import Past
 
 __all__ = ["from_file", "from_store", "time_us_of"]
 

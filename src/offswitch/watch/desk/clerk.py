@@ -27,10 +27,10 @@ from offswitch.model.decision import Decision
 from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
 from offswitch.watch.coverage import Coverage
-from offswitch.watch.listing import alarm_row, lowered_row, question_row, rule_row, sensor_row
-from offswitch.watch.lowered import LoweredBook
+from offswitch.watch.desk.listing import alarm_row, lowered_row, question_row, rule_row, sensor_row
+from offswitch.watch.desk.lowered import LoweredBook
+from offswitch.watch.desk.visitors import Visitors
 from offswitch.watch.scribe import Scribe
-from offswitch.watch.visitors import Visitors
 from offswitch.watch.wiring import Wiring
 
 __all__ = ["Clerk", "Office"]

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from offswitch.clock import Clock
-from offswitch.watch.drain import Drain, Template
+from offswitch.watch.logs.drain import Drain, Template
 from offswitch.watch.sensors.contract import Sample
 
 __all__ = ["Kinds"]

@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 
+from offswitch.watch.rows.shadow import Change, Column
 from offswitch.watch.sensors.contract import Sample
-from offswitch.watch.sensors.shadow import Change, Column
 
 __all__ = ["column_samples", "example", "place_of", "time_of_day"]
 

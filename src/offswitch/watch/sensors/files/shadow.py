@@ -26,8 +26,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from offswitch.clock import Clock
-from offswitch.watch.sensors.file_events import FileEvents, Happening
-from offswitch.watch.sensors.tree import Facts, Folder, Tree
+from offswitch.watch.sensors.files.events import FileEvents, Happening
+from offswitch.watch.sensors.files.tree import Facts, Folder, Tree
 
 __all__ = ["Loss", "Shadow"]
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from offswitch.control import inotify
-from offswitch.watch import fanotify
-from offswitch.watch.sensors.tree import Folder, Tree
+from offswitch.watch.sensors.files import fanotify
+from offswitch.watch.sensors.files.tree import Folder, Tree
 
 __all__ = ["ByFanotify", "ByInotify", "FileEvents", "Happening"]
 

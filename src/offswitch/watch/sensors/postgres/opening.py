@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from offswitch.clock import Clock
 from offswitch.errors import OffswitchError
-from offswitch.watch.batches import BatchFacts
-from offswitch.watch.sensors.catalog import Catalogued, catalogue_query, read_catalogue
-from offswitch.watch.sensors.following import Following, Reshaped
-from offswitch.watch.sensors.libpq import Lost, Wait, Waiting, asked, connected, copied
+from offswitch.watch.rows.batches import BatchFacts
+from offswitch.watch.sensors.postgres.catalog import Catalogued, catalogue_query, read_catalogue
+from offswitch.watch.sensors.postgres.following import Following, Reshaped
+from offswitch.watch.sensors.postgres.libpq import Lost, Wait, Waiting, asked, connected, copied
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from offswitch.clock import Clock
-from offswitch.watch.batches import BatchFacts
 from offswitch.watch.evidence import KEPT, KEPT_BYTES
-from offswitch.watch.sensors.following import Following
-from offswitch.watch.sensors.libpq import Lost
-from offswitch.watch.sensors.opening import Opened, stream_error
-from offswitch.watch.sensors.pgoutput import (
+from offswitch.watch.rows.batches import BatchFacts
+from offswitch.watch.rows.shadow import Change
+from offswitch.watch.sensors.postgres.following import Following
+from offswitch.watch.sensors.postgres.libpq import Lost
+from offswitch.watch.sensors.postgres.opening import Opened, stream_error
+from offswitch.watch.sensors.postgres.pgoutput import (
     Alive,
     Begin,
     Changed,
@@ -29,7 +30,6 @@ from offswitch.watch.sensors.pgoutput import (
     read_message,
     status_update,
 )
-from offswitch.watch.sensors.shadow import Change
 
 __all__ = ["Decoding", "Pending"]
 

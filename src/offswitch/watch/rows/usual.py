@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from offswitch.watch.batches import ColumnFacts, Five
+from offswitch.watch.rows.batches import ColumnFacts, Five
 
 __all__ = ["Usual"]
 

@@ -26,9 +26,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from offswitch.clock import Clock
-from offswitch.watch.outsiders import Outsider
 from offswitch.watch.sensors.contract import CellFacts
-from offswitch.watch.sensors.proc import Born, born, ids_of, pids_below, processes, started_us
+from offswitch.watch.sensors.processes.outsiders import Outsider
+from offswitch.watch.sensors.processes.proc import (
+    Born,
+    born,
+    ids_of,
+    pids_below,
+    processes,
+    started_us,
+)
 
 __all__ = ["Outside"]
 

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from offswitch.watch.sensors.tree import WHOLE, Facts, blob_name
+from offswitch.watch.sensors.files.tree import WHOLE, Facts, blob_name
 from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["Origin", "Repository", "Restorer", "snapshots_of"]

@@ -20,8 +20,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from offswitch.watch.batches import BatchFacts, ColumnFacts, Five
-from offswitch.watch.usual import Usual
+from offswitch.watch.rows.batches import BatchFacts, ColumnFacts, Five
+from offswitch.watch.rows.usual import Usual
 
 __all__ = ["Suspicion", "suspicions", "suspicions_at_first"]
 

@@ -31,14 +31,14 @@ from pydantic import AfterValidator, Field
 
 from offswitch.clock import new_nonce
 from offswitch.config.section import SensorSection
-from offswitch.watch.batches import BatchFacts, spell_batch
-from offswitch.watch.sensors.aside import Aside
+from offswitch.watch.rows.batches import BatchFacts, spell_batch
+from offswitch.watch.rows.telling import column_samples, example, place_of, time_of_day
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
-from offswitch.watch.sensors.decoding import Decoding
-from offswitch.watch.sensors.following import Following
-from offswitch.watch.sensors.libpq import Lost, Steps, conninfo
-from offswitch.watch.sensors.opening import Opened, Wanted, opened
-from offswitch.watch.sensors.telling import column_samples, example, place_of, time_of_day
+from offswitch.watch.sensors.postgres.aside import Aside
+from offswitch.watch.sensors.postgres.decoding import Decoding
+from offswitch.watch.sensors.postgres.following import Following
+from offswitch.watch.sensors.postgres.libpq import Lost, Steps, conninfo
+from offswitch.watch.sensors.postgres.opening import Opened, Wanted, opened
 
 __all__ = ["Postgres", "PostgresSection"]
 

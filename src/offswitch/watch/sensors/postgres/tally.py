@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from offswitch.watch.batches import BatchFacts, ColumnFacts, Five
-from offswitch.watch.sensors.standing import Standing, Value
+from offswitch.watch.rows.batches import BatchFacts, ColumnFacts, Five
+from offswitch.watch.sensors.postgres.standing import Standing, Value
 
 __all__ = ["Kind", "Tally"]
 

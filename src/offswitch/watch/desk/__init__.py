@@ -1,0 +1,1 @@
+"""Where people ask watch something, answer it, and lower it for a while."""

@@ -1,0 +1,1 @@
+"""Lines: following files through everything that happens to logs, and sorting lines into kinds."""

@@ -1,0 +1,1 @@
+"""What becomes of the files below a path, from outside."""

@@ -1,0 +1,1 @@
+"""A data set in PostgreSQL, followed by logical decoding."""

@@ -1,0 +1,1 @@
+"""A target's processes, those beside it, and whom they talk to."""

@@ -1,0 +1,1 @@
+"""A data set in SQLite, followed by its file."""
