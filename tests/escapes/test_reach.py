@@ -42,7 +42,10 @@ def watched(installation: Installation) -> Iterator[list[int]]:
         try:
             eyes = ["offswitch-eye", "offswitch-eyes"]
             until(lambda: sorted(map(name_of, below(watch.pid)))[:2] == eyes, "an eye looks")
-            until(lambda: len(below(watch.pid)) == 3, "watch, its nursery and an eye")
+            until(
+                lambda: len(below(watch.pid)) == 4,
+                "with its nursery, an eye and who keeps readings",
+            )
             assert installation.warden is not None
             yield [*below(installation.warden.pid), *below(watch.pid)]
         finally:
@@ -119,6 +122,7 @@ def test_SEC_3_we_listen_on_paths_in_a_closed_folder_and_nowhere_else(
     unix, inet = listeners(watched)
     place = installation.place
     expected = {place.warden_socket, place.keeper_socket, place.recorder_socket}
+    expected |= {f"{place.control}/watch"}
     assert {
         path.removesuffix(".new").partition(".")[0] if "control" in path else path for path in unix
     } <= {*expected}, "no abstract name, nothing elsewhere"

@@ -213,9 +213,16 @@ class Bench:
             "vote": rule.vote.value,
         }
 
-    def hear_of_latches(self, covered: set[str], latched: set[str], mono_us: int = 0) -> bool:
-        """Take in which targets are latched now; where a person has reset one, judge anew."""
-        reset = bool((self._latched & covered) - latched)
+    def hear_of_latches(
+        self, covered: set[str], latched: set[str], mono_us: int = 0, *, ordered: bool = False
+    ) -> bool:
+        """Take in which targets are latched now; where a person has reset one, judge anew.
+
+        `ordered`: a stop of this rule had been accepted before the question was asked, so that
+        what is not latched was, and has been reset already.
+        """
+        known = covered if ordered else self._latched & covered
+        reset = bool(known - latched)
         self._latched = covered & latched  # as it says: what it said before an order is no reset
         if reset:
             for judge in self.judges:

@@ -42,7 +42,7 @@ from offswitch.watch.prepared import Prepared
 from offswitch.watch.renewal import apply
 from offswitch.watch.report import report
 from offswitch.watch.scribe import Scribe
-from offswitch.watch.warden_link import WardenLink
+from offswitch.watch.warden_link import Press, WardenLink
 from offswitch.watch.wiring import Wiring
 
 __all__ = ["Watch"]
@@ -95,6 +95,7 @@ class Watch:
         self._warden_pid = 0
         self._cells_us = self._report_us = self._tick_us = 0
         self._pending: list[tuple[Decision, str]] = []
+        self._ordered: list[Press] = []
         self._claimed: set[tuple[str, str, str, int]] = set()
         self._defect = ""
         self.running = True
@@ -322,7 +323,9 @@ class Watch:
         """Have a stop leave at once, and all of it recorded afterwards."""
         nonce = ""
         if decision.choice is Choice.STOP:
-            nonce = str(self._warden.stop(decision).message["nonce"])
+            press = self._warden.stop(decision)
+            nonce = str(press.message["nonce"])
+            self._ordered.append(press)
         self._pending.append((decision, nonce))
 
     def _record(self, decision: Decision, nonce: str) -> None:
@@ -368,7 +371,10 @@ class Watch:
         longer_us = min(len(self._cells) * _A_TARGET_US, _MOST_LONGER_US)
         if now_us - self._cells_us >= _CELLS_US + longer_us:
             self._cells_us = now_us
-            self._warden.ask({"op": "cells"}, self._take_cells)
+            # What is accepted by now is latched in the answer, or somebody has reset it.
+            sure = frozenset(one.decision.by for one in self._ordered if one.accepted)
+            if self._warden.ask({"op": "cells"}, lambda answer: self._take_cells(answer, sure)):
+                self._ordered = [one for one in self._ordered if not one.accepted]
         if now_us - self._report_us >= _REPORT_US + longer_us:
             self._report_us = now_us
             sources = self.wired.sources
@@ -440,7 +446,7 @@ class Watch:
 
     # --- the warden ---------------------------------------------------------------
 
-    def _take_cells(self, answer: Message) -> None:
+    def _take_cells(self, answer: Message, sure: frozenset[str] = frozenset()) -> None:
         rows = answer.get("cells")
         if not isinstance(rows, list):
             return
@@ -459,7 +465,7 @@ class Watch:
         self._forget_gone()
         for eye in self.wired.eyes.values():
             eye.tell_cells(self._cells)
-        self._rearm()
+        self._rearm(sure)
         if self._warden_pid == 0:
             self._warden_pid = -1
             self._warden.ask({"op": "ping"}, self._take_ping)
@@ -471,11 +477,13 @@ class Watch:
             if gone and key[0] in self.wired.implicit:
                 self.wired.forget(key)
 
-    def _rearm(self) -> None:
+    def _rearm(self, sure: frozenset[str]) -> None:
         """Where a person has reset what a rule stopped, the rule judges anew."""
         for bench in self.wired.benches:
             covered = self._coverage[bench.rule.scope.text]
-            bench.hear_of_latches(covered.names, covered.latched, self._clock.mono_us())
+            ordered = bench.rule.by in sure
+            now_us = self._clock.mono_us()
+            bench.hear_of_latches(covered.names, covered.latched, now_us, ordered=ordered)
 
     def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
         """Take in what there is, and find what of it lies in each rule's scope."""
