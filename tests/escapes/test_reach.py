@@ -40,8 +40,8 @@ def watched(installation: Installation) -> Iterator[list[int]]:
         subprocess.Popen(argv, stderr=log, start_new_session=True) as watch,
     ):
         try:
-            eyes = ["offswitch-eye", "offswitch-eyes"]
-            until(lambda: sorted(map(name_of, below(watch.pid)))[:2] == eyes, "an eye looks")
+            eyes = ["offswitch-eye", "offswitch-eyes", "offswitch-past"]
+            until(lambda: sorted(map(name_of, below(watch.pid)))[:3] == eyes, "an eye looks")
             until(
                 lambda: len(below(watch.pid)) == 4,
                 "with its nursery, an eye and who keeps readings",
