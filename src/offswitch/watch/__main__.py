@@ -24,6 +24,7 @@ from offswitch.watch.onlookers import Onlooker
 from offswitch.watch.prepared import prepare
 from offswitch.watch.readings.folder import folder_for
 from offswitch.watch.readings.link import ReadingsLink
+from offswitch.watch.readings.store import whole
 from offswitch.watch.sensors.contract import Need
 from offswitch.watch.settled import settle
 from offswitch.watch.touched import Touched
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The eyes, too, are told which installation they belong to.
     os.environ.update(OFFSWITCH_HOME=place.home, OFFSWITCH_RUN=place.run)
     folder = folder_for(place.home)
+    whole()
     gc.freeze()
     kinds = loaded.kinds.sensors.values()
     nursery = Nursery.start(frozenset[Need]().union(*(one.cls.NEEDS for one in kinds)))

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from offswitch import watch
 from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.errors import BadConfig, OffswitchError
@@ -44,6 +47,7 @@ NOTHING = Prepared()
 
 def prepare(loaded: Loaded, sections: Sequence[SensorSection] | None = None) -> dict[str, Prepared]:
     """Prepare the sensors of the configuration, or only `sections`, by name."""
+    _import_ours()
     chosen = loaded.config.sensor if sections is None else sections
     return {section.name: _prepared(loaded, section) for section in chosen}
 
@@ -66,6 +70,14 @@ def _prepared(loaded: Loaded, section: SensorSection) -> Prepared:
         return Prepared(problem=f"it could not be prepared: {error!r}"[:500])
 
 
+def _import_ours() -> None:
+    """Import all of this room: later it may lie below a folder that is closed to us."""
+    for module in pkgutil.walk_packages(watch.__path__, f"{watch.__name__}."):
+        if not module.name.endswith("__main__"):
+            with suppress(ImportError):  # of an extra that nobody asked for
+                importlib.import_module(module.name)
+
+
 def _import(module: str) -> None:
     try:
         importlib.import_module(module)
@@ -81,13 +93,15 @@ def read_secret(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror}", "write the secret there, mode 0600") from None
-    with open(fd, "rb") as file:
+    try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in {0, os.geteuid()}:
             raise BadConfig(f"{path}: not a regular file of ours", "make it anew, mode 0600")
         if facts.st_mode & 0o077:
             raise BadConfig(f"{path}: others may read it", f"chmod 600 {path}")
-        data = file.read(_LONGEST_SECRET + 1)
+        data = os.read(fd, _LONGEST_SECRET + 1)
+    finally:
+        os.close(fd)
     try:
         text = data.decode().rstrip("\r\n")
     except UnicodeDecodeError:

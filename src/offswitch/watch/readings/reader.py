@@ -24,7 +24,7 @@ from offswitch.control.shed import complain, shed
 from offswitch.errors import Corrupt, NotFound
 from offswitch.watch.readings.block import Block, decode
 from offswitch.watch.readings.folder import folder_for
-from offswitch.watch.readings.store import Series, blocks_of
+from offswitch.watch.readings.store import Series, blocks_of, whole
 
 __all__ = ["kept", "main"]
 
@@ -67,6 +67,7 @@ def _blocks(out: IO[bytes]) -> Iterator[tuple[Series, Block]]:
 def main() -> int:
     """Serve one question: the home is the argument, the rest comes by stdin."""
     folder = folder_for(sys.argv[1])
+    whole()
     complain("reader", shed(user_of("watch"), dies_with_parent=True))
     forbid("none")
     asked = json.load(sys.stdin)

@@ -13,8 +13,10 @@ the past, and nothing that stops depends on it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import struct
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +27,7 @@ import lmdb
 
 from offswitch.watch.readings.block import Block, encode
 
-__all__ = ["MOST_SERIES", "Series", "Store", "blocks_of"]
+__all__ = ["MOST_SERIES", "Series", "Store", "blocks_of", "whole"]
 
 MOST_SERIES = 20_000
 _SERIES, _BEGIN = struct.Struct(">I"), struct.Struct(">Q")
@@ -39,6 +41,14 @@ _FILES = ("data.mdb", "lock.mdb")
 
 Series = tuple[str, str]
 """A target and the name of a series."""
+
+
+def whole() -> None:
+    """Import all of LMDB now: what it imports when it first opens we may not be able to read."""
+    for module in pkgutil.iter_modules(lmdb.__path__, "lmdb."):
+        if not module.name.endswith(("__main__", "cffi", "tool")):
+            with suppress(ImportError):
+                importlib.import_module(module.name)
 
 
 class Store:

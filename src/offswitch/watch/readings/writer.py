@@ -28,7 +28,7 @@ from offswitch.control.seccomp import forbid
 from offswitch.control.shed import shed
 from offswitch.errors import OffswitchError
 from offswitch.watch.readings.block import Block, Detail
-from offswitch.watch.readings.store import Series, Store
+from offswitch.watch.readings.store import Series, Store, whole
 
 __all__ = ["WRITER", "main", "serve"]
 
@@ -124,6 +124,7 @@ def serve(fd: int) -> int:
             folder = f"/proc/self/fd/{held}"
             # The same environment of LMDB must not be opened before rights are given away: what
             # lies in the folder is the user's, not root's.
+            whole()
             refused = _confine(folder)
             clock = SystemClock()
             store = Store(folder, int(order["size"]), int(order["keep_us"]))
