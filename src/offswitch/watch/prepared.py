@@ -28,6 +28,8 @@ __all__ = ["NOTHING", "Prepared", "prepare", "read_secret"]
 _LONGEST_SECRET = 64 << 10
 _EXTRA_OF = {"psycopg": "postgres", "pynvml": "gpu"}
 """Which extra of ours brings a module."""
+_TAKEN_LATER = ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")
+"""What numpy imports when it is first used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ def _prepared(loaded: Loaded, section: SensorSection) -> Prepared:
 
 
 def _import_ours() -> None:
-    """Import all of this room: later it may lie below a folder that is closed to us."""
+    """Import all of this room, and of numpy: later it may lie below a folder that is closed."""
     for module in pkgutil.walk_packages(watch.__path__, f"{watch.__name__}."):
         if not module.name.endswith("__main__"):
             with suppress(ImportError):  # of an extra that nobody asked for
                 importlib.import_module(module.name)
+    for name in _TAKEN_LATER:
+        importlib.import_module(name)
 
 
 def _import(module: str) -> None:
