@@ -35,6 +35,7 @@ from offswitch.errors import OffswitchError
 from offswitch.plugins import SENSORS, installed
 from offswitch.watch.confine import confine
 from offswitch.watch.evidence import Evidence
+from offswitch.watch.prepared import import_ours
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, Sensor, SensorContext
 from offswitch.watch.sensors.unprepared import Unprepared
 
@@ -245,6 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--needs", default="")
     parser.add_argument("--imports", default="")
     given = parser.parse_args(argv)
+    if given.imports:
+        import_ours()
     for module in filter(None, given.imports.split(",")):
         importlib.import_module(module)
     return serve(given.link, given.needs)

@@ -23,7 +23,7 @@ from offswitch.config.load import Loaded
 from offswitch.config.section import SensorSection
 from offswitch.errors import BadConfig, OffswitchError
 
-__all__ = ["NOTHING", "Prepared", "prepare", "read_secret"]
+__all__ = ["NOTHING", "Prepared", "import_ours", "prepare", "read_secret"]
 
 _LONGEST_SECRET = 64 << 10
 _EXTRA_OF = {"psycopg": "postgres", "pynvml": "gpu"}
@@ -49,7 +49,7 @@ NOTHING = Prepared()
 
 def prepare(loaded: Loaded, sections: Sequence[SensorSection] | None = None) -> dict[str, Prepared]:
     """Prepare the sensors of the configuration, or only `sections`, by name."""
-    _import_ours()
+    import_ours()
     chosen = loaded.config.sensor if sections is None else sections
     return {section.name: _prepared(loaded, section) for section in chosen}
 
@@ -72,7 +72,7 @@ def _prepared(loaded: Loaded, section: SensorSection) -> Prepared:
         return Prepared(problem=f"it could not be prepared: {error!r}"[:500])
 
 
-def _import_ours() -> None:
+def import_ours() -> None:
     """Import all of this room, and of numpy: later it may lie below a folder that is closed."""
     for module in pkgutil.walk_packages(watch.__path__, f"{watch.__name__}."):
         if not module.name.endswith("__main__"):
