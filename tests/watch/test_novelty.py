@@ -79,6 +79,12 @@ class TestSeason(RaritySuite):
         ]
 
 
+@pytest.fixture
+def rng() -> random.Random:
+    """One noise for all runs: of any, a few in a hundred are surprised just before the surprise."""
+    return random.Random(11)
+
+
 def _detector(kind: str = "novelty", **keys: object) -> Detector:
     cls = installed(DETECTORS)[kind].cls
     made: Detector = cls(cls.Settings.model_validate({"kind": kind, "series": SERIES, **keys}))
