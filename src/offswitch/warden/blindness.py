@@ -23,6 +23,8 @@ from offswitch.warden.table import Tracked
 __all__ = ["Blindness"]
 
 _LOOK_S = 0.25
+_A_LOOK = 32
+"""Targets that fall at one look: a press by hand waits for no more of them."""
 
 
 class Blindness:
@@ -43,35 +45,39 @@ class Blindness:
         """Stop what has been blind for too long and is not held by anything."""
         core = self._core
         lapsed = core.watch.lapsed(core.clock.mono_us())
-        if not lapsed:
+        if not lapsed or not core.page.observing:
             self._noted.clear()
+        if not lapsed:
             return
+        room = _A_LOOK
         for row in list(core.table):
             fast = core.watch.blind_in(row.target, lapsed)
-            if fast is None or not row.alive:
+            if fast is None:
                 self._noted.discard(row.target.name)
                 continue
             level = _level(row, fast=fast)
             held = core.level(row)
-            if held is None or held < level:
+            if row.target.name in self._noted or (held is not None and held >= level):
+                continue
+            if room and row.alive:  # the last that is asked, since it reads a file of the kernel's
                 self._fall(row, level)
+                room -= 1
 
     def _fall(self, row: Tracked, level: Level) -> None:
         core, name = self._core, row.target.name
         why = "nobody has watched it for 3 s, though an automatic rule is about it"
         if core.page.observing:
-            if name not in self._noted:
-                self._noted.add(name)
-                core.recording.note(
-                    "note",
-                    {"by": "warden"},
-                    what=f"would have stopped {name} at {level.label}",
-                    why=why,
-                    channel="blind",
-                    prior=row.state.value,
-                    state=row.state.value,
-                    target=name,
-                )
+            self._noted.add(name)
+            core.recording.note(
+                "note",
+                {"by": "warden"},
+                what=f"would have stopped {name} at {level.label}",
+                why=why,
+                channel="blind",
+                prior=row.state.value,
+                state=row.state.value,
+                target=name,
+            )
             return
         stop = Stop(
             core.installation,

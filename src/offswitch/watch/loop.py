@@ -60,6 +60,7 @@ _HUNG_INTERVALS = 10
 _HUNG_LEAST_US = 5_000_000
 
 _MOST_STATES = 20
+_MOST_ORDERED = 255
 
 Message = dict[str, Any]
 
@@ -325,7 +326,7 @@ class Watch:
         if decision.choice is Choice.STOP:
             press = self._warden.stop(decision)
             nonce = str(press.message["nonce"])
-            self._ordered.append(press)
+            self._ordered = [*self._ordered[-_MOST_ORDERED:], press]
         self._pending.append((decision, nonce))
 
     def _record(self, decision: Decision, nonce: str) -> None:
