@@ -67,7 +67,8 @@ class Tree:
             SystemClock(), self.cells, Evidence(fd), memory or {}, secrets, group
         )
         self.sensor = Files(self.section, context)
-        self.settle()
+        self.begun = Counter(self.settle())
+        """What was told while it began."""
         self.counts.clear()
         return self
 
@@ -465,7 +466,9 @@ def test_what_was_deleted_while_nobody_looked_is_counted_by_the_next_life(tmp_pa
     for number in range(4):
         (tree.root / str(number)).unlink()
     tree.begin(memory)
+    assert tree.begun["deleted"] == 4, "those that nobody saw go"
     (tree.root / "8").unlink()
+    assert tree.told()["deleted"] == 1
     tree.close()
 
 
