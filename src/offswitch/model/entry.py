@@ -64,6 +64,16 @@ class EntryKind(StrEnum):
     """Something was not recorded: how much, and as far as is known why."""
     ERASE = "erase"
     """A sealed value of an earlier entry was erased: which one."""
+    INCIDENT = "incident"
+    """An incident was opened, graded, handed over or closed, or somebody noted something of it."""
+    DRILL = "drill"
+    """A rehearsal on the real path: begun, or ended with what each layer did."""
+    TICKET = "ticket"
+    """An order from outside was taken in, accepted, declined, or ran out of time."""
+    PAGE = "page"
+    """A person was called, answered, or could not be reached."""
+    PEOPLE = "people"
+    """Somebody was added, removed, given another role, a token or a device, or signed in or out."""
     NOTE = "note"
     """What fits nowhere else."""
 
@@ -109,6 +119,11 @@ REQUIRED: Mapping[str, Required] = MappingProxyType(
         EntryKind.RESTART: Required(("channel", "process", "why", "prior", "state"), ("by",)),
         EntryKind.GAP: Required(("what", "why")),
         EntryKind.ERASE: Required(("entry", "field"), ("by", "reason")),
+        EntryKind.INCIDENT: Required(("channel", "incident", "what", "prior", "state"), ("by",)),
+        EntryKind.DRILL: Required(("channel", "drill", "what", "prior", "state"), ("by",)),
+        EntryKind.TICKET: Required(("channel", "ticket", "what", "prior", "state"), ("by",)),
+        EntryKind.PAGE: Required(("channel", "what", "why", "prior", "state"), ("by",)),
+        EntryKind.PEOPLE: Required(("channel", "what", "prior", "state"), ("by",)),
         EntryKind.NOTE: Required(("what",)),
     }
 )
