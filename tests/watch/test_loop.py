@@ -15,13 +15,13 @@ from installation import until
 from offswitch.clock import SimulatedClock
 from offswitch.config.load import Loaded, installed_kinds, parse
 from offswitch.control import frames
+from offswitch.control.line import Line
 from offswitch.control.place import Place
 from offswitch.model.entry import missing_fields
 from offswitch.warden.door.watch_report import WatchReport
 from offswitch.watch.eyes import EyeLink
 from offswitch.watch.loop import Watch
 from offswitch.watch.report import report
-from offswitch.watch.warden_link import Line
 from scale import LONG
 
 TABLES = """
