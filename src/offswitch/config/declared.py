@@ -31,6 +31,7 @@ from offswitch.config.section import (
     TargetName,
     Text,
 )
+from offswitch.config.station import Station
 from offswitch.errors import Usage
 from offswitch.model.level import Level
 from offswitch.model.named import KINDS, Named
@@ -305,6 +306,7 @@ class Config(Section):
     sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
     rule: list[Rule] = Field(default_factory=list)
     readings: Readings = Readings()
+    station: Station = Station()
 
     def on_blind(self, name: str) -> Level:
         """Give the level to which `name` falls when nobody watches it (SR-13)."""

@@ -52,15 +52,18 @@ def admit_outside_cells(owners: Collection[int], cells: str) -> Admit:
 
 
 def listen(path: str, owner: int | None = None) -> socket.socket:
-    """Listen at `path` for root and `owner` (None: us); whatever lay there is replaced."""
+    """Listen at `path` for root and `owner` (None: us); whatever lay there is replaced.
+
+    The folder's group may knock, since the station is in it; who is taken in `admit` says.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with suppress(FileNotFoundError):
             os.unlink(path)
         sock.bind(path)
-        os.chmod(path, 0o600)
-        if owner is not None:
-            os.chown(path, owner, -1)
+        group = os.stat(os.path.dirname(path)).st_gid
+        os.chown(path, -1 if owner is None else owner, group)
+        os.chmod(path, 0o660 if owner is not None else 0o600)
         sock.listen(_PEERS)
     except OSError as error:
         sock.close()

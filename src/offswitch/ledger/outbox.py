@@ -170,6 +170,7 @@ def _size(entry: Entry) -> int:
 
 
 def plain_number(value: float) -> str:
+    """Write a number as the ledger keeps it: it knows texts and integers only."""
     return f"{value:.6g}" if math.isfinite(value) else str(value)
 
 

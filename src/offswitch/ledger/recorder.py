@@ -306,7 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         ring = Ring.open(options.ring)
         watch = user_of("watch")
-        owners = frozenset({0, os.geteuid(), *([] if watch is None else [watch.uid])})
+        ours = (watch, user_of("station"))
+        owners = frozenset({0, os.geteuid(), *(user.uid for user in ours if user is not None)})
         listener = _listener(place, options.listen, watch)
         complain("recorder", become_recorder(place.home))
         recorder = Recorder(place, ring, options.wake, SystemClock())

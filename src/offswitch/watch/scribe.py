@@ -1,4 +1,4 @@
-"""What watch has found and decided, as entries. They never stand in the way of a stop (`outbox`)."""
+"""What watch has found and decided, as entries; how they leave is the `outbox`'s."""
 
 from __future__ import annotations
 

@@ -1,0 +1,135 @@
+"""`python -I -m offswitch.station`: listen, give all rights away, serve until told to end.
+
+As root it reads the configuration and its secrets, opens its port, imports everything, has the
+archive's clerks forked, and becomes a user of its own (`settle`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import uvicorn
+
+from offswitch.clock import SystemClock
+from offswitch.config.load import Loaded, installed_kinds, load
+from offswitch.config.station import Station
+from offswitch.control.place import Place, chosen
+from offswitch.control.shed import complain
+from offswitch.errors import Busy, OffswitchError
+from offswitch.ledger.outbox import Outbox
+from offswitch.station.app import create
+from offswitch.station.archive.link import Archive
+from offswitch.station.parts import Parts
+from offswitch.station.people.accounts import Accounts
+from offswitch.station.people.confirmers import Confirmers
+from offswitch.station.people.first import first_account
+from offswitch.station.people.passwords import Passwords
+from offswitch.station.prepared import import_ours
+from offswitch.station.press.pressing import Presser
+from offswitch.station.settle import folder_of, settle
+
+__all__ = ["main"]
+
+_BACKLOG = 2048
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve one installation: `--home H --run R`, or the one that the environment names."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    place = chosen()
+    if len(given) == 4 and given[0] == "--home" and given[2] == "--run":  # noqa: PLR2004
+        place = Place(given[1], given[3])
+    elif given:
+        sys.stderr.write("usage: python -I -m offswitch.station [--home FOLDER --run FOLDER]\n")
+        return 2
+    try:
+        _serve(place)
+    except OffswitchError as error:
+        sys.stderr.write(f"offswitch station: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _serve(place: Place) -> None:
+    named = bool(os.environ.get("OFFSWITCH_CONFIG"))
+    loaded = load(place.config, installed_kinds(), named=named)
+    complain("station", loaded.degraded)
+    section = loaded.config.station
+    sock = _listen(section)
+    import_ours()
+    gc.freeze()
+    tail, archive = Archive.fork(place.home), Archive.fork(place.home)
+    settled, refused = settle(place)
+    complain("station", refused)
+    parts = _parts(settled, loaded, tail, archive)
+    _say_where(settled.home, section, sock)
+    config = uvicorn.Config(
+        create(parts),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=32 << 10,
+    )
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def _parts(place: Place, loaded: Loaded, tail: Archive, archive: Archive) -> Parts:
+    clock = SystemClock()
+    accounts, passwords = Accounts(folder_of(place.home)), Passwords()
+    first_account(folder_of(place.home), accounts, clock)
+    outbox = Outbox(place, clock, "station")
+    presser = Presser(place, clock, lambda _pressed: None)
+    return Parts(
+        place=place,
+        config=loaded.config,
+        clock=clock,
+        outbox=outbox,
+        accounts=accounts,
+        passwords=passwords,
+        confirmers=Confirmers(place),
+        presser=presser,
+        tail=tail,
+        archive=archive,
+    )
+
+
+def _listen(section: Station) -> socket.socket:
+    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((section.host, section.port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise Busy(
+            f"the console cannot listen on {section.listen}: {error.strerror}",
+            'another address: [station] listen = "127.0.0.1:7475" in offswitch.toml',
+        ) from None
+    return sock
+
+
+def _say_where(home: str, section: Station, sock: socket.socket) -> None:
+    """Leave our address where `up` finds it; port 0 is known only now."""
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if section.tls_cert else "http"
+    url = section.url or f"{scheme}://{shown}:{port}"
+    with suppress(OSError), open(f"{folder_of(home)}/address", "w", encoding="ascii") as file:
+        file.write(f"{url}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The station, put together: readable from top to bottom.
+
+request ─► headers ─► who is it (people/visitor) ─► a page (console/) or the API (api/)
+a press ─► press/ ─► warden, keeper, spool            what was done ─► outbox ─► recorder
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from offswitch import __version__
+from offswitch.errors import OffswitchError
+from offswitch.station.api import health, problems, status, stops
+from offswitch.station.console import board, files, signing, stopping
+from offswitch.station.console.render import assets, environment
+from offswitch.station.headers import Headers
+from offswitch.station.parts import Parts
+from offswitch.station.wire import ask
+
+__all__ = ["create"]
+
+_PUMP_S = 0.05
+_LOOK_S = 2.0
+
+_PAGES = (signing.router, stopping.router, board.router, files.router)
+_API = (status.router, stops.router)
+
+
+def create(parts: Parts) -> FastAPI:
+    """Make the application of a station."""
+    app = FastAPI(
+        title="Offswitch",
+        version=__version__,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_life,
+    )
+    app.state.parts = parts
+    app.state.static = assets()
+    app.state.templates = environment(app.state.static)
+    problems.install(app)
+    app.include_router(health.router)
+    for router in _API:
+        app.include_router(router, prefix="/api/v1")
+    for router in _PAGES:
+        app.include_router(router, include_in_schema=False)
+    app.add_middleware(Headers, secure=parts.config.station.secure)
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """Keep going what goes on beside the requests."""
+    parts: Parts = app.state.parts
+    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.presser.close()
+        parts.outbox.close()
+
+
+async def _record(parts: Parts) -> None:
+    """Hand in what is to be recorded."""
+    while True:
+        parts.outbox.pump()
+        await asyncio.sleep(_PUMP_S)
+
+
+async def _look(parts: Parts) -> None:
+    """Ask the warden whose installation this is, and whom it knows."""
+    while True:
+        with suppress(OffswitchError):
+            said = await ask(parts.place.warden_socket, {"op": "ping"})
+            parts.installation = str(said.get("installation", ""))
+            parts.outbox.of(parts.installation)
+            await parts.confirmers.look()
+        await asyncio.sleep(_LOOK_S)

@@ -1,0 +1,1 @@
+"""The console: pages rendered here, useful without JavaScript, live with it."""

@@ -1,0 +1,68 @@
+"""All that a station is made of, in one value: what the pages and the API work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from fastapi import Request
+
+from offswitch.clock import Clock
+from offswitch.config.declared import Config
+from offswitch.control.place import Place
+from offswitch.ledger.outbox import Outbox
+from offswitch.model.entry import EntryKind
+from offswitch.station.archive.link import Archive
+from offswitch.station.people.accounts import Accounts
+from offswitch.station.people.confirmers import Confirmers
+from offswitch.station.people.passwords import Passwords
+from offswitch.station.press.pressing import Presser
+
+__all__ = ["Parts", "parts_of"]
+
+_SECOND_US = 1_000_000
+_MOST_REFUSERS = 1000
+
+
+@dataclass(slots=True)
+class Parts:
+    """One station."""
+
+    place: Place
+    config: Config
+    clock: Clock
+    outbox: Outbox
+    accounts: Accounts
+    passwords: Passwords
+    confirmers: Confirmers
+    presser: Presser
+    tail: Archive
+    """Follows the record as it grows."""
+    archive: Archive
+    """Answers people's questions about the record."""
+    installation: str = ""
+    """As the warden names itself; empty until it has answered once."""
+    _refused_us: dict[str, int] = field(default_factory=dict)
+
+    def refused(self, by: str, what: str, channel: str, why: str) -> None:
+        """Have a refusal recorded, though no more often than once a second for each who."""
+        now_us = self.clock.mono_us()
+        if now_us - self._refused_us.get(by, -_SECOND_US) < _SECOND_US:
+            return
+        if len(self._refused_us) > _MOST_REFUSERS:
+            self._refused_us.clear()
+        self._refused_us[by] = now_us
+        self.outbox.tell(
+            EntryKind.REFUSED,
+            what,
+            why=why,
+            prior="as it was",
+            state="as it was",
+            by=by,
+            channel=channel,
+        )
+
+
+def parts_of(request: Request) -> Parts:
+    """Give the parts of the station that serves `request`."""
+    return cast("Parts", request.app.state.parts)

@@ -1,0 +1,151 @@
+"""A station for a test: a real installation, a real station process, and browsers that visit it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from installation import Installation, until
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""What keeps a Chromium to the pages that it is asked for."""
+
+
+class House:
+    """An installation with a station; `config` is the text of offswitch.toml."""
+
+    def __init__(self, installation: Installation, config: str = "") -> None:
+        self.installation = installation
+        self.config = config
+        self.station: subprocess.Popen[bytes] | None = None
+        self.clients: list[httpx2.Client] = []
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.installation.home, "station")
+
+    def start(self) -> House:
+        """Start the station, and wait until it answers."""
+        home, run = self.installation.home, self.installation.run_folder
+        text = self.config if "[station]" in self.config else f"{self.config}\n[station]\n"
+        if "listen" not in text:
+            text = re.sub(
+                r"^\[station\]\n", '[station]\nlisten = "127.0.0.1:0"\n', text, flags=re.MULTILINE
+            )
+        path = Path(home, "offswitch.toml")
+        path.write_text(text)
+        path.chmod(0o644)
+        (self.folder / "address").unlink(missing_ok=True)
+        argv = [sys.executable, "-I", "-m", "offswitch.station", "--home", home, "--run", run]
+        with open(f"{home}/station.log", "ab") as log:
+            self.station = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        until(self._answers, f"the station answers: {self.said()}")
+        return self
+
+    def _answers(self) -> bool:
+        assert self.station is not None
+        assert self.station.poll() is None, self.said()
+        try:
+            return bool(httpx2.get(f"{self.url}/healthz", timeout=1).json()["warden"])
+        except (OSError, httpx2.HTTPError):
+            return False
+
+    def said(self) -> str:
+        """Give what the station wrote for people."""
+        try:
+            return Path(self.installation.home, "station.log").read_text(errors="replace")[-4000:]
+        except OSError:
+            return ""
+
+    @property
+    def url(self) -> str:
+        return (self.folder / "address").read_text().strip()
+
+    @property
+    def first(self) -> tuple[str, str]:
+        """Name and password of the operator that the first start made."""
+        name, password = (self.folder / "first").read_text().split()
+        return name, password
+
+    def client(self, name: str = "", password: str = "") -> httpx2.Client:
+        """Give a client of somebody signed in (the first operator), as a browser would be."""
+        client = self.stranger()
+        name, password = (name, password) if name else self.first
+        got = client.post("/sign-in", data={"name": name, "password": password})
+        assert got.status_code == 303, got.text
+        return client
+
+    def stranger(self) -> httpx2.Client:
+        """Give a client of nobody."""
+        client = httpx2.Client(base_url=self.url, timeout=20)
+        self.clients.append(client)
+        return client
+
+    def kill(self) -> None:
+        """`kill -9` the station alone."""
+        assert self.station is not None
+        self.station.kill()
+        self.station.wait()
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        if self.station is not None and self.station.poll() is None:
+            self.station.terminate()
+            try:
+                self.station.wait(5)
+            except subprocess.TimeoutExpired:
+                self.station.kill()
+                self.station.wait()
+
+
+@contextlib.contextmanager
+def house(folder: Path, config: str = "") -> Iterator[House]:
+    """Give a house with warden and station; nothing of it is left afterwards."""
+    installation = Installation(folder)
+    try:
+        installation.start()
+        one = House(installation, config)
+        try:
+            yield one.start()
+        finally:
+            one.close()
+    finally:
+        installation.close()
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Give a real Chromium, driven by playwright; each visitor gets a context of its own."""
+    if not os.path.exists(CHROMIUM):
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is missing: scripts/test installs it")
+        pytest.skip("chromium is not installed")
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - where it is wanted
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        try:
+            yield browser
+        finally:
+            browser.close()
