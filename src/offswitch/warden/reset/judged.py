@@ -7,18 +7,33 @@ it found is a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from offswitch.control.peer import Peer
 from offswitch.decide.authority import Authority, Mode, again
 from offswitch.decide.secret import check_secret, is_secret_set
-from offswitch.errors import Latched, NotFound, OffswitchError
-from offswitch.model.scope import Scope
+from offswitch.errors import Latched, NotFound, OffswitchError, Unconfirmed
+from offswitch.model.scope import Scope, parse_scope
 from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
 from offswitch.warden.table import Tracked
 
-__all__ = ["Known", "lives", "look", "nothing_there", "taken_up"]
+__all__ = [
+    "OURSELVES",
+    "Known",
+    "clean",
+    "lives",
+    "look",
+    "moving",
+    "named_now",
+    "nothing_there",
+    "taken_up",
+]
+
+OURSELVES = Peer(0, os.geteuid(), os.getegid(), ())
+"""Who asks where nobody does: the warden itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +75,29 @@ def nothing_there(core: Core, scope: Scope, uid: int) -> OffswitchError:
 def lives(row: Tracked) -> bool:
     """Whether something of it may live in its cell; a cell that somebody removed holds nothing."""
     return row.cell is not None and row.alive and not is_gone(row.cell)
+
+
+def moving(core: Core, rows: Sequence[Tracked]) -> Unconfirmed | None:
+    """Say which of `rows` were not seen to stand still since they were last commanded, or moved."""
+    restless = [row for row in rows if not row.stands or lives(row)]
+    if not restless:
+        return None
+    names = ", ".join(row.target.name for row in restless[:5])
+    hint = f"see what still acts: offswitch target show {restless[0].target.name}"
+    if core.observer is None or not core.observer.alive():
+        hint = "no observer runs, and it is started again by itself: offswitch doctor"
+    return Unconfirmed(f"standstill is not confirmed for {names}, so nothing is reset", hint)
+
+
+def named_now(core: Core, scope: str) -> frozenset[str]:
+    """Name the stops that a reset may clear: what comes while it is looked at holds."""
+    try:
+        within = core.latch.within(parse_scope(scope))
+    except OffswitchError:
+        return frozenset()  # its opening says so
+    return frozenset(live.stop.digest for live in within)
+
+
+def clean(value: object, longest: int) -> str:
+    """Give a text that has UTF-8, whatever came."""
+    return str(value or "")[:longest].encode("utf-8", "replace").decode()

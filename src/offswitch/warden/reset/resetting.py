@@ -26,7 +26,6 @@ from offswitch.errors import (
     OffswitchError,
     Refused,
     Storage,
-    Unconfirmed,
     Usage,
 )
 from offswitch.model.latch import Live
@@ -37,9 +36,9 @@ from offswitch.model.state import Event, step
 from offswitch.warden.core import Core
 from offswitch.warden.door.reporting import reset_forgeable
 from offswitch.warden.merging import anew
-from offswitch.warden.reset import entries
+from offswitch.warden.reset import entries, judged
 from offswitch.warden.reset.guesses import Guesses
-from offswitch.warden.reset.judged import Known, lives, look, nothing_there, taken_up
+from offswitch.warden.reset.judged import Known, lives, look, named_now, nothing_there, taken_up
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import CONFIRM_S, Stopper
 from offswitch.warden.table import Tracked
@@ -75,6 +74,8 @@ class _Open:
     waits_until_us: int = 0
     alone: bool = False
     """Whether one person was enough for it."""
+    unless: Callable[[], OffswitchError | None] = lambda: None
+    """Says why it may not be carried out after all."""
 
 
 class Resetter:
@@ -125,7 +126,7 @@ class Resetter:
         except OffswitchError as error:
             refuse(error)
             return
-        named = self._named_now(str(message.get("scope", "")))
+        named = named_now(core, str(message.get("scope", "")))
         self._asked.append(named)
         self._bar()
         home, owner = core.place.home, core.rights.uid
@@ -134,14 +135,6 @@ class Resetter:
             found,
             patience_s=_LOOKED_UP_S,
         )
-
-    def _named_now(self, scope: str) -> frozenset[str]:
-        """Name the stops that a reset may clear: what comes while it is looked at holds."""
-        try:
-            within = self._core.latch.within(parse_scope(scope))
-        except OffswitchError:
-            return frozenset()  # its opening says so
-        return frozenset(live.stop.digest for live in within)
 
     def _take_up(self, known: Known) -> None:
         """Go by what was found; that two people are wanted from now on is an entry."""
@@ -164,7 +157,7 @@ class Resetter:
     ) -> None:
         core = self._core
         scope = parse_scope(str(message.get("scope", "")))
-        reason = _clean(message.get("reason"), _LONGEST_REASON).strip()
+        reason = judged.clean(message.get("reason"), _LONGEST_REASON).strip()
         if not reason and not message.get("digest"):
             raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
         stops = [live for live in core.latch.within(scope) if live.stop.digest in named]
@@ -172,16 +165,31 @@ class Resetter:
             raise nothing_there(core, scope, peer.uid)
         names = tuple(sorted(live.stop.digest for live in stops))
         order = self._named(message, peer, scope, names, reason)
-        stops = [live for name in order.clears if (live := core.latch.get(name)) is not None]
-        opened = _Open(order, stops, [], peer, reply, fail)
-        opened.rows = core.table.covered(live.stop.scope for live in stops)
-        self._under_way.append(opened)
-        self._bar()
+        opened = self._opened(order, peer, reply, fail)
         if core.authority.mode is Mode.LOCAL:
             opened.alone = True
             self._proceed(opened)
         else:
             self._weigh(opened, message)
+
+    def automatic(
+        self, order: Reset, unless: Callable[[], OffswitchError | None], reply: Reply, fail: Fail
+    ) -> None:
+        """Carry out a drill's own reset: nobody is asked for it (SR-20), all else is as ever.
+
+        What `unless` says as long as it can still be left undone is in its way.
+        """
+        opened = self._opened(order, judged.OURSELVES, reply, fail)
+        opened.unless = unless
+        self._proceed(opened)
+
+    def _opened(self, order: Reset, peer: Peer, reply: Reply, fail: Fail) -> _Open:
+        stops = [live for name in order.clears if (live := self._core.latch.get(name)) is not None]
+        rows = self._core.table.covered(live.stop.scope for live in stops)
+        opened = _Open(order, stops, rows, peer, reply, fail)
+        self._under_way.append(opened)
+        self._bar()
+        return opened
 
     def _proceed(self, opened: _Open) -> None:
         """Whoever it takes is for it: seal the evidence, and carry it out."""
@@ -269,7 +277,7 @@ class Resetter:
             names,
             f"uid:{peer.uid}",
             "cli",
-            _clean(message.get("nonce"), _LONGEST_NONCE),
+            judged.clean(message.get("nonce"), _LONGEST_NONCE),
             self._core.clock.wall_us(),
             reason,
         )
@@ -390,17 +398,9 @@ class Resetter:
         opened.waits_until_us = core.clock.mono_us() + int(_DURABLE_S * 1e6)
         self._durable(opened)
 
-    def _moving(self, opened: _Open) -> Unconfirmed | None:
+    def _moving(self, opened: _Open) -> OffswitchError | None:
         """Say what was not seen to stand still since it was last commanded or last moved."""
-        moving = [row for row in self._held(opened) if not row.stands or lives(row)]
-        if not moving:
-            return None
-        core, first = self._core, moving[0]
-        names = ", ".join(row.target.name for row in moving[:5])
-        hint = f"see what still acts: offswitch target show {first.target.name}"
-        if core.observer is None or not core.observer.alive():
-            hint = "no observer runs, and it is started again by itself: offswitch doctor"
-        return Unconfirmed(f"standstill is not confirmed for {names}, so nothing is reset", hint)
+        return opened.unless() or judged.moving(self._core, self._held(opened))
 
     def _durable(self, opened: _Open) -> None:
         core = self._core
@@ -492,8 +492,3 @@ class Resetter:
             "order": opened.order.digest,
             "exit": 0,
         }
-
-
-def _clean(value: object, longest: int) -> str:
-    """Give a text that has UTF-8, whatever came."""
-    return str(value or "")[:longest].encode("utf-8", "replace").decode()
