@@ -22,7 +22,7 @@ from pydantic import (
 from offswitch.config.duration import format_duration, parse_duration
 from offswitch.config.series import parse_series
 from offswitch.errors import Usage
-from offswitch.model.target import check_name
+from offswitch.model.reserved import check_free_name
 
 __all__ = ["DetectorSection", "Duration", "Name", "Section", "SensorSection", "TargetName", "Text"]
 
@@ -35,7 +35,7 @@ def _duration(value: object) -> int:
 
 def _target_name(value: str) -> str:
     try:
-        return check_name(value)
+        return check_free_name(value)
     except Usage as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
 

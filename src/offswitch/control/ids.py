@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 
 __all__ = [
+    "DRILL",
     "EVIDENCE",
     "GATEWAY",
     "OBSERVER",
@@ -32,6 +33,8 @@ GATEWAY = 1_899_999_991
 STATION = 1_899_999_990
 EVIDENCE = 1_899_999_988
 """Of whoever keeps evidence of what is stopped: it reads other processes."""
+DRILL = 1_899_999_980
+"""Of what a drill sets into the cell of its target, beside it: no sweep ever asks for it."""
 _RESERVED = {
     "observer": OBSERVER,
     "recorder": RECORDER,

@@ -20,6 +20,7 @@ from offswitch.warden.cells.rung import Rung, Standing
 from offswitch.warden.children import Children
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.watch_report import WatchReport
+from offswitch.warden.drill.drilled import Drilled
 from offswitch.warden.errands import Errands
 from offswitch.warden.finder_link import FinderLink
 from offswitch.warden.keeper_link import KeeperLink
@@ -113,6 +114,8 @@ class Core:
     """From when on the nearest names may be looked for again (CLOCK_MONOTONIC)."""
     barred: set[str] = field(default_factory=set)
     """Digests that an open reset names: no press may join them."""
+    drilled: Drilled = field(default_factory=Drilled)
+    """Which layers the last drills have put in doubt."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
 

@@ -35,7 +35,7 @@ from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
-__all__ = ["Recovery", "declared_target"]
+__all__ = ["Recovery", "declared_command", "declared_target"]
 
 _GARBLED = (OffswitchError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a record that is not of our making may raise, whatever it holds: it is passed over."""
@@ -49,6 +49,22 @@ def declared_target(item: Any) -> Target:  # noqa: ANN401
     labels = item.get("labels") or {}
     pairs = dict(check_label(str(key), str(value)) for key, value in labels.items())
     return Target(name, pairs, str(item.get("kind") or "process")[:40])
+
+
+def declared_command(item: dict[str, Any], uid: int) -> dict[str, Any] | None:
+    """Give what `start` needs to bring a declared target up; None where no command is declared."""
+    command, env = item.get("command"), item.get("env")
+    if not isinstance(command, list) or not command:
+        return None
+    user = item.get("user")
+    return {
+        "argv": [str(part) for part in command],
+        "cwd": str(item.get("cwd") or "/"),
+        "env": {str(k): str(v) for k, v in env.items()} if isinstance(env, dict) else {},
+        "user": None if user is None else str(user),
+        "uid": uid,
+        "raw": False,
+    }
 
 
 def _slot(value: object) -> int | None:

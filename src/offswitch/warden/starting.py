@@ -18,10 +18,10 @@ from typing import Any
 
 from offswitch.clock import new_nonce
 from offswitch.control.page import RUN
-from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Unsupported, Usage
+from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Unsupported
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
-from offswitch.model.target import Target, check_name
+from offswitch.model.target import Target
 from offswitch.warden.arming import arm
 from offswitch.warden.cells import birth, cell
 from offswitch.warden.cells.account import NOGROUP, Account, look_up
@@ -75,9 +75,7 @@ class Starter:
 
     def _begin(self, request: Request) -> None:
         core = self._core
-        check_name(request.name)
-        if request.name.startswith("."):
-            raise Usage(f"{request.name}: names that begin with a dot are reserved")
+        request.check_name()
         row = core.table.get(request.name)
         if row is not None and self._runs(row):
             hint = "give this one another name: --target NAME"
@@ -92,7 +90,7 @@ class Starter:
             found, failed = partial(self._as, request), partial(self._fail, request)
             look_up(core, request.peer, request.user, found, failed)
             return
-        if not account.own and account.uid not in core.ran_as.uids:
+        if not (account.own or request.drill) and account.uid not in core.ran_as.uids:
             self._remember(request, account.uid)
             return
         core.shares.begin(request.peer.uid, core.table, core.page.handed_out)
@@ -256,21 +254,13 @@ class Starter:
             self._fail(request, failure, failure.exit_code)
             return
         name = row.target.name
-        spec = {
-            "argv": request.argv,
-            "cwd": request.cwd,
-            "env": request.env,
-            "user": request.user,
-            "uid": request.peer.uid,
-            "raw": request.raw,
-        }
         core.table.keep()
         self.hear_events(row)
         core.recording.note(
             "start" if request.detached else "run",
-            {"argv": request.argv, "by": f"uid:{request.peer.uid}", "user": row.user},
+            {"argv": request.argv, "by": request.by, "user": row.user},
             target=name,
-            channel="cli",
+            channel="drill" if request.drill else "cli",
             why="asked to start again" if request.detached else "asked to run",
             prior=prior.value,
             state=row.state.value,
@@ -290,6 +280,10 @@ class Starter:
             "degraded": self._degraded(row),
             "notes": [f"shares the user {row.user}: no sweep by user"] if row.sharing else [],
         }
+        if request.drill:  # it is never started again, and has no log
+            self._tell_born(request, answer, (True, None))
+            return
+        spec = request.spec()
         core.errands.send(
             lambda: core.table.settle_in(name, spec, log),
             lambda kept: self._tell_born(request, answer, kept),
@@ -330,10 +324,10 @@ class Starter:
         stands = "unknown to us" if row is None else row.state.value
         self._core.recording.note(
             "refused",
-            {"by": f"uid:{request.peer.uid}", "argv": request.argv},
+            {"by": request.by, "argv": request.argv},
             what="start" if request.detached else "run",
             target=request.name,
-            channel="cli",
+            channel="drill" if request.drill else "cli",
             error=error.kind,
             why=error.message,
             prior=stands,

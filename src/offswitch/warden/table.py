@@ -237,6 +237,11 @@ class Table:
         self._names.remove(name)
         return True
 
+    def drop(self, name: str) -> None:
+        """Forget a target altogether; whoever drops it has seen that nothing of it is left."""
+        if self._rows.pop(name, None) is not None:
+            self._names.remove(name)
+
     def take_away(self, names: Iterable[str]) -> None:
         """Remove what is kept of forgotten targets. For the disk's thread."""
         for name in names:

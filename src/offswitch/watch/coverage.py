@@ -7,15 +7,16 @@ make watch slow where there are many of both, and a slow watch is a late stop.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from offswitch.decide.arbiter import Known
 from offswitch.model.level import Level
+from offswitch.model.reserved import is_drill
 from offswitch.model.scope import scopes_over
 from offswitch.model.target import Target
 
-__all__ = ["RUNNING", "Coverage", "coverage"]
+__all__ = ["RUNNING", "Coverage", "coverage", "watched"]
 
 RUNNING = frozenset({"running", "restricted", "draining", "stopping", "frozen"})
 _LEVELS = {level.label: level for level in Level}
@@ -69,3 +70,9 @@ def coverage(
             if scope in found:
                 found[scope].add(name, cells[name])
     return found
+
+
+def watched(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give the warden's rows by target, without those of drills: these are meant to misbehave."""
+    named = {str(row["target"]): row for row in rows}
+    return {name: row for name, row in named.items() if not is_drill(name)}

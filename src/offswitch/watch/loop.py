@@ -31,7 +31,7 @@ from offswitch.model.target import Target
 from offswitch.watch.bench import Bench
 from offswitch.watch.beside import Beside
 from offswitch.watch.channels import Source
-from offswitch.watch.coverage import RUNNING, Coverage, coverage
+from offswitch.watch.coverage import RUNNING, Coverage, coverage, watched
 from offswitch.watch.desk.door import Desk
 from offswitch.watch.desk.reception import Reception
 from offswitch.watch.eyes import Bear, EyeLink
@@ -451,7 +451,7 @@ class Watch:
         rows = answer.get("cells")
         if not isinstance(rows, list):
             return
-        cells = {str(row["target"]): row for row in rows}
+        cells = watched(rows)
         targets = {
             name: Target(name, row.get("labels") or {}, row.get("kind") or "process")
             for name, row in cells.items()

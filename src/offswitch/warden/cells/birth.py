@@ -22,22 +22,52 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from offswitch.errors import OffswitchError, Storage
 from offswitch.warden.cells import workspace
-from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.confine import confine, follow, fresh_session, settle
-from offswitch.warden.cells.limits import Limits, hold_in_process
+from offswitch.warden.cells.limits import Held, Limits, hold_in_process
 from offswitch.warden.cells.program import BirthFailed, environment, execute, keep_page
 from offswitch.warden.cells.reports import write_end
 
-__all__ = ["Birth", "BirthFailed", "Spec", "failure", "spawn"]
+__all__ = ["Birth", "BirthFailed", "Room", "Spec", "failure", "spawn"]
 
 _STEPS, _REPORT = 3, 4
 """Behind the three of the target: by what it reports its steps, and our pipe until its exec."""
+
+
+class Room(Protocol):
+    """Where something is born: a cell, as far as a birth has to do with it."""
+
+    @property
+    def entrance(self) -> tuple[int, ...]:
+        """Descriptors that the child needs to go in by itself; none where it is put in."""
+        ...
+
+    @property
+    def marker(self) -> str:
+        """What its processes are known by, where it has no cgroup; else empty."""
+        ...
+
+    @property
+    def held(self) -> Held:
+        """By what its limits are held."""
+        ...
+
+    def join(self, fds: Sequence[int]) -> None:
+        """In the child: go in by `entrance`, under new numbers; returns inside."""
+        ...
+
+    def born(self) -> None:
+        """The child is forked: let go of what was kept for it."""
+        ...
+
+    def enter(self, pid: int) -> None:
+        """Put a process, new and still waiting, into it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +119,7 @@ class Birth:
     """Readable when the exec has happened (end of file) or failed (one JSON object)."""
 
 
-def spawn(cell: Cell, spec: Spec) -> Birth:
+def spawn(cell: Room, spec: Spec) -> Birth:
     """Bear `spec` in `cell`, not waiting for the program; `Storage` says that nothing was born."""
     gate_out, gate_in = os.pipe2(os.O_CLOEXEC)
     report_out, report_in = os.pipe2(os.O_CLOEXEC)
@@ -132,7 +162,7 @@ def failure(report: bytes) -> BirthFailed | None:
         return BirthFailed("internal", "the birth failed and could not say why", "", 125)
 
 
-def _child(cell: Cell, spec: Spec, gate: int, gate_in: int, report: int) -> NoReturn:
+def _child(cell: Room, spec: Spec, gate: int, gate_in: int, report: int) -> NoReturn:
     """Be the child: never returns, never raises, never runs a line of the warden's clean-up."""
     try:
         signal.set_wakeup_fd(-1)  # the warden's: a signal here must not wake its loop
@@ -179,7 +209,7 @@ def _arrange(
     return list(range(_REPORT + 1, len(wanted)))
 
 
-def _become(cell: Cell, spec: Spec, report: int) -> NoReturn:
+def _become(cell: Room, spec: Spec, report: int) -> NoReturn:
     """Turn this process into the target; raises what stood in the way."""
     sys.setrecursionlimit(1000)
     way_in = cell.entrance

@@ -15,6 +15,7 @@ from offswitch.control.peer import Peer
 from offswitch.decide.secret import is_secret_set
 from offswitch.errors import Busy, NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.order import Stop
+from offswitch.model.reserved import check_free_name
 from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.adopting import Adopter
@@ -26,9 +27,10 @@ from offswitch.warden.door.mode import set_mode
 from offswitch.warden.door.pressed import stops_of
 from offswitch.warden.door.request import Request, default_name
 from offswitch.warden.door.server import Connection
+from offswitch.warden.drill.ground import Ground
 from offswitch.warden.errands import tried
 from offswitch.warden.press import accepted
-from offswitch.warden.recovery import declared_target
+from offswitch.warden.recovery import declared_command, declared_target
 from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
@@ -92,6 +94,7 @@ class Operations:
         self._starter = starter
         self._resetter = resetter
         self._warrants = Warrants(core)
+        self._ground = Ground(core, starter, resetter)
         self.hand_over: Callable[[Connection | None], None] = _no_hand_over
         """Has the warden renewed with the code that is installed now."""
         self._looking = False
@@ -148,6 +151,7 @@ class Operations:
 
     def hung_up(self, connection: Connection) -> None:
         """A peer is gone: if it relayed a target, the target is hung up."""
+        self._ground.hung_up(connection)
         relay = connection.context
         if isinstance(relay, _Relay) and relay.row is not None:
             row, relay.row = relay.row, None
@@ -384,6 +388,16 @@ class Operations:
     def _op_health(self, connection: Connection, _message: dict[str, Any]) -> None:
         connection.reply(reporting.health(self._core))
 
+    # --- rehearsals ---------------------------------------------------------------
+
+    @property
+    def busy(self) -> str:
+        """Say what is half done and cannot be handed over; empty: nothing."""
+        return self._ground.busy
+
+    def _op_drill(self, connection: Connection, message: dict[str, Any]) -> None:
+        self._ground.ask(connection, message)
+
     # --- from our own processes ---------------------------------------------------
 
     def _op_report(self, connection: Connection, message: dict[str, Any]) -> None:
@@ -408,6 +422,8 @@ class Operations:
         if not isinstance(declared, list):
             raise Usage("a declaration lists targets")
         checked = [(declared_target(item), item) for item in declared]
+        for target, _item in checked:
+            check_free_name(target.name)
         if "mode" in message:
             set_mode(self._core, str(message["mode"]), connection.peer)
         for target, item in checked:
@@ -437,7 +453,7 @@ class Operations:
         def keep() -> None:
             core.table.save_declared(everything)
             for item in items:
-                spec = _declared_command(item, uid)
+                spec = declared_command(item, uid)
                 if spec is not None:
                     core.table.save_spec(str(item["name"]), spec)
 
@@ -471,19 +487,3 @@ class Operations:
 
 def _no_hand_over(_asker: Connection | None) -> None:
     raise Busy("this warden is coming up or going down", "try again in a second")
-
-
-def _declared_command(item: dict[str, Any], uid: int) -> dict[str, Any] | None:
-    """Give what `start` needs to bring a declared target up; None where no command is declared."""
-    command, env = item.get("command"), item.get("env")
-    if not isinstance(command, list) or not command:
-        return None
-    user = item.get("user")
-    return {
-        "argv": [str(part) for part in command],
-        "cwd": str(item.get("cwd") or "/"),
-        "env": {str(k): str(v) for k, v in env.items()} if isinstance(env, dict) else {},
-        "user": None if user is None else str(user),
-        "uid": uid,
-        "raw": False,
-    }

@@ -15,10 +15,11 @@ from offswitch.errors import Usage
 from offswitch.model.level import parse_level
 from offswitch.model.order import Stop
 from offswitch.model.scope import parse_scope
+from offswitch.warden.door.rights import STATION_CHANNELS
 
 __all__ = ["CHANNELS", "stops_of"]
 
-CHANNELS = frozenset({"cli", "board", "rule", "console", "demo", "warrant"})
+CHANNELS = frozenset({"cli", "board", "rule", "demo", "warrant"}) | STATION_CHANNELS
 """What a peer may say of the road on which its press came."""
 _MOST_SCOPES = 256
 _LONGEST_NONCE = 64

@@ -124,8 +124,12 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
 
 
 def _readiness(core: Core, row: Tracked) -> dict[str, str]:
-    """Give each layer's state; with code that is not what was released none is proven (SEC-7)."""
-    states = {layer: state for layer, (state, _detail) in row.readiness.items()}
+    """Give each layer's state: as it was armed, unless a drill found otherwise (HMI-3).
+
+    With code that is not what was released none is proven (SEC-7).
+    """
+    found = core.drilled
+    states = {layer: found.state(layer, state) for layer, (state, _d) in row.readiness.items()}
     if not unproven(core):
         return states
     return {layer: "unproven" if state == "ready" else state for layer, state in states.items()}
@@ -228,7 +232,9 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     """Give all that is known of one target, for `target show`."""
     answer = target(core, row)
     answer["layers"] = [receipt.as_dict() for receipt in row.receipts]
-    answer["readiness_detail"] = {layer: detail for layer, (_s, detail) in row.readiness.items()}
+    answer["readiness_detail"] = {
+        layer: core.drilled.detail(layer, detail) for layer, (_s, detail) in row.readiness.items()
+    }
     answer["cell"] = row.cell.facts() if row.cell else None
     answer["log"] = row.log
     answer["since_us"] = row.since_us

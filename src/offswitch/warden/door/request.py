@@ -9,6 +9,8 @@ from typing import Any
 
 from offswitch.control.peer import Peer
 from offswitch.errors import OffswitchError
+from offswitch.model.reserved import check_free_name, is_drill
+from offswitch.model.target import check_name
 from offswitch.warden.cells.account import Account
 from offswitch.warden.cells.limits import Limits, default_limits
 from offswitch.warden.table import Listener, Tracked
@@ -39,8 +41,25 @@ class Request:
     """Closes descriptors that were passed in, without waiting for what they are."""
     gone: Callable[[], bool] = field(default=lambda: False)
     """Whether whoever asked has hung up meanwhile."""
+    drill: str = ""
+    """Whose drill this target is made for; empty: it is none of ours."""
     account: Account | None = None
     """Under which user it runs, once that was looked up."""
+
+    def check_name(self) -> None:
+        """Raise `Usage` unless its name may be given: below `.drill/` by a drill of ours alone."""
+        if not (self.drill and is_drill(check_name(self.name))):
+            check_free_name(self.name)
+
+    @property
+    def by(self) -> str:
+        """Who asked, for the record."""
+        return self.drill or f"uid:{self.peer.uid}"
+
+    def spec(self) -> dict[str, Any]:
+        """Give what `start` needs to bring it up again."""
+        spec = {"argv": self.argv, "cwd": self.cwd, "env": self.env, "user": self.user}
+        return {**spec, "uid": self.peer.uid, "raw": self.raw}
 
     def close(self) -> None:
         """Close what was passed in."""

@@ -6,11 +6,16 @@ with users of their own may do what their work is and no more (SR-4): watch stop
 the station stops and hands in resets, observer and recorder only look. What runs in a cell
 may ask for nothing at all. A refusal never depends on what a message claims: uid,
 groups and pid are the kernel's.
+
+Two of ours speak for others: watch and gateway for a rule, the station for a person, a token,
+a phone or a drill. They are believed as to whose stop it is, since a stop needs nothing; and
+never as to who confirms a reset, which takes a proof (SR-5).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,19 +23,25 @@ from offswitch.control.ids import users
 from offswitch.control.peer import Peer
 from offswitch.errors import Refused
 
-__all__ = ["OWNER_ONLY", "Rights", "cgroup_of"]
+__all__ = ["OWNER_ONLY", "STATION_CHANNELS", "Rights", "cgroup_of"]
 
-OWNER_ONLY = frozenset({"adopt", "declare", "handover", "release", "report"})
+OWNER_ONLY = frozenset(
+    {"adopt", "declare", "drill", "handover", "people", "prove", "release", "report"}
+)
 """Operations that take the owner, or whoever of ours has them as its work."""
-_LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health"})
+_LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health", "resets"})
 _WORK = {
-    "watch": _LOOK | {"stop", "report"},
+    "watch": _LOOK | {"stop", "report", "people", "prove"},
     "gateway": _LOOK | {"stop", "report"},
-    "station": _LOOK | {"stop", "reset"},
+    "station": _LOOK | {"stop", "reset", "people", "prove", "drill"},
     "observer": _LOOK,
     "recorder": _LOOK,
 }
 """What each of ours may ask for."""
+STATION_CHANNELS = frozenset({"console", "api", "chat", "device", "ticket", "drill"})
+"""The roads to a stop that lead through the station."""
+_SPOKEN_FOR = re.compile(r"(?:person|token|device|drill):[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+"""Whom the station may name."""
 _LONGEST_NAME = 200
 
 
@@ -68,11 +79,28 @@ class Rights:
         grouped = self.gid in (peer.gid, *peer.groups)
         return self.owner(peer) or peer.uid in self._roles or grouped
 
+    def station(self, peer: Peer, message: dict[str, Any]) -> bool:
+        """Tell whether this comes from the station, or through it as it says itself.
+
+        Without root the station has the owner's user: then only its own word tells them apart.
+        """
+        if self._roles.get(peer.uid) == "station":
+            return True
+        return self.owner(peer) and message.get("channel") in STATION_CHANNELS
+
     def named(self, peer: Peer, message: dict[str, Any]) -> str:
-        """Give the name under which a stop of `peer` is kept; our own watch names its rule."""
+        """Give the name under which a stop or reset of `peer` is kept.
+
+        Our own watch names its rule, the station a person, a token, a device or a drill. Whatever
+        else claims to be somebody is who it is for the kernel.
+        """
+        by, channel = message.get("by"), message.get("channel")
         speaks = self.owner(peer) or self._roles.get(peer.uid) in {"watch", "gateway"}
-        if speaks and message.get("channel") == "rule" and message.get("by"):
-            return str(message["by"])[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+        if speaks and channel == "rule" and by:
+            return str(by)[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+        known = isinstance(by, str) and _SPOKEN_FOR.fullmatch(by) is not None
+        if known and channel in STATION_CHANNELS and self.station(peer, message):
+            return str(by)
         return f"uid:{peer.uid}"
 
     def in_cell(self, peer: Peer, pids: set[int], adopted: Iterable[str] = ()) -> bool | None:

@@ -33,6 +33,7 @@ _URGENT = frozenset(
     {
         "alarms",
         "cells",
+        "drill",
         "handover",
         "health",
         "ping",

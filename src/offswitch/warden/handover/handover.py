@@ -137,6 +137,7 @@ class HandOver:
         core, now = self._core, time.monotonic()
         parts = self._parts
         half_done = parts.starter.busy or parts.resetter.busy or parts.adopter.busy
+        half_done = half_done or parts.operations.busy
         if half_done and now > half_done_until:
             self._refuse(Busy(f"{half_done} is under way and does not end", _AGAIN))
             return
