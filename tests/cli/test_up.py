@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from cli.emergency import hanging
@@ -62,6 +64,8 @@ class Up:
     """One `offswitch up`, and what it says."""
 
     def __init__(self, installation: Installation, *options: str) -> None:
+        face = () if "--face" in options else ("--no-station",)
+        options = (*(each for each in options if each != "--face"), *face)
         self.process = subprocess.Popen(
             [OFFSWITCH, "up", *options],
             env=installation.env,
@@ -352,3 +356,37 @@ def test_an_unknown_key_keeps_it_from_starting_anything(alone: Installation) -> 
     assert done.returncode == 2
     assert f"{alone.place.config}:3: unknown key 'kidn'; did you mean 'kind'?" in done.stderr
     assert not os.path.exists(alone.place.warden_socket)
+
+
+def test_one_line_says_where_the_console_is_and_how_to_stop_everything(alone: Installation) -> None:
+    Path(alone.home, "offswitch.toml").write_text('[station]\nlisten = "127.0.0.1:0"\n')
+    with up(alone, "--face") as started:
+        line = started.tells(
+            r"up\. To stop everything.*offswitch stop --all.*Console: (http://\S+)"
+        )
+        found = started.tells(r"sign in as (\w+), password (\S+)\)")
+        first = {"name": found[1], "password": found[2]}
+        assert httpx2.post(f"{line[1]}/sign-in", data=first).status_code == 303
+        pid = int(started.tells(r"station started, pid (\d+)")[1])
+        os.kill(pid, signal.SIGKILL)
+        started.tells(r"station ended \(signal SIGKILL\)")
+        again = until(
+            lambda: list(re.findall(r"station started, pid (\d+)", started.said))[1:],
+            "the station is started again",
+        )
+        assert int(again[0]) != pid
+        ends = until(
+            lambda: [e for e in alone.entries() if e.get("process") == "station"], "it is recorded"
+        )
+        assert ends[0]["what"] == "ended: signal SIGKILL"
+
+
+def test_a_console_whose_address_is_taken_says_so_and_how_to_have_another(
+    alone: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = "{}:{}".format(*taken.getsockname())
+        Path(alone.home, "offswitch.toml").write_text(f'[station]\nlisten = "{at}"\n')
+        with up(alone, "--face") as started:
+            started.tells(rf"station ended \(exit code 1: the console cannot listen on {at}")
+            started.tells(r"up\. To stop everything")

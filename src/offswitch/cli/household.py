@@ -1,4 +1,4 @@
-"""The processes that `up` keeps alive on one machine: a warden and, with a configuration, watch.
+"""The processes that `up` keeps alive on one machine: warden, station and, if configured, watch.
 
 A warden that serves already is used as it is; if it goes, one of our own takes its place.
 What dies is started again, at once the first time and with growing pauses if it dies
@@ -22,6 +22,7 @@ from typing import Any
 from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.begin import daemon_environment, open_log, verifying_key, warden_answers
 from offswitch.cli.declare import declaration
+from offswitch.cli.face import address, forget_address, last_word
 from offswitch.cli.own_hands import cells_of
 from offswitch.clock import SystemClock, boot_id
 from offswitch.config.load import Loaded, load
@@ -73,8 +74,11 @@ class Household:
     """Where a line for people goes."""
     own: bool = True
     """Whether a warden is started where none serves; else somebody else's is waited for."""
+    face: bool = True
+    """Whether a station is started."""
     _warden: _Member = field(default_factory=lambda: _Member("warden", "offswitch.warden"))
     _watch: _Member = field(default_factory=lambda: _Member("watch", "offswitch.watch"))
+    _station: _Member = field(default_factory=lambda: _Member("station", "offswitch.station"))
     _foreign: bool = False
     """Whether the warden that serves is somebody else's."""
     _declared_to: tuple[int, int] = (0, 0)
@@ -106,6 +110,7 @@ class Household:
         """Start what is missing, notice what died, declare the targets to a new warden."""
         self._reap(self._warden, now)
         self._reap(self._watch, now)
+        self._reap(self._station, now)
         self._relieve(now)
         if now - self._looked < _LOOK_S and self._declared_to[0]:
             return
@@ -121,15 +126,20 @@ class Household:
         answers = self._declare()
         self._alarm(now)
         self._hand_in()
-        ready = self._declared_to[0] and self.loaded is not None
-        if ready and self._watch.process is None and now >= self._watch.again_at:
-            self._start(self._watch, now)
+        if self._declared_to[0]:
+            wanted = [self._watch] if self.loaded is not None else []
+            wanted += [self._station] if self.face else []
+            for member in wanted:
+                if member.process is None and now >= member.again_at:
+                    self._start(member, now)
         if answers:
             self._pass_on()
             self._hold_back()
 
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
+        if member is self._station:
+            forget_address(place)
         log = open_log(place)
         command = [sys.executable, "-I", "-m", member.module]
         command += ["--home", place.home, "--run", place.run]
@@ -161,8 +171,9 @@ class Household:
         member.again_at = now + member.pause
         self._looked = 0.0
         how = _how(process.returncode)
+        why = last_word(self.place, member.name) if process.returncode > 0 else ""
         self.tell(
-            f"{member.name} ended ({how}) after {lived:.1f} s; again in {member.pause:.1f} s"
+            f"{member.name} ended ({how}{why}) after {lived:.1f} s; again in {member.pause:.1f} s"
             f" (see {self.place.home}/warden.log)"
         )
         if member is self._warden:
@@ -300,9 +311,10 @@ class Household:
 
     @property
     def ready(self) -> bool:
-        """Whether a warden serves and, where there is a configuration, watch runs."""
+        """Whether a warden serves, watch runs if there is a configuration, and the face is up."""
         watching = self.loaded is None or self._watch.process is not None
-        return bool(self._declared_to[0]) and watching
+        facing = not self.face or bool(address(self.place)) or self._station.deaths > 0
+        return bool(self._declared_to[0]) and watching and facing
 
     def alive_targets(self) -> tuple[list[str], str]:
         """Name the targets that run now, and say why there may be others, where nobody can tell.
@@ -322,7 +334,7 @@ class Household:
         for old in [*self._leaving, *(each for _due, each in self._relieved)]:
             old.kill()
             old.wait()
-        for member in (self._watch, self._warden):
+        for member in (self._station, self._watch, self._warden):
             process = member.process
             if process is None:
                 continue

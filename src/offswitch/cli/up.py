@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from offswitch.cli.begin import warden_answers
+from offswitch.cli.face import where
 from offswitch.cli.household import Household
 from offswitch.config.load import Loaded, installed_kinds, load
 from offswitch.control.client import call
@@ -89,7 +90,8 @@ def _keep_up(household: Household, signals: _Signals) -> None:
                 _say(told)
         if household.ready and not announced:
             announced = True
-            _say("up. To stop everything, at any time: offswitch stop --all")
+            told = where(household.place)
+            _say(f"up. To stop everything, at any time: offswitch stop --all{told and '   '}{told}")
         for number in signals.wait(_TURN_MS):
             if number == signal.SIGTERM:
                 return
@@ -127,6 +129,9 @@ def command(
     no_warden: Annotated[
         bool, typer.Option("--no-warden", help="Start no warden: another unit's serves.")
     ] = False,
+    no_station: Annotated[
+        bool, typer.Option("--no-station", help="Start no console: another unit's serves, or none.")
+    ] = False,
     renew: Annotated[
         bool,
         typer.Option(
@@ -135,7 +140,7 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Run warden and watch on this machine, in the foreground."""
+    """Run warden, watch and console on this machine, in the foreground."""
     place = chosen()
     if renew:
         _renew(place)
@@ -149,7 +154,7 @@ def command(
     if no_warden and not warden_answers(place):
         _say(f"no warden serves {place.run} yet; waiting for one")
     signals = _Signals()
-    household = Household(place, loaded, _say, own=not no_warden)
+    household = Household(place, loaded, _say, own=not no_warden, face=not no_station)
     try:
         _keep_up(household, signals)
     finally:

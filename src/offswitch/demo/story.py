@@ -59,7 +59,7 @@ class Story:
         stage, tell = self._stage, self._tell
         tell.act("A fleet starts, in an installation of its own")
         self._fleet.set_up()
-        stage.spawn_ours("up")
+        stage.spawn_ours("up", "--no-station")
         stage.await_that("offswitch up", lambda: "To stop everything" in stage.said("up"))
         self._keep_key()
         self._fleet.run()

@@ -106,11 +106,21 @@ def _parts(place: Place, loaded: Loaded, tail: Archive, archive: Archive) -> Par
 
 
 def _listen(section: Station) -> socket.socket:
+    """Listen where the configuration says; where it says nothing and that is taken, anywhere."""
+    try:
+        return _listen_at(section, section.port)
+    except Busy:
+        if "listen" in section.model_fields_set:
+            raise
+    return _listen_at(section, 0)
+
+
+def _listen_at(section: Station, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((section.host, section.port))
+        sock.bind((section.host, port))
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
