@@ -24,6 +24,7 @@ from offswitch.errors import Busy, OffswitchError
 from offswitch.ledger.outbox import Outbox
 from offswitch.station.app import create
 from offswitch.station.archive.link import Archive
+from offswitch.station.archive.tail import Tail
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
@@ -100,7 +101,7 @@ def _parts(place: Place, loaded: Loaded, tail: Archive, archive: Archive) -> Par
         passwords=passwords,
         confirmers=Confirmers(place),
         presser=presser,
-        tail=tail,
+        tail=Tail(tail),
         archive=archive,
     )
 

@@ -7,6 +7,8 @@ a press ─► press/ ─► warden, keeper, spool            what was done ─�
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -57,7 +59,7 @@ def create(parts: Parts) -> FastAPI:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Keep going what goes on beside the requests."""
     parts: Parts = app.state.parts
-    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look)]
+    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look, _follow)]
     try:
         yield
     finally:
@@ -84,3 +86,12 @@ async def _look(parts: Parts) -> None:
             parts.outbox.of(parts.installation)
             await parts.confirmers.look()
         await asyncio.sleep(_LOOK_S)
+
+
+async def _follow(parts: Parts) -> None:
+    """Follow the record; without anybody who reads it this station ends, and is started anew."""
+    try:
+        await parts.tail.run()
+    except OffswitchError as error:
+        sys.stderr.write(f"offswitch station: {error}\n")
+        signal.raise_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from offswitch.control.place import Place
 from offswitch.ledger.outbox import Outbox
 from offswitch.model.entry import EntryKind
 from offswitch.station.archive.link import Archive
+from offswitch.station.archive.tail import Tail
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.passwords import Passwords
@@ -36,8 +37,8 @@ class Parts:
     passwords: Passwords
     confirmers: Confirmers
     presser: Presser
-    tail: Archive
-    """Follows the record as it grows."""
+    tail: Tail
+    """Follows the record; whoever keeps something of it listens there."""
     archive: Archive
     """Answers people's questions about the record."""
     installation: str = ""

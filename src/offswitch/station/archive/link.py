@@ -33,6 +33,8 @@ class Archive:
         link.setblocking(False)
         self._link = link
         self.pid = pid
+        self.gone = False
+        """Whether nobody will ever answer here again."""
         self._turn: asyncio.Lock | None = None
 
     @classmethod
@@ -60,6 +62,7 @@ class Archive:
                 self.close()
                 raise Timeout("the record is not read in time", "offswitch ledger show") from None
             except OSError as error:
+                self.close()
                 raise Unreachable(
                     f"nobody reads the record: {error}", "the station is started anew by `up`"
                 ) from None
@@ -78,4 +81,5 @@ class Archive:
 
     def close(self) -> None:
         """Hang up; the clerk ends. A question that was not answered makes the next one wrong."""
+        self.gone = True
         self._link.close()
