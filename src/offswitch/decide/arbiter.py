@@ -312,6 +312,8 @@ def reply(
         time_us=wall_us,
         known={
             "question": open_one.digest,
+            "verdict": answer.verdict.value,
+            "closed": "yes" if stop or denied is not None else "no",
             "asked": str(open_one.asked_us),
             "left": format_duration(max(open_one.left_us(mono_us), 1)),
             "running": str(known.running),

@@ -1,1 +1,1 @@
-"""What happened, told from the ledger alone."""
+"""What happened, told from the ledger alone: incidents and reports, pure, without input or output."""

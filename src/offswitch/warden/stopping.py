@@ -548,7 +548,7 @@ class Stopper:
             core.observer.watch(row.body.facts(), level.label)
             row.watched = True
         if not press.again or (row.confirmed and not known):
-            self._record_receipts(row, level, prior)
+            self._record_receipts(press, row, level, prior)
         return row.confirmed or level < Level.FREEZE
 
     def _visible(self, row: Tracked) -> frozenset[str]:
@@ -654,7 +654,7 @@ class Stopper:
             if row.listener is not None and level >= Level.FREEZE:
                 row.listener.stopped(row.order, level.label)
 
-    def _record_receipts(self, row: Tracked, level: Level, prior: State) -> None:
+    def _record_receipts(self, press: Press, row: Tracked, level: Level, prior: State) -> None:
         live = [live.stop for live in self._core.latch.covering(row.target)]
         order = max(live, key=lambda stop: (stop.digest == row.order, stop.level))
         for receipt in row.receipts:
@@ -667,6 +667,7 @@ class Stopper:
                 why=f"the stop of {order.scope.text}",
                 level=level.label,
                 layer=receipt.layer,
+                accepted_mono_us=press.accepted_ns // 1000,
                 commanded_ns=receipt.commanded_ns,
                 effect_ns=receipt.effect_ns,
                 confirmed=receipt.confirmed,
