@@ -1,1 +1,1 @@
-"""What happened, told from the ledger alone: incidents and reports, pure, without input or output."""
+"""What happened, told from the ledger alone: incidents and reports, pure, no input or output."""
