@@ -2,9 +2,13 @@
 
 `$OFFSWITCH_HOME/authority` holds one word. `local`: one person, under the rule of SR-2
 (`secret.may_reset`). `people`: proofs of people whom the warden knows, over the digest of
-this very reset; two different ones where a kill or poweroff is to be cleared, one for
-restrict, drain and freeze. A proof is an SSH signature (namespace `offswitch-reset`) over
-the digest's 64 hex digits, or `code NAME 123456` with a one-time code.
+this very reset. A kill or poweroff is cleared by two of role safety; a lesser stop by one whose
+role stands at least as high as that of whoever placed it (RST-5). The configuration may ask for
+more people, never for fewer, and that none of them placed the stop.
+
+A proof is an SSH signature (namespace `offswitch-reset`) over the digest's 64 hex digits, a
+passkey's word (`passkey`), or `code NAME 123456` with a one-time code. The same proofs, in a
+namespace of their own, confirm other things that take a person (`prove`).
 
 Which way it fails: a missing file is `local` in a fresh installation; a garbled one, or
 one that somebody else could have written, is `people` with nobody in it, so nothing is
@@ -18,15 +22,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from offswitch.decide.people import NOBODY, People, read_people, write_person
+from offswitch.decide import passkey
+from offswitch.decide.people import NOBODY, People, Person, read_people, write_person
+from offswitch.decide.roles import Role, rank
 from offswitch.decide.sshsig import parse_signature
 from offswitch.decide.totp import CodeBook
-from offswitch.errors import Refused, Storage
+from offswitch.errors import Refused, Storage, Usage
 from offswitch.model.level import Level
 
 __all__ = [
@@ -42,6 +48,7 @@ __all__ = [
     "at_start",
     "judge",
     "needed",
+    "prove",
     "read_authority",
 ]
 
@@ -52,6 +59,8 @@ _AHEAD_US = 60_000_000
 _MAX_PROOFS = 4
 _CODE = re.compile(r"code ([a-z][a-z0-9._-]{0,31}) ([0-9]{6})")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ABOUT = re.compile(r"[a-z][a-z-]{0,31}")
+_OPERATOR, _SAFETY = rank({Role.OPERATOR}), rank({Role.SAFETY})
 _HOW = "printf %s {digest} | ssh-keygen -Y sign -n offswitch-reset -f KEY"
 
 
@@ -84,6 +93,19 @@ class Case:
     """The reset's time, UTC in microseconds."""
     done: bool = False
     """Whether a reset of this digest was carried out before."""
+    placed_by: tuple[str, ...] = ()
+    """Who placed the stops that it clears, as these say: `person:ada`, `uid:1000`, `rule:x`."""
+    people: int = 0
+    """How many people the configuration asks for; fewer than the level takes is as if 0."""
+    not_who_stopped: bool = False
+    """Whether nobody may confirm who placed one of the stops."""
+    alone: bool = False
+    """Single-person mode: one known person is enough."""
+
+    @property
+    def wanted(self) -> int:
+        """How many people it takes."""
+        return 1 if self.alone else max(needed(self.level), self.people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +178,6 @@ def read_authority(home: str, owner_uid: int) -> Authority:
     except ValueError:
         problem = f"{home}/authority holds neither local nor people: nobody may reset"
         return Authority(Mode.PEOPLE, NOBODY, problem)
-    if mode is Mode.LOCAL:
-        return Authority(mode)
     return Authority(mode, read_people(home, owner_uid))
 
 
@@ -206,10 +226,17 @@ def again(current: Authority, home: str, owner_uid: int) -> Authority:
 
 
 def add_person(
-    home: str, name: str, *, uid: int | None, keys: list[str], totp: str | None = None
+    home: str,
+    name: str,
+    *,
+    uid: int | None,
+    keys: list[str],
+    totp: str | None = None,
+    passkeys: Sequence[Mapping[str, str]] = (),
+    roles: Collection[Role] = (),
 ) -> Mode:
     """Add a person as the warden's user; the second one switches to `people` for good."""
-    write_person(home, name, uid=uid, keys=keys, totp=totp)
+    write_person(home, name, uid=uid, keys=keys, totp=totp, passkeys=passkeys, roles=roles)
     owner = os.geteuid()
     now = read_authority(home, owner)
     if now.mode is Mode.LOCAL and len(read_people(home, owner).persons) > 1:
@@ -226,48 +253,147 @@ def judge(
     now_us: int,
     already: Collection[str] = (),
 ) -> Ruling:
-    """Weigh the proofs of a reset in `people` mode; each person counts once.
+    """Weigh the proofs of a reset; each person counts once, and only if their role does.
 
     A code is burnt by being weighed, and two people rarely prove themselves in one call:
     `already` names those whom earlier rulings on this very digest had counted.
     """
-    wanted = needed(case.level)
     if not _DIGEST.fullmatch(case.digest) or case.done:
         return Ruling(False, (), ("open a new reset",), ("this reset was carried out already",))
     if not -_AHEAD_US <= now_us - case.opened_us <= VALID_US:
         return Ruling(False, (), ("open a new reset",), ("this reset has expired",))
     if authority.problem:
         return Ruling(False, (), (authority.problem,), (authority.problem,))
-    names = {name for name in already if authority.people.of_name(name) is not None}
+    known = authority.people
+    proven, refused = _proven(known, case.digest, NAMESPACE, proofs, book, now_us)
+    for person in proven:
+        why = _does_not_count(person, case, known)
+        refused += [why] if why else []
+    before = [one for one in known.persons if one.name in already]
+    counted = {one.name for one in (*before, *proven) if not _does_not_count(one, case, known)}
+    missing = case.wanted - len(counted)
+    needs = _missing(missing, case, known) if missing > 0 else ()
+    return Ruling(missing <= 0, tuple(sorted(counted)), needs, tuple(refused))
+
+
+def prove(
+    authority: Authority,
+    about: str,
+    digest: str,
+    wanted: int,
+    role: Role,
+    proofs: Sequence[str],
+    book: CodeBook,
+    now_us: int,
+) -> Ruling:
+    """Say who proved themselves over `digest`, of those who have `role`.
+
+    `about` is what is confirmed (`bypass`, `decision`), and signatures bear it in their namespace,
+    `offswitch-ABOUT`; a reset is never confirmed here. How long a digest is good for is for
+    whoever asks to see to.
+    """
+    if not _ABOUT.fullmatch(about) or about == "reset" or not _DIGEST.fullmatch(digest):
+        raise Usage("a proof is about something, and over a digest of 64 hex digits")
+    if authority.problem:
+        return Ruling(False, (), (authority.problem,), (authority.problem,))
+    space = f"offswitch-{about}"
+    proven, refused = _proven(authority.people, digest, space, proofs, book, now_us)
+    counted = {person.name for person in proven if _has(person, role)}
+    refused += [f"{one.name} is not {role.value}" for one in proven if one.name not in counted]
+    missing = wanted - len(counted)
+    needs: tuple[str, ...] = ()
+    if missing > 0:
+        how = f"printf %s {digest} | ssh-keygen -Y sign -n {space} -f KEY"
+        needs = (f"the proof of {_people(missing)} of role {role.value}: {how}",)
+    return Ruling(missing <= 0, tuple(sorted(counted)), needs, tuple(refused))
+
+
+def _has(person: Person, role: Role) -> bool:
+    """Tell whether somebody has a role; who is safety is an operator, too."""
+    return role in person.roles or (role is Role.OPERATOR and Role.SAFETY in person.roles)
+
+
+def _does_not_count(person: Person, case: Case, known: People) -> str:
+    """Say why somebody who is who they say does not count for this reset; empty: they do."""
+    if case.not_who_stopped and any(known.of_placer(by) == person for by in case.placed_by):
+        return f"{person.name} placed one of these stops: another has to confirm"
+    asked = _rank_asked(case, known)
+    if rank(person.roles) >= asked:
+        return ""
+    what = f"a {case.level.label}" if case.level >= Level.KILL else "what a safety person stopped"
+    who = Role.SAFETY.value if asked == _SAFETY else Role.OPERATOR.value
+    roles = ", ".join(sorted(person.roles))
+    return f"{person.name} is {roles}: {what} is reset by role {who}"
+
+
+def _rank_asked(case: Case, known: People) -> int:
+    """Give the rank that confirming takes: safety for a kill, else that of whoever stopped."""
+    if case.level >= Level.KILL:
+        return _SAFETY
+    placers = [known.of_placer(by) for by in case.placed_by]
+    return max((rank(one.roles) for one in placers if one is not None), default=0) or _OPERATOR
+
+
+def _missing(missing: int, case: Case, known: People) -> tuple[str, ...]:
+    """Say what is missing, for people; and that it cannot be had, where that is so."""
+    asked = _rank_asked(case, known)
+    role = f" of role {Role.SAFETY.value}" if asked == _SAFETY else ""
+    needs = [f"the proof of {_people(missing)}{role}: {_HOW.format(digest=case.digest)}"]
+    able = [one for one in known.persons if one.proves and not _does_not_count(one, case, known)]
+    if len(able) < case.wanted:
+        needs.append(
+            f"it takes {case.wanted}, and {len(able)} may confirm it here: offswitch people add"
+        )
+    return tuple(needs)
+
+
+def _people(count: int) -> str:
+    return {1: "one more person", 2: "two people"}.get(count, f"{count} people")
+
+
+def _proven(
+    known: People,
+    digest: str,
+    space: str,
+    proofs: Sequence[str],
+    book: CodeBook,
+    now_us: int,
+) -> tuple[list[Person], list[str]]:
+    """Find who made `proofs` over `digest`, and why the others count for nobody."""
+    found: dict[str, Person] = {}
     refused: list[str] = []
     for proof in proofs[:_MAX_PROOFS]:
         try:
-            names.add(_prover(authority.people, case.digest, proof, book, now_us))
+            person = _prover(known, digest, space, proof, book, now_us)
+            found[person.name] = person
         except Refused as error:
             refused.append(error.message)
-    missing = wanted - len(names)
-    needs: tuple[str, ...] = ()
-    if missing > 0:
-        who = "one more person" if missing == 1 else "two people"
-        needs = (f"the proof of {who}: {_HOW.format(digest=case.digest)}",)
-    return Ruling(missing <= 0, tuple(sorted(names)), needs, tuple(refused))
+    return list(found.values()), refused
 
 
-def _prover(people: People, digest: str, proof: str, book: CodeBook, now_us: int) -> str:
-    """Name the person who made `proof` over `digest`; `Refused` says why nobody did."""
+def _prover(
+    people: People, digest: str, space: str, proof: str, book: CodeBook, now_us: int
+) -> Person:
+    """Find the person who made `proof` over `digest`; `Refused` says why nobody did."""
     code = _CODE.fullmatch(proof.strip())
     if code is not None:
         person = people.of_name(code[1])
         if person is None or person.totp is None:
             raise Refused(f"no one-time code is known for {code[1]}")
         book.redeem(person.name, person.totp, code[2], now_us)
-        return person.name
+        return person
+    if proof.startswith(passkey.PREFIX):
+        holder = people.of_passkey(passkey.id_of(proof))
+        if holder is None:
+            raise Refused("a passkey that is nobody's here")
+        passkey.verify(proof, holder[1], digest)
+        return holder[0]
     signature = parse_signature(proof)
     signer = people.of_key(signature.key)
     if signer is None:
         raise Refused("a signature by a key that is nobody's here")
     # `echo` adds a newline and `printf %s` does not; both say the same digest.
     signed = (digest.encode(), digest.encode() + b"\n")
-    if not any(signature.verifies(message, NAMESPACE) for message in signed):
-        raise Refused(f"{signer.name}'s signature is not over this reset")
-    return signer.name
+    if not any(signature.verifies(message, space) for message in signed):
+        raise Refused(f"{signer.name}'s signature is not over this {space.partition('-')[2]}")
+    return signer

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
-__all__ = ["Power", "Role", "powers"]
+__all__ = ["Power", "Role", "powers", "rank"]
 
 
 class Role(StrEnum):
@@ -62,3 +62,14 @@ _POWERS = {
 def powers(roles: Collection[Role]) -> frozenset[Power]:
     """Give all that somebody with these roles may do."""
     return frozenset[Power]().union(*(_POWERS[role] for role in roles))
+
+
+_RANKS = {Role.OPERATOR: 1, Role.SAFETY: 2}
+
+
+def rank(roles: Collection[Role]) -> int:
+    """Give how high somebody's word stands where a stop is to be cleared (RST-5).
+
+    0: no word at all (auditor, admin); 1: operator; 2: safety.
+    """
+    return max((_RANKS.get(role, 0) for role in roles), default=0)

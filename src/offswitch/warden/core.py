@@ -31,6 +31,7 @@ from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.recording import Recording
 from offswitch.warden.reset.news import News
 from offswitch.warden.reset.ran_as import RanAs
+from offswitch.warden.reset.rules import ResetRules
 from offswitch.warden.shares import Shares
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
@@ -116,6 +117,8 @@ class Core:
     """Digests that an open reset names: no press may join them."""
     drilled: Drilled = field(default_factory=Drilled)
     """Which layers the last drills have put in doubt."""
+    reset_rules: ResetRules = field(default_factory=ResetRules)
+    """What the configuration asks of a reset beyond the built-in minimum."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
 

@@ -538,7 +538,7 @@ class Stopper:
         counted = [receipt for receipt in row.receipts if receipt.counted]
         known = row.confirmed
         row.confirmed = bool(counted) and all(receipt.confirmed for receipt in counted)
-        visible = self._visible(row)
+        visible = self.visible(row)
         seen = [receipt.confirmed for receipt in counted if receipt.layer in visible]
         row.stands = bool(seen) and all(seen)
         prior = row.state
@@ -551,7 +551,7 @@ class Stopper:
             self._record_receipts(press, row, level, prior)
         return row.confirmed or level < Level.FREEZE
 
-    def _visible(self, row: Tracked) -> frozenset[str]:
+    def visible(self, row: Tracked) -> frozenset[str]:
         """Name the layers of which it can ever be seen whether they stand still."""
         if row.cell is None:
             return LOCAL
@@ -583,6 +583,10 @@ class Stopper:
     def commanded(self, row: Tracked, level: Level) -> bool:
         """Tell whether a target was commanded to that level, and has not changed since."""
         return self._turns.get(row.target.name, (None, 0))[0] is level
+
+    def killed(self, row: Tracked) -> bool:
+        """Tell whether the last command to a target was a kill, or more."""
+        return (self._turns.get(row.target.name, (None, 0))[0] or 0) >= Level.KILL
 
     def passed(self) -> dict[str, Any]:
         """Give what is under way, and what no file knows of what is latched."""

@@ -15,22 +15,20 @@ from offswitch.control.peer import Peer
 from offswitch.decide.secret import is_secret_set
 from offswitch.errors import Busy, NotFound, OffswitchError, Refused, Storage, Usage
 from offswitch.model.order import Stop
-from offswitch.model.reserved import check_free_name
-from offswitch.model.state import State
-from offswitch.model.target import Target, check_name
+from offswitch.model.target import check_name
 from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells.adopted import AdoptedCell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door import reporting
-from offswitch.warden.door.mode import set_mode
+from offswitch.warden.door.declaring import Declarer
 from offswitch.warden.door.pressed import stops_of
 from offswitch.warden.door.request import Request, default_name
 from offswitch.warden.door.server import Connection
 from offswitch.warden.drill.ground import Ground
 from offswitch.warden.errands import tried
 from offswitch.warden.press import accepted
-from offswitch.warden.recovery import declared_command, declared_target
+from offswitch.warden.reset.answers import Answers
 from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
@@ -94,6 +92,8 @@ class Operations:
         self._starter = starter
         self._resetter = resetter
         self._warrants = Warrants(core)
+        self._declarer = Declarer(core, stopper, adopter)
+        self._answers = Answers(core, resetter)
         self._ground = Ground(core, starter, resetter)
         self.hand_over: Callable[[Connection | None], None] = _no_hand_over
         """Has the warden renewed with the code that is installed now."""
@@ -418,71 +418,18 @@ class Operations:
         self.hand_over(connection)
 
     def _op_declare(self, connection: Connection, message: dict[str, Any]) -> None:
-        declared = message.get("targets")
-        if not isinstance(declared, list):
-            raise Usage("a declaration lists targets")
-        checked = [(declared_target(item), item) for item in declared]
-        for target, _item in checked:
-            check_free_name(target.name)
-        if "mode" in message:
-            set_mode(self._core, str(message["mode"]), connection.peer)
-        for target, item in checked:
-            row = self._core.table.get(target.name)
-            if row is None:
-                row = Tracked(target, State.IDLE)
-                row.declared = item
-                self._core.table.put(row)
-                self._stopper.resume(row)
-            row.declared = item
-            self._relabel(row, target)
-            self._adopter.declared(row, item, connection.peer)
-        self._core.recording.note(
-            "config",
-            {"by": f"uid:{connection.peer.uid}"},
-            what="targets declared",
-            channel="socket",
-            targets=[target.name for target, _item in checked],
-        )
-        self._keep_declared(connection, [item for _target, item in checked])
+        self._declarer.declare(connection, message)
 
-    def _keep_declared(self, connection: Connection, items: list[dict[str, Any]]) -> None:
-        """Keep what is declared for the next warden, and the commands for `start`; then answer."""
-        core, uid = self._core, connection.peer.uid
-        everything = core.table.declarations()
+    # --- about people -------------------------------------------------------------
 
-        def keep() -> None:
-            core.table.save_declared(everything)
-            for item in items:
-                spec = declared_command(item, uid)
-                if spec is not None:
-                    core.table.save_spec(str(item["name"]), spec)
+    def _op_people(self, connection: Connection, _message: dict[str, Any]) -> None:
+        self._answers.people(connection)
 
-        def kept(outcome: OSError | None) -> None:
-            if isinstance(outcome, OSError):
-                why = f"declared, but not kept for the next warden: {outcome.strerror}"
-                core.notes["declared"] = why
-                connection.error(Storage(why, "free space for OFFSWITCH_HOME, then try again"))
-            else:
-                core.notes.pop("declared", None)
-                connection.reply({"ok": True, "targets": len(items)})
+    def _op_resets(self, connection: Connection, message: dict[str, Any]) -> None:
+        self._answers.resets(connection, message)
 
-        core.errands.send(keep, kept)
-
-    def _relabel(self, row: Tracked, target: Target) -> None:
-        """Give a target its labels. A stop that covers it now hits it; none lets go of it so."""
-        core = self._core
-        before = core.level(row)
-        changed, row.target = row.target.labels != target.labels, target
-        after = core.level(row)
-        if not changed:
-            return
-        if row.cell is not None and row.slot is not None and core.keeper is not None:
-            facts, fds = row.cell.facts(), row.cell.fds()
-            core.keeper.hand(facts, fds, target.name, dict(target.labels), row.slot)
-        if before is not None and (after is None or after < before):
-            self._stopper.hold(row, before, "its labels were changed while it was latched")
-        elif after is not None and after != before:
-            self._stopper.enforce(row, "its labels came under a stop")
+    def _op_prove(self, connection: Connection, message: dict[str, Any]) -> None:
+        self._answers.prove(connection, message)
 
 
 def _no_hand_over(_asker: Connection | None) -> None:

@@ -48,6 +48,7 @@ def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
     rows = core.table.covered([scope])
     over = set(scopes_above(scope)).union(*(scopes_over(row.target) for row in rows))
     live = [each for each in core.latch if _concerns(over, each.stop.scope, scope)]
+    names = core.news.names(f"uid:{uid}", core.authority.people)
     more = [f"{len(live)} stops are live: not all are listed"] if len(live) > _LISTED else []
     return {
         "installation": core.place.run,
@@ -55,7 +56,7 @@ def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
         "targets": [target(core, row) for row in rows],
         "untracked": list(core.watch.untracked),
         "alarms": [one for one in core.watch.alarms if _about(over, one["scope"], scope)],
-        "notes": core.news.of(uid, scope, core.clock.wall_us()) + _notes(core) + more,
+        "notes": core.news.of(names, scope, core.clock.wall_us()) + _notes(core) + more,
         "latched": [_live(core, each) for each in live[:_LISTED]],
     }
 

@@ -88,6 +88,10 @@ class Rights:
             return True
         return self.owner(peer) and message.get("channel") in STATION_CHANNELS
 
+    def speaks_for_people(self, peer: Peer) -> bool:
+        """Tell whether `peer` may be told what only a person themselves is told."""
+        return self.owner(peer) or self._roles.get(peer.uid) == "station"
+
     def named(self, peer: Peer, message: dict[str, Any]) -> str:
         """Give the name under which a stop or reset of `peer` is kept.
 

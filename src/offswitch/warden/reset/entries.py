@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from offswitch.decide.authority import Mode
+from offswitch.control.peer import Peer
+from offswitch.decide.authority import Mode, Ruling
 from offswitch.errors import OffswitchError
 from offswitch.model.latch import Live
 from offswitch.model.merge import CHANNEL as MERGED
@@ -13,24 +14,25 @@ from offswitch.model.order import Reset
 from offswitch.model.scope import parse_scope
 from offswitch.model.state import State
 from offswitch.warden.core import Core
+from offswitch.warden.reset.grounds import LONGEST
+from offswitch.warden.reset.pending import Waiting
 from offswitch.warden.table import Tracked
 
 __all__ = ["authority", "done", "opened", "pending", "proofs", "refused"]
 
-_LONGEST_REASON = 2000
 _LONGEST_SCOPE = 200
 
 
-def refused(core: Core, message: Mapping[str, Any], uid: int, error: OffswitchError) -> None:
+def refused(core: Core, message: Mapping[str, Any], peer: Peer, error: OffswitchError) -> None:
     """Somebody may not reset, or not so: what was latched still is."""
-    scope = str(message.get("scope", ""))
+    scope, said = str(message.get("scope", "")), dict(message)
     stands = _how_it_stands(core, scope)
     core.recording.note(
         "refused",
-        {"by": f"uid:{uid}", "reason": str(message.get("reason", ""))[:_LONGEST_REASON]},
+        {"by": core.rights.named(peer, said), "reason": str(said.get("reason", ""))[:LONGEST]},
         what="reset",
         scope=scope[:_LONGEST_SCOPE],
-        channel="cli",
+        channel=str(said["channel"]) if core.rights.station(peer, said) else "cli",
         error=error.kind,
         why=error.message,
         prior=stands,
@@ -59,43 +61,46 @@ def authority(core: Core, before: Mode) -> None:
     )
 
 
-def opened(core: Core, order: Reset, uid: int) -> int:
+def opened(core: Core, waiting: Waiting) -> int:
     """A reset is under way; gives the number in the journal up to which the evidence is sealed."""
+    order = waiting.order
     return core.recording.note(
         "note",
-        {"by": f"uid:{uid}", "reason": order.reason},
+        {"by": order.by, **waiting.grounds.sealed()},
         what="reset opened: the evidence up to here is sealed",
         scope=order.scope.text,
         digest=order.digest,
+        nonce=order.nonce,
     )
 
 
-def proofs(core: Core, order: Reset, uid: int, why: Sequence[str]) -> None:
+def proofs(core: Core, order: Reset, by: str, ruling: Ruling) -> None:
     """Proofs were brought that do not count for this reset."""
     core.recording.note(
         "refused",
-        {"by": f"uid:{uid}", "proofs": list(why)},
+        {"by": by, "proofs": list(ruling.refused)},
         what="proof",
         digest=order.digest,
         scope=order.scope.text,
-        channel="cli",
+        channel=order.channel,
         why="a proof that does not count for this reset",
         prior="latched",
         state="latched",
     )
 
 
-def pending(
-    core: Core, order: Reset, uid: int, needs: Sequence[str], proven: Collection[str]
-) -> None:
+def pending(core: Core, waiting: Waiting, needs: Sequence[str]) -> None:
     """A reset waits for more people than have proven themselves so far."""
+    order = waiting.order
+    proven = sorted(waiting.proven) or None
     core.recording.note(
         "reset",
-        {"by": f"uid:{uid}", "reason": order.reason, "proven": sorted(proven) or None},
+        {"by": order.by, **waiting.grounds.sealed(), "proven": proven},
         digest=order.digest,
         scope=order.scope.text,
         clears=list(order.clears),
         channel=order.channel,
+        nonce=order.nonce,
         prior="latched",
         state="pending",
         needs=list(needs),
@@ -104,17 +109,18 @@ def pending(
 
 def done(
     core: Core,
-    order: Reset,
+    waiting: Waiting,
     stops: Sequence[Live],
     rows: Sequence[Tracked],
     prior: Mapping[str, State],
-    proven: Collection[str],
+    written_off: Collection[str],
 ) -> None:
     """A reset is carried out: what it cleared, and whose stops these were."""
+    order = waiting.order
     sealed = {
         "by": order.by,
-        "reason": order.reason,
-        "proven": sorted(proven) or None,
+        **waiting.grounds.sealed(),
+        "proven": sorted(waiting.proven) or None,
         "placed_by": sorted({live.stop.by for live in stops}),
     }
     core.recording.note(
@@ -124,9 +130,11 @@ def done(
         scope=order.scope.text,
         clears=list(order.clears),
         channel=order.channel,
+        nonce=order.nonce,
         prior={name: state.value for name, state in prior.items()},
         state="done",
         states={row.target.name: row.state.value for row in rows},
+        not_confirmed=sorted(written_off) or None,
         wider=[live.stop.digest for live in core.wider(order.scope)] or None,
         merged={live.stop.digest: live.stop.nonce for live in stops if live.stop.channel == MERGED}
         or None,

@@ -8,13 +8,13 @@ it found is a value.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from offswitch.control.peer import Peer
 from offswitch.decide.authority import Authority, Mode, again
 from offswitch.decide.secret import check_secret, is_secret_set
-from offswitch.errors import Latched, NotFound, OffswitchError, Unconfirmed
+from offswitch.errors import Latched, NotFound, OffswitchError
 from offswitch.model.scope import Scope, parse_scope
 from offswitch.warden.cells.cell import is_gone
 from offswitch.warden.core import Core
@@ -23,10 +23,8 @@ from offswitch.warden.table import Tracked
 __all__ = [
     "OURSELVES",
     "Known",
-    "clean",
     "lives",
     "look",
-    "moving",
     "named_now",
     "nothing_there",
     "taken_up",
@@ -67,7 +65,8 @@ def nothing_there(core: Core, scope: Scope, uid: int) -> OffswitchError:
         stop = wider[0].stop
         hint = f"reset that one: offswitch reset {stop.scope.text} --reason TEXT"
         return Latched(f"{scope.text} is held by a wider stop of {stop.scope.text}", hint)
-    told = core.news.of(uid, scope, core.clock.wall_us())
+    names = core.news.names(f"uid:{uid}", core.authority.people)
+    told = core.news.of(names, scope, core.clock.wall_us())
     hint = "; ".join(told[-1:]) or "see: offswitch status"
     return NotFound(f"no stop is latched at {scope.text} or below", hint)
 
@@ -77,18 +76,6 @@ def lives(row: Tracked) -> bool:
     return row.cell is not None and row.alive and not is_gone(row.cell)
 
 
-def moving(core: Core, rows: Sequence[Tracked]) -> Unconfirmed | None:
-    """Say which of `rows` were not seen to stand still since they were last commanded, or moved."""
-    restless = [row for row in rows if not row.stands or lives(row)]
-    if not restless:
-        return None
-    names = ", ".join(row.target.name for row in restless[:5])
-    hint = f"see what still acts: offswitch target show {restless[0].target.name}"
-    if core.observer is None or not core.observer.alive():
-        hint = "no observer runs, and it is started again by itself: offswitch doctor"
-    return Unconfirmed(f"standstill is not confirmed for {names}, so nothing is reset", hint)
-
-
 def named_now(core: Core, scope: str) -> frozenset[str]:
     """Name the stops that a reset may clear: what comes while it is looked at holds."""
     try:
@@ -96,8 +83,3 @@ def named_now(core: Core, scope: str) -> frozenset[str]:
     except OffswitchError:
         return frozenset()  # its opening says so
     return frozenset(live.stop.digest for live in within)
-
-
-def clean(value: object, longest: int) -> str:
-    """Give a text that has UTF-8, whatever came."""
-    return str(value or "")[:longest].encode("utf-8", "replace").decode()

@@ -1,16 +1,19 @@
 """Whoever placed a stop that somebody else has reset is told of it (SR-18).
 
 A person hears it at their next `status` or `reset` of that scope, for a day, as long as this
-warden lives; the ledger's entry of the reset names everybody whose stop it cleared, for good.
+warden lives; the station asks for them (`resets`, `for`: `person:NAME`). The ledger's entry of
+the reset names everybody whose stop it cleared, for good.
 Nobody is told what became of another's stop.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from offswitch.decide.people import People
 from offswitch.model.latch import Live
 from offswitch.model.order import Reset, Stop, from_wire
 from offswitch.model.scope import Scope
@@ -49,12 +52,22 @@ class News:
             if isinstance(stop, Stop) and isinstance(reset, Reset):
                 self._cleared.append((Live(stop, 1, stop.time_us), reset, one["when_us"]))
 
-    def of(self, uid: int, asked: Scope, now_us: int) -> list[str]:
-        """Say what a user is to be told who asks about a scope."""
+    @staticmethod
+    def names(asked: str, known: People) -> frozenset[str]:
+        """Give all names of one placer: a person stops as `person:NAME` and under a user id."""
+        person = known.of_placer(asked)
+        if person is None:
+            return frozenset({asked})
+        own = set() if person.uid is None else {f"uid:{person.uid}"}
+        return frozenset({asked, f"person:{person.name}", *own})
+
+    def of(self, names: Collection[str], asked: Scope, now_us: int) -> list[str]:
+        """Say what somebody of these names is to be told who asks about a scope."""
         return [
             _sentence(live, reset, when)
             for live, reset, when in self._cleared
-            if live.stop.by == f"uid:{uid}"
+            if live.stop.by in names
+            and reset.by not in names
             and now_us - when < _KEPT_US
             and (asked.contains(live.stop.scope) or live.stop.scope.contains(asked))
         ]

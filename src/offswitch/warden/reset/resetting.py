@@ -1,11 +1,14 @@
 """A reset: deliberate, and never more than it names. It starts nothing.
 
-It needs a typed scope and a cause; somebody who may (SR-2, and two people's proofs where
+It needs a typed scope and its grounds; somebody who may (SR-2, and two people's proofs where
 the authority is `people`, SR-5); what the cleared stops covered standing still, seen by
-the observer just now, in every layer that this machine has; and the evidence in the ledger.
-It names the stops that it clears when it is opened; a press that comes later is not among
-them, and holds. Only when the reset is durable does the latch let go; a crash before that
-leaves it set.
+the observer just now, in every layer that this machine has; and the evidence in the ledger
+(`carrying`). It names the stops that it clears when it is opened; a press that comes later is
+not among them, and holds. Only when the reset is durable does the latch let go; a crash before
+that leaves it set.
+
+The station hands in what people ask for, and is believed in nothing: what it sends is a reset
+of somebody's only with their proof, or with the secret where one person is enough.
 
 Who may is looked up in `home`, and a code is burnt there: errands, since that disk may hang.
 Until they are back the reset is under way, and no press joins a stop that it names.
@@ -13,86 +16,49 @@ Until they are back the reset is under way, and no press joins a stop that it na
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from offswitch.control.peer import Peer
 from offswitch.decide.authority import VALID_US, Case, Mode, Ruling, judge
 from offswitch.decide.secret import may_reset
 from offswitch.decide.totp import CodeBook
-from offswitch.errors import (
-    NotFound,
-    OffswitchError,
-    Refused,
-    Storage,
-    Usage,
-)
+from offswitch.errors import NotFound, OffswitchError, Refused, Storage
 from offswitch.model.latch import Live
-from offswitch.model.level import Level
-from offswitch.model.order import Reset, from_wire
-from offswitch.model.scope import Scope, parse_scope
-from offswitch.model.state import Event, step
+from offswitch.model.order import Reset
+from offswitch.model.scope import parse_scope
 from offswitch.warden.core import Core
 from offswitch.warden.door.reporting import reset_forgeable
-from offswitch.warden.merging import anew
-from offswitch.warden.reset import entries, judged
+from offswitch.warden.reset import entries
+from offswitch.warden.reset.carrying import AGAIN, Carrier, Fail, Open, Reply
+from offswitch.warden.reset.cases import case_of, claims_nothing
+from offswitch.warden.reset.grounds import Grounds
 from offswitch.warden.reset.guesses import Guesses
-from offswitch.warden.reset.judged import Known, lives, look, named_now, nothing_there, taken_up
+from offswitch.warden.reset.judged import OURSELVES, Known, look, named_now, nothing_there, taken_up
+from offswitch.warden.reset.pending import Pending, Waiting
 from offswitch.warden.starting import Starter
-from offswitch.warden.stopping import CONFIRM_S, Stopper
-from offswitch.warden.table import Tracked
+from offswitch.warden.stopping import Stopper
 
 __all__ = ["Resetter"]
 
 _LOOKED_UP_S = 3.0
-_SEAL_S = 3.0
-_LOOK_S = CONFIRM_S + 0.5
-"""How long the observer may take: as long as after a stop, and until that is known."""
-_DURABLE_S = 10.0
-_POLL_S = 0.005
-_MOST_PENDING = 32
-_LONGEST_REASON = 2000
-_LONGEST_NONCE = 64
-
-_AGAIN = "open it again: offswitch reset SCOPE --reason TEXT"
-
-Reply = Callable[[dict[str, Any]], None]
-Fail = Callable[[OffswitchError], None]
-
-
-@dataclass(slots=True)
-class _Open:
-    """One reset under way."""
-
-    order: Reset
-    stops: list[Live]
-    rows: list[Tracked]
-    peer: Peer
-    reply: Reply
-    fail: Fail
-    waits_until_us: int = 0
-    alone: bool = False
-    """Whether one person was enough for it."""
-    unless: Callable[[], OffswitchError | None] = lambda: None
-    """Says why it may not be carried out after all."""
 
 
 class Resetter:
-    """Opens, checks and carries out resets; every refusal is an entry."""
+    """Opens and checks resets; every refusal is an entry."""
 
     def __init__(self, core: Core, stopper: Stopper, starter: Starter) -> None:
         """Work on the parts of this warden."""
         self._core = core
         self._stopper = stopper
-        self._starter = starter
-        self._pending: dict[str, Reset] = {}
+        self.pending = Pending()
+        """Those that wait for people."""
+        self.book = CodeBook(f"{core.place.home}/codes")
+        """Which one-time codes are burnt."""
         self._asked: list[frozenset[str]] = []
         """The stops of resets of which it is not known yet whether they may be opened."""
-        self._under_way: list[_Open] = []
+        self._carrier = Carrier(core, stopper, starter, self.pending, self._bar)
         self._guesses = Guesses()
-        self._proven: dict[str, set[str]] = {}
-        self._book = CodeBook(f"{core.place.home}/codes")
 
     def ask(self, message: dict[str, Any], peer: Peer, reply: Reply, fail: Fail) -> None:
         """Take a request to reset; `reply` or `fail` is called once, maybe later."""
@@ -101,7 +67,7 @@ class Resetter:
         secret = given if isinstance(given, str) else None
 
         def refuse(error: OffswitchError) -> None:
-            entries.refused(core, message, uid, error)
+            entries.refused(core, message, peer, error)
             fail(error)
 
         def found(known: Known | OSError) -> None:
@@ -113,14 +79,15 @@ class Resetter:
                         self._guesses.unanswered(uid)
                     why = f"who may reset cannot be looked up: {known.strerror}"
                     raise Storage(why, "see the disk of OFFSWITCH_HOME: offswitch doctor")
-                self._take_up(known)
-                self._may(uid, known, secret)
-                self._open(message, peer, named, reply, refuse)
+                self.know(known)
+                alone = self._may(message, peer, known, secret)
+                self._open(message, peer, named, reply, refuse, alone=alone)
             except OffswitchError as error:
                 refuse(error)
 
         try:
             core.shares.reset(uid, core.clock.mono_us())
+            claims_nothing(core, message, peer)
             if secret is not None:
                 self._guesses.begin(uid, core.clock.mono_us())
         except OffswitchError as error:
@@ -136,7 +103,7 @@ class Resetter:
             patience_s=_LOOKED_UP_S,
         )
 
-    def _take_up(self, known: Known) -> None:
+    def know(self, known: Known) -> None:
         """Go by what was found; that two people are wanted from now on is an entry."""
         core = self._core
         before = core.authority.mode
@@ -144,6 +111,39 @@ class Resetter:
         core.authority = taken_up(core.authority, known.authority)
         if core.authority.mode is not before:
             entries.authority(core, before)
+
+    def _may(self, message: dict[str, Any], peer: Peer, known: Known, secret: str | None) -> bool:
+        """Raise unless this peer may ask for a reset; tells whether its own word is enough.
+
+        It is where one person resets (SR-2); the station's is not, and the secret makes up for it.
+        """
+        core, uid = self._core, peer.uid
+        station = core.rights.station(peer, message)
+        verdict = may_reset(
+            uid,
+            peer_in_cell=False,
+            uids_that_ran_targets=core.ran_as.uids,
+            warden_uid=core.rights.uid,
+            secret_set=known.secret_set,
+            secret_ok=known.secret_ok,
+        )
+        wrong = station and known.secret_set and not known.secret_ok
+        hint = "offswitch status says who may reset here"
+        if secret is None:
+            pass
+        elif verdict.allowed and not wrong:
+            self._guesses.right(uid)
+        elif known.secret_set:
+            why = "that is not the secret" if station else verdict.why
+            pause_s = self._guesses.wrong(uid, core.clock.mono_us())
+            if pause_s:
+                why = f"{why}; that was wrong again, the next one counts in {pause_s} s"
+            raise Refused(why, hint)
+        else:
+            self._guesses.right(uid)
+        if not verdict.allowed:
+            raise Refused(verdict.why, hint)
+        return core.authority.mode is Mode.LOCAL and (not station or known.secret_ok)
 
     # --- opening ------------------------------------------------------------------
 
@@ -154,21 +154,38 @@ class Resetter:
         named: frozenset[str],
         reply: Reply,
         fail: Fail,
+        *,
+        alone: bool,
     ) -> None:
         core = self._core
         scope = parse_scope(str(message.get("scope", "")))
-        reason = judged.clean(message.get("reason"), _LONGEST_REASON).strip()
-        if not reason and not message.get("digest"):
-            raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
+        wanted = message.get("digest")
+        if not isinstance(wanted, str):
+            grounds = Grounds.read(message, station=core.rights.station(peer, message))
         stops = [live for live in core.latch.within(scope) if live.stop.digest in named]
         if not stops:
             raise nothing_there(core, scope, peer.uid)
-        names = tuple(sorted(live.stop.digest for live in stops))
-        order = self._named(message, peer, scope, names, reason)
-        opened = self._opened(order, peer, reply, fail)
-        if core.authority.mode is Mode.LOCAL:
-            opened.alone = True
-            self._proceed(opened)
+        if isinstance(wanted, str):
+            waiting = self._confirmed(wanted, scope.text)
+        else:
+            order = Reset(
+                core.installation,
+                scope,
+                tuple(sorted(live.stop.digest for live in stops)),
+                core.rights.named(peer, message),
+                str(message["channel"]) if core.rights.station(peer, message) else "cli",
+                grounds.nonce(message),
+                core.clock.wall_us(),
+                grounds.reason,
+            )
+            waiting = Waiting(order, grounds)
+        if waiting.grounds.write_off and core.authority.mode is Mode.LOCAL:
+            why = "one person alone writes nothing off"
+            raise Refused(why, "add the second one: offswitch people add NAME")
+        opened = self._opened(waiting, peer, reply, fail)
+        opened.alone = core.authority.mode is Mode.LOCAL
+        if alone:
+            self._carrier.proceed(opened)
         else:
             self._weigh(opened, message)
 
@@ -179,316 +196,148 @@ class Resetter:
 
         What `unless` says as long as it can still be left undone is in its way.
         """
-        opened = self._opened(order, judged.OURSELVES, reply, fail)
+        opened = self._opened(Waiting(order, Grounds(order.reason)), OURSELVES, reply, fail)
         opened.unless = unless
-        self._proceed(opened)
+        self._carrier.proceed(opened)
 
-    def _opened(self, order: Reset, peer: Peer, reply: Reply, fail: Fail) -> _Open:
-        stops = [live for name in order.clears if (live := self._core.latch.get(name)) is not None]
+    def _opened(self, waiting: Waiting, peer: Peer, reply: Reply, fail: Fail) -> Open:
+        stops = self._live(waiting.order)
         rows = self._core.table.covered(live.stop.scope for live in stops)
-        opened = _Open(order, stops, rows, peer, reply, fail)
-        self._under_way.append(opened)
-        self._bar()
+        opened = Open(waiting, stops, rows, peer, reply, fail, self._answer)
+        self._carrier.begin(opened)
         return opened
 
-    def _proceed(self, opened: _Open) -> None:
-        """Whoever it takes is for it: seal the evidence, and carry it out."""
-        core, order = self._core, opened.order
-        opened.waits_until_us = core.clock.mono_us() + int(_SEAL_S * 1e6)
-        # What is entered up to here is sealed with it; what the journal lost before is a gap.
-        seal = entries.opened(core, order, opened.peer.uid)
-        self._sealed(opened, seal)
+    def _confirmed(self, digest: str, scope: str) -> Waiting:
+        """Give the pending reset that a message confirms by its digest."""
+        waiting = self.pending.get(digest)
+        if waiting is None or not self._core.latch.holds_all(waiting.order.clears):
+            raise NotFound("no such reset is open", AGAIN)
+        if self._core.clock.wall_us() - waiting.order.time_us > VALID_US:
+            self.pending.drop(digest)
+            self._bar()
+            raise Refused("that reset was opened too long ago", AGAIN)
+        if waiting.order.scope.text != scope:
+            raise Refused(
+                f"that reset is of {waiting.order.scope.text}, not of {scope}",
+                "type the scope that it was opened with",
+            )
+        return waiting
 
-    def _wait_for_proofs(self, order: Reset) -> None:
-        """Keep a reset open for its proofs; the oldest and the moot are let go."""
-        self._pending.pop(order.digest, None)
-        self._pending[order.digest] = order
-        live = self._core.latch
-        moot = [name for name, each in self._pending.items() if not live.holds_all(each.clears)]
-        for name in moot + list(self._pending)[:-_MOST_PENDING]:
-            self._pending.pop(name, None)
-            self._proven.pop(name, None)
-        self._bar()
+    def _live(self, order: Reset) -> list[Live]:
+        return [live for name in order.clears if (live := self._core.latch.get(name)) is not None]
 
     def _bar(self) -> None:
         """Bar every press from joining a stop that a reset names which is open now."""
         barred = self._core.barred
         barred.clear()
-        for order in [*self._pending.values(), *(opened.order for opened in self._under_way)]:
+        for order in [*(each.order for each in self.pending), *self._carrier.under_way]:
             barred.update(order.clears)
         barred.update(*self._asked)
 
-    def _end(self, opened: _Open) -> None:
-        """This reset is over, whichever way, unless it waits for proofs."""
-        self._under_way.remove(opened)
-        if opened.order.digest not in self._pending:
-            self._proven.pop(opened.order.digest, None)
-        self._bar()
+    # --- who confirms it ----------------------------------------------------------
 
-    def _may(self, uid: int, known: Known, secret: str | None) -> None:
-        core = self._core
-        verdict = may_reset(
-            uid,
-            peer_in_cell=False,
-            uids_that_ran_targets=core.ran_as.uids,
-            warden_uid=core.rights.uid,
-            secret_set=known.secret_set,
-            secret_ok=known.secret_ok,
-        )
-        hint = "offswitch status says who may reset here"
-        if secret is None:
-            pass
-        elif verdict.allowed or not known.secret_set:
-            self._guesses.right(uid)
-        else:
-            pause_s = self._guesses.wrong(uid, core.clock.mono_us())
-            if pause_s:
-                why = f"{verdict.why}; that was wrong again, the next one counts in {pause_s} s"
-                raise Refused(why, hint)
-        if not verdict.allowed:
-            raise Refused(verdict.why, hint)
+    def case(self, waiting: Waiting) -> Case:
+        """Say what is to be judged of a reset, as things stand now."""
+        return case_of(self._core, self._stopper, waiting, self._live(waiting.order))
 
-    def _named(
-        self,
-        message: dict[str, Any],
-        peer: Peer,
-        scope: Scope,
-        names: tuple[str, ...],
-        reason: str,
-    ) -> Reset:
-        """Make the order, or take the pending one that the message confirms by its digest."""
-        wanted = message.get("digest")
-        if isinstance(wanted, str):
-            pending = self._pending.get(wanted)
-            if pending is None or not self._core.latch.holds_all(pending.clears):
-                raise NotFound("no such reset is open", _AGAIN)
-            if self._core.clock.wall_us() - pending.time_us > VALID_US:
-                self._let_lapse(pending)
-                raise Refused("that reset was opened too long ago", _AGAIN)
-            if pending.scope != scope:
-                raise Refused(
-                    f"that reset is of {pending.scope.text}, not of {scope.text}",
-                    "type the scope that it was opened with",
-                )
-            return pending
-        return Reset(
-            self._core.installation,
-            scope,
-            names,
-            f"uid:{peer.uid}",
-            "cli",
-            judged.clean(message.get("nonce"), _LONGEST_NONCE),
-            self._core.clock.wall_us(),
-            reason,
-        )
-
-    @property
-    def busy(self) -> str:
-        """Say what is half done and cannot be handed over; empty: nothing."""
-        return "a reset" if self._asked or self._under_way else ""
-
-    def passed(self) -> dict[str, Any]:
-        """Give the resets that wait for their second person, and who has proven themselves."""
-        return {
-            "pending": [order.wire() for order in self._pending.values()],
-            "proven": {name: sorted(people) for name, people in self._proven.items()},
-        }
-
-    def take_up(self, passed: dict[str, Any]) -> None:
-        """Let them wait on: whoever opened them was told so."""
-        orders = [from_wire(body) for body in passed["pending"]]
-        self._pending = {each.digest: each for each in orders if isinstance(each, Reset)}
-        self._proven = {name: set(people) for name, people in passed["proven"].items()}
-        self._bar()
-
-    def _let_lapse(self, pending: Reset) -> None:
-        self._pending.pop(pending.digest, None)
-        self._proven.pop(pending.digest, None)
-        self._bar()
-
-    def _weigh(self, opened: _Open, message: dict[str, Any]) -> None:
+    def _weigh(self, opened: Open, message: dict[str, Any]) -> None:
         """Have the proofs for this very reset weighed; a code is burnt on the disk first."""
-        core, digest = self._core, opened.order.digest
+        core, waiting = self._core, opened.waiting
         given = message.get("proofs") or []
         proofs = [str(proof) for proof in given] if isinstance(given, list) else []
-        level = max((live.stop.level for live in opened.stops), default=Level.KILL)
-        case = Case(digest, level, opened.order.time_us)
-        authority, now = core.authority, core.clock.wall_us()
-        proven = frozenset(self._proven.get(digest, ()))
+        case, now = self.case(waiting), core.clock.wall_us()
+        authority, proven = core.authority, frozenset(waiting.proven)
 
         def weighed(ruling: Ruling | OSError) -> None:
             if isinstance(ruling, OSError):
                 why = f"the proofs cannot be weighed: {ruling.strerror}; nothing is reset"
                 hint = "see the disk of OFFSWITCH_HOME: offswitch doctor"
-                self._give_up(opened, Storage(why, hint))
+                self._carrier.give_up(opened, Storage(why, hint))
                 return
-            known = self._proven.setdefault(digest, set())
-            known.update(ruling.people)
+            waiting.proven.update(ruling.people)
             if ruling.refused:
-                entries.proofs(core, opened.order, opened.peer.uid, ruling.refused)
-            # Somebody else may have proven themselves while the disk was busy with this one.
-            self._decide(opened, judge(core.authority, case, (), self._book, now, known))
+                entries.proofs(core, opened.order, core.rights.named(opened.peer, message), ruling)
+            # Somebody else may have proven themselves while the disk was busy with this one,
+            # and the stop may have grown into a kill.
+            self._decide(opened, self._ruling(waiting, now))
 
         if proofs:
             core.errands.send(
-                lambda: judge(authority, case, proofs, self._book, now, proven), weighed
+                lambda: judge(authority, case, proofs, self.book, now, proven), weighed
             )
         else:
-            self._decide(opened, judge(authority, case, (), self._book, now, proven))
+            self._decide(opened, self._ruling(waiting, now))
 
-    def _decide(self, opened: _Open, ruling: Ruling) -> None:
-        order = opened.order
-        if not self._core.latch.holds_all(order.clears):
-            self._give_up(opened, NotFound("its stops were reset meanwhile", _AGAIN))
+    def _ruling(self, waiting: Waiting, now_us: int) -> Ruling:
+        """Judge by who has proven themselves so far."""
+        case = self.case(waiting)
+        return judge(self._core.authority, case, (), self.book, now_us, waiting.proven)
+
+    def _decide(self, opened: Open, ruling: Ruling) -> None:
+        core, order = self._core, opened.order
+        if not core.latch.holds_all(order.clears):
+            self._carrier.give_up(opened, NotFound("its stops were reset meanwhile", AGAIN))
         elif ruling.allowed:
-            self._proceed(opened)
+            self._carrier.proceed(opened)
         else:
-            needs = list(ruling.needs)
-            self._wait_for_proofs(order)
-            self._end(opened)
-            entries.pending(
-                self._core, order, opened.peer.uid, needs, self._proven.get(order.digest, ())
-            )
-            opened.reply(self._answer(opened, "pending", [], needs))
+            self.pending.keep(opened.waiting, core.latch, core.clock.wall_us())
+            self._carrier.end(opened)
+            entries.pending(core, opened.waiting, ruling.needs)
+            opened.reply(self._answer(opened, "pending", [], list(ruling.needs)))
 
-    # --- what must be true first --------------------------------------------------
-
-    def _sealed(self, opened: _Open, seq: int) -> None:
-        """Wait until the ledger has everything up to now: the evidence is sealed."""
-        core = self._core
-        if opened.alone and core.authority.mode is Mode.PEOPLE:
-            self._give_up(opened, Refused("since it was opened two people are wanted", _AGAIN))
-        elif core.recording.durable(seq):
-            self._still(opened)
-        elif core.clock.mono_us() > opened.waits_until_us:
-            self._give_up(
-                opened,
-                Storage(
-                    "the evidence is not in the ledger yet, so nothing is reset",
-                    "see why the recorder cannot write: offswitch doctor",
-                ),
-            )
-        else:
-            core.loop.later(_POLL_S, lambda: self._sealed(opened, seq))
-
-    def _held(self, opened: _Open) -> list[Tracked]:
-        """List what a stop of kill or more covers: it must stand still."""
-        return [row for row in opened.rows if (self._core.level(row) or 0) >= Level.KILL]
-
-    def _still(self, opened: _Open) -> None:
-        """Have the observer look anew at all that must stand still."""
-        for row in self._held(opened):
-            self._stopper.look_again(row)
-        opened.waits_until_us = self._core.clock.mono_us() + int(_LOOK_S * 1e6)
-        self._looked(opened)
-
-    def _looked(self, opened: _Open) -> None:
-        """Wait until the observer has spoken, and judge by it."""
-        core = self._core
-        patient = core.clock.mono_us() < opened.waits_until_us
-        if patient and self._stopper.looking(opened.rows):
-            core.loop.later(_POLL_S, lambda: self._looked(opened))
-            return
-        trouble = self._moving(opened)
-        if trouble is not None:
-            self._give_up(opened, trouble)
-            return
-        core.store.note(opened.order)
-        core.store.sync()
-        opened.waits_until_us = core.clock.mono_us() + int(_DURABLE_S * 1e6)
-        self._durable(opened)
-
-    def _moving(self, opened: _Open) -> OffswitchError | None:
-        """Say what was not seen to stand still since it was last commanded or last moved."""
-        return opened.unless() or judged.moving(self._core, self._held(opened))
-
-    def _durable(self, opened: _Open) -> None:
-        core = self._core
-        patient = core.clock.mono_us() < opened.waits_until_us
-        if core.store.durable(opened.order.digest):
-            trouble = self._moving(opened)
-            if trouble is None:
-                self._clear(opened)
-            elif patient and self._stopper.looking(opened.rows):  # pressed anew meanwhile
-                core.loop.later(_POLL_S, lambda: self._durable(opened))
-            else:
-                self._too_late(opened, trouble)
-        elif not patient:
-            problem = core.store.problem or "the disk does not answer"
-            hint = "free space for OFFSWITCH_HOME, then reset again"
-            why = f"the latch's file cannot be written ({problem}); nothing is reset"
-            self._too_late(opened, Storage(why, hint))
-        else:
-            core.loop.later(_POLL_S, lambda: self._durable(opened))
-
-    def _too_late(self, opened: _Open, error: OffswitchError) -> None:
-        """The disk has the reset, or may yet take it, and it must not hold: stop the same anew."""
-        stops = [live.stop for live in opened.stops]
-        self._stopper.press(anew(stops, self._core.clock.wall_us()))
-        self._give_up(opened, error)
-
-    def _give_up(self, opened: _Open, error: OffswitchError) -> None:
-        self._end(opened)
-        opened.fail(error)
-
-    # --- letting go ---------------------------------------------------------------
-
-    def _clear(self, opened: _Open) -> None:
-        core = self._core
-        prior = {row.target.name: row.state for row in opened.rows}
-        cleared = core.latch.clear(opened.order)
-        proven = sorted(self._proven.get(opened.order.digest, ()))
-        self._pending.pop(opened.order.digest, None)
-        self._end(opened)
-        for live in opened.stops:
-            core.news.add(live, opened.order, core.clock.wall_us())
-        for row in opened.rows:
-            self._let_go(row)
-        wider = self._core.wider(opened.order.scope)
-        entries.done(core, opened.order, opened.stops, opened.rows, prior, proven)
-        answer = self._answer(opened, "done", cleared, [])
-        answer["wider"] = [live.stop.digest for live in wider]
-        answer["needs"] = [
-            f"{live.stop.scope.text} is still stopped ({live.stop.level.label}): "
-            f"offswitch reset {live.stop.scope.text} --reason TEXT"
-            for live in wider
-        ]
-        answer["exit"] = 3 if wider else 0
-        opened.reply(answer)
-        self._starter.on_idle()
-
-    def _let_go(self, row: Tracked) -> None:
-        core = self._core
-        level = core.level(row)
-        alive = lives(row)
-        frozen = row.cell is not None and row.cell.frozen() is True
-        row.state = step(row.state, Event.RESET, level, alive=alive)
-        self._stopper.let_go(row)
-        if level is not None and level >= Level.FREEZE:
-            return  # a wider or another stop still holds it as it is
-        if row.adopted or (row.cell is not None and alive):
-            if frozen or row.adopted:
-                self._stopper.release(row)
-            self._stopper.set_word(row, level)
-        if row.body is not None and core.observer is not None and row.watched:
-            core.observer.unwatch(row.body.name)
-            row.watched = False
-        if row.cell is not None and not (alive or row.adopted) and level is None:
-            self._starter.bury(row)
-        if level is None:
-            row.receipts, row.order = [], None
-            row.unseen()
+    # --- what is said of it -------------------------------------------------------
 
     def _answer(
-        self, opened: _Open, state: str, cleared: list[str], needs: list[str]
+        self, opened: Open, state: str, cleared: list[str], needs: list[str]
     ) -> dict[str, Any]:
-        return {
+        core, waiting = self._core, opened.waiting
+        notes = [*reset_forgeable(core), *_not_told_apart(core, opened)]
+        said = {
             "reset": opened.order.digest,
             "state": state,
             "cleared": cleared,
             "needs": needs,
             "wider": [],
-            "notes": reset_forgeable(self._core),
+            "written_off": sorted(opened.written_off),
+            "proven": sorted(waiting.proven),
+            "notes": notes,
             "order": opened.order.digest,
             "exit": 0,
         }
+        if state == "pending":
+            said |= {
+                "people": self.case(waiting).wanted,
+                "opened_us": waiting.order.time_us,
+                "expires_us": waiting.expires_us,
+            }
+        return said
+
+    def waiting(self) -> Iterable[tuple[Waiting, Case, Ruling]]:
+        """Give every reset that can still be confirmed, how it is judged, and what it needs."""
+        now = self._core.clock.wall_us()
+        for each in self.pending:
+            if self._core.latch.holds_all(each.order.clears) and now <= each.expires_us:
+                yield each, self.case(each), self._ruling(each, now)
+
+    # --- the hand-over ------------------------------------------------------------
+
+    @property
+    def busy(self) -> str:
+        """Say what is half done and cannot be handed over; empty: nothing."""
+        return "a reset" if self._asked or self._carrier.under_way else ""
+
+    def passed(self) -> dict[str, Any]:
+        """Give the resets that wait for their second person, and who has proven themselves."""
+        return self.pending.passed()
+
+    def take_up(self, passed: dict[str, Any]) -> None:
+        """Let them wait on: whoever opened them was told so."""
+        self.pending.take_up(passed)
+        self._bar()
+
+
+def _not_told_apart(core: Core, opened: Open) -> list[str]:
+    """Say so where the station has the warden's own user, and could leave out that it is it."""
+    if core.rights.uid == 0 or opened.order.channel == "cli":
+        return []
+    return ["reset forgeable by the station: it shares the warden's user, as nobody is root here"]
