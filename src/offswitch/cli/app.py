@@ -52,6 +52,7 @@ _NOUNS = {
     "decision": _Noun(_RULES),
     "rule": _Noun(_RULES),
     "detector": _Noun(_RULES),
+    "drill": _Noun(_RULES),
     "config": _Noun(_RULES),
     "ledger": _Noun(_RULES),
 }

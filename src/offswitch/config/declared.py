@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from offswitch.config.drill import Drill
 from offswitch.config.duration import parse_duration
 from offswitch.config.section import (
     DetectorSection,
@@ -307,6 +308,7 @@ class Config(Section):
     rule: list[Rule] = Field(default_factory=list)
     readings: Readings = Readings()
     station: Station = Station()
+    drill: Drill = Drill()
 
     def on_blind(self, name: str) -> Level:
         """Give the level to which `name` falls when nobody watches it (SR-13)."""

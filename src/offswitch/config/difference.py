@@ -44,6 +44,11 @@ def changes(before: Config, after: Config) -> list[Change]:
         found.append(Change(f"mode: {after.mode}, was {before.mode}", weaker))
     if before.readings != after.readings:
         found.append(Change("readings: kept so from the next start of watch on", weaker=False))
+    if before.drill != after.drill:
+        was, now = before.drill.canary, after.drill.canary
+        told = before.drill.model_dump()["canary"], after.drill.model_dump()["canary"]
+        weaker = now is None or (was is not None and now > was)
+        found.append(Change(f"drill: canary {told[1]}, was {told[0]}", weaker))
     old = {sensor.name: sensor for sensor in before.sensor}
     new = {sensor.name: sensor for sensor in after.sensor}
     found += [Change(f"sensor {name}: removed", True) for name in old if name not in new]

@@ -76,7 +76,7 @@ class Loaded:
     sha256: str
     """Of the file's bytes; empty where there is no file."""
     degraded: tuple[str, ...] = ()
-    """Why somebody else could have written it; empty: nobody could."""
+    """Why somebody else could have written it, and what it gives up; empty: neither."""
 
 
 @dataclass(slots=True)
@@ -276,4 +276,5 @@ def load(path: str, kinds: Kinds, *, named: bool = False) -> Loaded:
     if len(data) > _LARGEST:
         raise BadConfig(f"{path}: more than {_LARGEST} bytes", "that is no configuration")
     config = parse(data, path, kinds)
-    return Loaded(config, kinds, path, hashlib.sha256(data).hexdigest(), tuple(reasons))
+    degraded = (*reasons, *config.drill.degraded())
+    return Loaded(config, kinds, path, hashlib.sha256(data).hexdigest(), degraded)

@@ -1,0 +1,276 @@
+"""What the drills in the ledger prove of each layer (REL-1). Pure: entries in, figures out.
+
+An entry counts when the warden itself wrote it (`via` is the journal: what anybody hands in earns
+nothing), when it tells of a layer, and when its drill came to an end as a drill: *passed* or *not
+confirmed*. Dry runs (DRL-3), drills that a real stop overtook, and those that failed before the
+press count neither way.
+
+Layer by layer, and *combined*: there a drill is one demand, which has failed if any layer has. That
+is the strict reading: that another layer would have made up for it is no excuse here. Each class
+of demand (a target that cooperates, has crashed, resists) is counted for itself; the canary
+resists, and what was never tried is shown as untried.
+
+`figures` gives everything that a page, `/metrics` or a report shows, in one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from offswitch.drills import arithmetic
+from offswitch.drills.arithmetic import Architecture
+
+__all__ = ["COMBINED", "NO_SIL", "Demand", "Figures", "LayerFigures", "State", "Times", "figures"]
+
+COMBINED = "combined"
+"""The name of the row in which a drill is one demand."""
+NO_SIL = "a measured demand-failure bound, not a SIL claim"
+_HOUR_US = 3_600_000_000
+_COUNTS = frozenset({"passed", "not-confirmed"})
+_JOURNAL = "journal"
+_FIRST = ("process", "sweep", "network")
+
+
+class Demand(StrEnum):
+    """What kind of target a stop meets."""
+
+    COOPERATIVE = "cooperative"
+    CRASHED = "crashed"
+    RESISTING = "resisting"
+
+
+class State(StrEnum):
+    """What the drills say of a layer now."""
+
+    PROVEN = "proven"
+    """The last drill was clean."""
+    UNPROVEN = "unproven"
+    """The last drill failed."""
+    UNTRIED = "untried"
+    """No drill counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The times of one drill, in nanoseconds since the order was accepted; None: not known."""
+
+    commanded_ns: int | None
+    last_act_ns: int | None
+    confirmed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFigures:
+    """What drills prove of one layer under one class of demand."""
+
+    layer: str
+    """A layer's name, or `combined`."""
+    demand: Demand
+    state: State
+    n: int
+    """Drills that count."""
+    k: int
+    """How many of them failed."""
+    bound: float
+    """Failures on demand, at most: Clopper-Pearson, 90 %."""
+    jeffreys: float
+    """Failures on demand, on average: Jeffreys' mean."""
+    rate_per_h: float | None
+    """λDU, dangerous undetected failures an hour; None: too few drills to say."""
+    interval_us: int | None
+    """How far apart the drills were, on average."""
+    pfd_average: float | None
+    """PFDavg, tested so often: λτ/2."""
+    pfd_now: float | None
+    """1 - exp(-λ·age); 1 where the last drill failed."""
+    last_us: int | None
+    """When the last drill ended, UTC in microseconds."""
+    last_clean_us: int | None
+    """When the last one that passed did."""
+    last: Times | None
+    """Its times; of the last one that counts, whether it passed or not."""
+    slowest_ns: int | None
+    """The latest last act of all drills that passed."""
+    why: str
+    """What the last drill did not see; empty where it passed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the object that `--json` shows."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that the ledger says about drills."""
+
+    now_us: int
+    layers: tuple[LayerFigures, ...]
+    """Layer by layer and class by class; those that were never tried are listed, too."""
+    combined: tuple[LayerFigures, ...]
+    """A drill as one demand, class by class."""
+    counted: int
+    """Drills that count."""
+    not_counted: Mapping[str, int]
+    """Those that do not, by how they ended: `dry`, `overtaken`, `failed`, `unfinished`."""
+    last_us: int | None
+    """When the last drill began, whatever became of it."""
+
+    @property
+    def worst(self) -> LayerFigures | None:
+        """The combined row with the highest bound, of those that were tried."""
+        tried = [row for row in self.combined if row.n]
+        return max(tried, key=lambda row: row.bound, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the object that `--json` shows."""
+        return {
+            "now_us": self.now_us,
+            "layers": [row.as_dict() for row in self.layers],
+            "combined": [row.as_dict() for row in self.combined],
+            "counted": self.counted,
+            "not_counted": dict(self.not_counted),
+            "last_us": self.last_us,
+            "says": NO_SIL,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One drill of one layer."""
+
+    time_us: int
+    passed: bool
+    times: Times
+    why: str
+
+
+def figures(entries: Iterable[Mapping[str, Any]], now_us: int) -> Figures:
+    """Count the drills among `entries`, oldest first; what is no drill of the warden's is ignored.
+
+    An entry is its public fields, and as far as they can be read the sealed ones, in one object.
+    """
+    begun: dict[str, int] = {}
+    ends: dict[str, str] = {}
+    told: list[Mapping[str, Any]] = []
+    for entry in entries:
+        if entry.get("kind") != "drill" or entry.get("via") != _JOURNAL:
+            continue
+        name = str(entry.get("drill"))
+        match entry.get("what"):
+            case "begin":
+                begun[name] = _int(entry.get("time_us")) or 0
+            case "layer":
+                told.append(entry)
+            case "end":
+                ends[name] = str(entry.get("state"))
+            case _:
+                continue
+    trials = _trials(told, ends)
+    names = [*_FIRST, *sorted({layer for layer, _demand in trials} - {*_FIRST, COMBINED})]
+    rows = {
+        (layer, demand): _row(layer, demand, trials.get((layer, demand), []), now_us)
+        for layer in (*names, COMBINED)
+        for demand in Demand
+    }
+    others: dict[str, int] = {}
+    for name in begun.keys() | ends.keys():
+        state = ends.get(name, "unfinished")
+        if state not in _COUNTS:
+            others[state] = others.get(state, 0) + 1
+    return Figures(
+        now_us,
+        tuple(row for (layer, _demand), row in rows.items() if layer != COMBINED),
+        tuple(rows[COMBINED, demand] for demand in Demand),
+        sum(state in _COUNTS for state in ends.values()),
+        others,
+        max(begun.values(), default=None),
+    )
+
+
+def _trials(
+    told: Iterable[Mapping[str, Any]], ends: Mapping[str, str]
+) -> dict[tuple[str, Demand], list[_Trial]]:
+    """Sort what counts by layer and class; a whole drill is a trial of `combined`."""
+    found: dict[tuple[str, Demand], list[_Trial]] = {}
+    whole: dict[tuple[str, Demand], list[_Trial]] = {}
+    for entry in told:
+        name = str(entry.get("drill"))
+        if ends.get(name) not in _COUNTS or _yes(entry.get("dry")):
+            continue
+        try:
+            demand = Demand(str(entry.get("demand")))
+        except ValueError:
+            continue
+        times = [_int(entry.get(key)) for key in ("commanded_ns", "last_act_ns", "confirmed_ns")]
+        passed = all(_yes(entry.get(key)) for key in ("passed", "seen", "confirmed"))
+        why = "" if passed else str(entry.get("why") or "it was not seen to act")
+        trial = _Trial(_int(entry.get("time_us")) or 0, passed, Times(*times), why)
+        layer = str(entry.get("layer"))
+        if layer != COMBINED:
+            found.setdefault((layer, demand), []).append(trial)
+            whole.setdefault((name, demand), []).append(trial)
+    for (_name, demand), parts in whole.items():
+        found.setdefault((COMBINED, demand), []).append(_together(parts))
+    return found
+
+
+def _together(parts: list[_Trial]) -> _Trial:
+    """Make one trial of a drill's layers: it failed if one has, and was as late as the latest."""
+
+    def latest(key: str) -> int | None:
+        known = [getattr(part.times, key) for part in parts]
+        return None if None in known else max(known)
+
+    times = Times(*(latest(key) for key in ("commanded_ns", "last_act_ns", "confirmed_ns")))
+    why = "; ".join(part.why for part in parts if not part.passed)
+    at = max(part.time_us for part in parts)
+    return _Trial(at, all(part.passed for part in parts), times, why)
+
+
+def _row(layer: str, demand: Demand, trials: list[_Trial], now_us: int) -> LayerFigures:
+    n, k = len(trials), sum(not trial.passed for trial in trials)
+    last = trials[-1] if trials else None
+    clean = [trial for trial in trials if trial.passed]
+    exposure_us = trials[-1].time_us - trials[0].time_us if trials else 0
+    interval_us = exposure_us // (n - 1) if n > 1 else None
+    rate = arithmetic.rate(k, exposure_us / _HOUR_US)
+    average = pfd_now = None
+    if rate is not None and interval_us is not None:
+        hours = interval_us / _HOUR_US
+        average = min(arithmetic.average(Architecture.ONE_OF_ONE, rate, hours), 1.0)
+    if last is not None and not last.passed:
+        pfd_now = 1.0
+    elif last is not None and rate is not None:
+        pfd_now = arithmetic.now(rate, (now_us - last.time_us) / _HOUR_US)
+    state = State.UNTRIED if last is None else State.PROVEN if last.passed else State.UNPROVEN
+    slowest = [at for trial in clean if (at := trial.times.last_act_ns) is not None]
+    return LayerFigures(
+        layer,
+        demand,
+        state,
+        n,
+        k,
+        arithmetic.upper_bound(k, n),
+        arithmetic.jeffreys_mean(k, n),
+        rate,
+        interval_us,
+        average,
+        pfd_now,
+        None if last is None else last.time_us,
+        clean[-1].time_us if clean else None,
+        None if last is None else last.times,
+        max(slowest, default=None),
+        "" if last is None else last.why,
+    )
+
+
+def _yes(value: object) -> bool:
+    """Read a truth as the ledger spells it."""
+    return value is True or value == "yes"
+
+
+def _int(value: object) -> int | None:
+    return value if type(value) is int else None
