@@ -38,6 +38,13 @@ class Keyboard:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
+    def drain(self, seconds: float) -> None:
+        """Read whatever comes for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.fd], [], [], left)[0]:
+                self.seen += os.read(self.fd, 65536)
+
     def expect(self, text: str, seconds: float = PATIENCE_S) -> str:
         """Read until `text` comes, after what was expected before; give what came until then."""
         wanted = text.encode()

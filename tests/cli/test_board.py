@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import signal
 import sys
 import time
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from cli.keyboard import Keyboard
 from installation import Installation, until
 from offswitch.cli.board import Board
 from offswitch.cli.gather import Answer
+from offswitch.cli.screen import Screen
 from offswitch.control.place import Place
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
@@ -160,3 +163,31 @@ def test_without_a_terminal_it_says_what_to_use_instead(installation: Installati
     done = installation.cli("board")
     assert done.returncode == 2
     assert "offswitch status --json" in done.stderr
+
+
+def test_HMI_9_on_a_slow_line_only_what_changed_is_written(
+    installation: Installation, person: Keyboard
+) -> None:
+    installation.run("sleep", "600", target="board/slow")
+    person.expect("board/slow")
+    person.expect("STOP EVERYTHING")
+    person.drain(1.0)
+    before = len(person.seen)
+    person.drain(2.0)
+    a_second = (len(person.seen) - before) / 2
+    print(f"an idle board writes {a_second:.0f} bytes a second")
+    assert a_second < 250, "a line of 2,400 baud bears it"
+
+
+def test_HMI_9_a_line_that_takes_nothing_holds_up_no_key() -> None:
+    """A terminal that has stalled: frames are left out, and what a key does is done."""
+    master, slave = pty.openpty()
+    screen = Screen(slave, Console(file=io.StringIO(), force_terminal=True))
+    with screen:
+        begun = time.monotonic()
+        for number in range(500):
+            screen.draw(Text(f"{number} " * 200))
+        assert time.monotonic() - begun < 10, "nobody reads, and nobody waits"
+        assert screen.written < 1 << 17
+    os.close(master)
+    os.close(slave)

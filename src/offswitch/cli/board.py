@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +26,7 @@ from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.keys import Keys
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
+from offswitch.cli.screen import Screen
 from offswitch.errors import Usage
 from offswitch.printable import printable
 
@@ -231,16 +231,13 @@ def command() -> None:
     board, ends = Board(), threading.Event()
     threading.Thread(target=_refresh, args=(board, ends), daemon=True).start()
 
-    def face() -> RenderableType:
-        return board.face(console.width, console.height, time.monotonic())
-
     try:
-        with Keys() as keys, Live(face(), console=console, screen=True, auto_refresh=False) as live:
+        with Keys() as keys, Screen(sys.stdout.fileno(), console) as screen:
             going = True
             while going:
+                screen.draw(board.face(*screen.size(), time.monotonic()))
                 for key in keys.read(_KEY_S):
                     going = board.press(key) and going
-                live.update(face(), refresh=True)
     except KeyboardInterrupt:
         pass
     finally:
