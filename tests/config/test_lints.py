@@ -63,6 +63,22 @@ def test_DEC_1_a_question_with_no_time_to_answer_is_told(kinds: Kinds) -> None:
     assert "silence stops it too late" in said(kinds, *rule, 'answer_within = "10m"')
 
 
+def test_DEC_3_what_silence_does_on_the_way_is_no_more_than_at_its_end(kinds: Kinds) -> None:
+    rule = ['act = "advise"', f"detectors = [{COUNT}]", 'stop = { level = "freeze" }']
+    with pytest.raises(BadConfig, match="kill goes further than the rule's own level, freeze"):
+        said(kinds, *rule, 'unanswered = "kill"')
+    with pytest.raises(BadConfig):
+        said(kinds, *rule, 'unanswered = "softly"')
+    early = said(kinds, 'act = "advise"', f"detectors = [{COUNT}]", 'unanswered = "freeze"')
+    assert "becomes a kill after 10s, 90s before the time to answer is over" in early
+    assert said(kinds, *rule, 'unanswered = "drain"').count("becomes a kill after 30s") == 1
+    assert "no backup is ever called" in said(kinds, *rule, 'answer_within = "90s"')
+    before = parse((TABLES + "\n".join([*rule, 'unanswered = "drain"'])).encode(), "x", kinds)
+    after = parse((TABLES + "\n".join(rule)).encode(), "x", kinds)
+    [change] = changes(before, after)
+    assert (change.what, change.weaker) == ("rule r: unanswered restrict, was drain", True)
+
+
 def test_DET_7_a_monitor_that_can_be_talked_to_is_never_alone_behind_a_stop(kinds: Kinds) -> None:
     class Monitor(kinds.detectors["threshold"].cls):  # type: ignore[misc]
         ALONE = False

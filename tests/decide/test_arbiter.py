@@ -140,7 +140,7 @@ def test_SR_12_what_runs_unlatched_while_the_alarm_stands_is_stopped_again() -> 
 
 @pytest.mark.parametrize("act", [Act.ADVISE, Act.SHADOW])
 def test_only_an_automatic_rule_repeats_itself(act: Act) -> None:
-    rule = replace(RULE, act=act)
+    rule = replace(RULE, act=act, time_to_harm_us=60 * SECOND)
     _, standing = _decide(Channel.TRIP, rule=rule)
     assert _decide(Channel.TRIP, rule=rule, standing=standing, at=9 * SECOND)[0] is None
 

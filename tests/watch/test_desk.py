@@ -10,7 +10,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from offswitch.clock import SimulatedClock
 from offswitch.config.load import Loaded, installed_kinds, parse
 from offswitch.control import frames
 from offswitch.control.place import Place
+from offswitch.model.finding import Finding
 from offswitch.watch.desk.door import Desk, listen
 from offswitch.watch.loop import Watch
+from offswitch.watch.recent import Recent
 
-GROUP, ANN, BEN, RUNS, RAN = 60_177, 60_201, 60_202, 60_242, 60_243
+GROUP, ANN, BEN, RUNS, RAN, STATION = 60_177, 60_201, 60_202, 60_242, 60_243, 60_290
 S = 1_000_000
 TABLES = """
 [[rule]]
@@ -77,11 +79,25 @@ class Front:
             os.chown(control, 0, GROUP)
         sock, gid = listen(str(control))
         self.path = str(control / "watch")
-        desk = Desk(sock, self.clock, os.geteuid(), gid)
+        desk = Desk(sock, self.clock, os.geteuid(), gid, STATION)
         place = Place(str(folder), str(folder))
         self.watch = Watch(place, loaded, self.clock, desk=desk)
         self.ran: list[int] | None = [RAN]
+        self.asked: list[dict[str, Any]] = []
+        self.proven: dict[str, Any] | None = None
+        self.watch.reception.clerk._office.proposals._ask = self._ask
         self.cells()
+
+    def _ask(self, message: dict[str, Any], then: Callable[[dict[str, Any]], None]) -> bool:
+        """Be the warden: what `proven` says, or nothing."""
+        self.asked.append(message)
+        if self.proven is not None:
+            then(self.proven)
+        return True
+
+    def know(self, mode: str = "local", **users: int | None) -> None:
+        people = [{"name": name, "uid": uid} for name, uid in users.items()]
+        self.watch.reception._visitors.hear_people({"mode": mode, "people": people})
 
     def cells(self, **more: object) -> None:
         row = {"target": "shop/agent", "state": "running", "uid": RUNS, "level": None}
@@ -197,7 +213,8 @@ def test_SR_3_and_HMI_6_the_group_looks_and_the_owner_lowers(front: Front, as_ro
     assert front.say(0, "bypass", **LOWER)["pending"] is True, "the second time"
     assert front.kind(RUNS, "bypass", **LOWER) == "refused", "no target's user confirms it"
     confirmed = front.say(ANN, "bypass", **LOWER)
-    assert (confirmed["pending"], confirmed["uid"], confirmed["second"]) == (False, 0, ANN)
+    assert (confirmed["pending"], confirmed["by"]) == (False, "uid:0")
+    assert confirmed["second"] == f"uid:{ANN}"
     assert front.watch.reception.notes()[0].startswith("BYPASS: rule acts: it asks")
     front.clock.advance(3600 * S)
     front.watch.reception.turn()
@@ -219,9 +236,9 @@ def test_HMI_6_a_shelved_alarm_is_out_of_sight_and_one_that_asks_never_is(
     assert front.watch.reception.shelved() == {"acts"}
     rows = {row["rule"]: row for row in front.say(ANN, "alarms")["alarms"]}
     assert (rows["acts"]["shelved"], rows["asks"]["shelved"]) == (True, False)
-    assert front.say(ANN, "ack", rule="acts")["acked_by"] == ANN
+    assert front.say(ANN, "ack", rule="acts")["acked_by"] == f"uid:{ANN}"
     rows = {row["rule"]: row for row in front.say(ANN, "alarms")["alarms"]}
-    assert rows["acts"]["acked_by"] == ANN
+    assert rows["acts"]["acked_by"] == f"uid:{ANN}"
     assert front.watch.wired.benches[1].tripped, "it goes on standing"
 
 
@@ -352,3 +369,211 @@ def test_SR_23_the_next_watch_takes_the_name_and_the_callers(front: Front) -> No
     front.watch.close()
     assert os.path.exists(front.path), "the old one's end takes nothing away from the new one"
     after.close()
+
+
+def test_SR_4_the_station_speaks_for_persons_and_may_no_more_than_that(
+    front: Front, as_root: None
+) -> None:
+    front.see("count", 99)
+    front.see("threads", 99)
+    for op in ("sensors", "rules", "alarms", "decisions"):
+        assert front.kind(STATION, op) == "done"
+    digest = front.question()
+    deny = {"decision": digest, "reason": "because"}
+    assert front.kind(STATION, "deny", **deny) == "usage", "in nobody's name"
+    assert front.kind(STATION, "deny", **deny, by="ada") == "usage"
+    assert front.kind(STATION, "apply", text="", path="x", by="person:ada") == "refused"
+    assert front.kind(ANN, "deny", **deny, by="person:ada") == "refused"
+    assert front.kind(ANN, "approve", decision=digest, by="person:ada") == "refused"
+    assert front.say(STATION, "ack", rule="acts", by="person:ada")["acked_by"] == "person:ada"
+    [row] = [one for one in front.say(ANN, "alarms")["alarms"] if one["rule"] == "acts"]
+    assert row["acked_us"] == front.clock.wall_us()
+    told = {one["by"] for one in front.entries("refused")}
+    assert f"uid:{ANN}, as person:ada" in told
+
+
+def test_DEC_3_one_person_over_two_ways_is_one_and_whose_target_it_is_denies_nowhere(
+    front: Front, as_root: None
+) -> None:
+    front.know(ada=ANN, ben=None, eve=RUNS)
+    front.see("count", 99)
+    deny = {"decision": front.question(), "reason": "because"}
+    assert front.kind(STATION, "deny", **deny, by="person:eve") == "refused", "hers runs there"
+    assert front.say(STATION, "deny", **deny, by="person:ada")["open"] is True
+    assert front.kind(ANN, "deny", **deny) == "refused", "that is ada"
+    assert front.kind(BEN, "deny", **deny) == "done", "and that is another: whose, is known of ada"
+    front.watch._pump()
+    by = [one["by"] for one in front.entries("decision")]
+    assert by[-2:] == ["person:ada", f"uid:{BEN}"]
+    front.clock.advance(400 * S)
+    front.see("count", 99)
+    deny["decision"] = front.question()
+    assert front.say(STATION, "deny", **deny, by="person:ben")["open"] is True
+    assert front.kind(BEN, "deny", **deny) == "refused", "nobody knows whether that is ben's user"
+    said = front.say(STATION, "deny", **deny, by="person:ada")
+    assert (said["open"], said["by"]) == (False, "person:ada")
+
+
+def test_DEC_3_the_row_of_a_question_says_what_silence_has_done_and_will_do(
+    front: Front, as_root: None
+) -> None:
+    front.know(ada=None)
+    front.see("count", 99)
+    [row] = front.say(ANN, "decisions")["decisions"]
+    asked = row["asked_us"]
+    times = [row[key] - asked for key in ("backup_us", "act_us", "due_us")]
+    assert times == [100 * S, 200 * S, 300 * S]
+    assert (row["stage"], row["backup"], row["unanswered"]) == ("asked", False, "restrict")
+    front.say(STATION, "deny", decision=row["decision"], reason="r", by="person:ada")
+    front.clock.advance(100 * S)
+    front.see("count", 99)
+    [row] = front.say(ANN, "decisions")["decisions"]
+    assert (row["stage"], row["backup"], row["denied_by"]) == ("backup", True, ["person:ada"])
+    front.clock.advance(100 * S)
+    front.see("count", 99)
+    [row] = front.say(ANN, "decisions")["decisions"]
+    assert [event["what"] for event in row["events"]] == ["asked", "denied", "backup", "acted"]
+    [alarm] = front.say(ANN, "alarms")["alarms"]
+    assert (alarm["state"], alarm["findings"][0]["series"]) == ("acted", "processes.count")
+    front.watch._pump()
+    told = [(one["choice"], one["level"]) for one in front.entries("decision")]
+    assert told == [("ask", "kill"), ("nothing", ""), ("nothing", ""), ("stop", "restrict")]
+    done = front.say(STATION, "approve", decision=row["decision"], by="person:ada")
+    assert done["choice"] == "stop"
+    [alarm] = front.say(ANN, "alarms")["alarms"]
+    assert (alarm["state"], alarm["decision"]) == ("ordered", None)
+
+
+def test_DEC_3_a_reset_of_what_was_restricted_answers_no_question(
+    front: Front, as_root: None
+) -> None:
+    front.see("count", 99)
+    front.clock.advance(200 * S)
+    front.see("count", 99)
+    digest = front.question()
+    front.cells(level="restrict")
+    front.cells()  # one person has reset it
+    assert front.question() == digest, "it asks on"
+    front.clock.advance(100 * S)
+    front.see("count", 5)
+    [bench, _other] = front.watch.wired.benches
+    assert bench.question is None
+    assert bench.tally.unanswered == 1, "and its end stops"
+    assert bench.tally.late == 1
+
+
+SHELVE = {**LOWER, "by": "person:ada", "reason": "it flaps"}
+
+
+def test_HMI_6_from_the_station_a_proof_of_a_safety_person_shelves(
+    front: Front, as_root: None
+) -> None:
+    front.know(ada=None)
+    opened = front.say(STATION, "shelve", **SHELVE)
+    assert (opened["pending"], opened["people"], opened["proven"]) == (True, 1, [])
+    assert front.watch.reception.shelved() == set(), "the station's word alone shelves nothing"
+    front.see("threads", 99)
+    proof = {"digest": opened["digest"], "by": "person:ada"}
+    assert front.kind(STATION, "shelve", **proof) == "usage", "without a proof"
+    front.proven = {"people": [], "needs": [], "refused": ["ben: his role is operator"]}
+    refused = front.say(STATION, "shelve", **proof, proofs=["sig"])["error"]
+    assert "ben: his role is operator" in refused["message"]
+    assert front.asked[-1] == {
+        "op": "prove", "about": "shelve", "digest": opened["digest"], "people": 1,
+        "role": "safety", "proofs": ["sig"],
+    }  # fmt: skip
+    front.proven = {"people": ["ada"], "needs": [], "refused": []}
+    done = front.say(STATION, "shelve", **proof, proofs=["sig"])
+    assert (done["pending"], done["by"], done["second"]) == (False, "person:ada", "")
+    assert done["banner"].startswith("BYPASS: rule acts: its alarm is shelved until")
+    assert front.watch.reception.shelved() == {"acts"}
+    assert front.kind(STATION, "shelve", **proof, proofs=["sig"]) == "not-found", "replayed"
+    assert front.kind(STATION, "unshelve", rule="acts", by="person:ben") == "done", "the safe side"
+    again = front.say(STATION, "shelve", **SHELVE)
+    assert again["people"] == 2, "the second time within a day"
+    proof["digest"] = again["digest"]
+    said = front.say(STATION, "shelve", **proof, proofs=["sig"])
+    assert (said["pending"], said["proven"]) == (True, ["ada"])
+    assert front.kind(STATION, "shelve", **proof, proofs=["sig"]) == "refused", "ada twice is one"
+    front.proven = {"people": ["ben"], "needs": [], "refused": []}
+    done = front.say(STATION, "shelve", **proof, proofs=["other"])
+    assert (done["by"], done["second"]) == ("person:ada", "person:ben")
+    front.clock.advance(3600 * S)
+    front.watch.reception.turn()
+    assert front.watch.reception.shelved() == set(), "it has returned by itself"
+    states = [(one["by"].split(",")[0], one["state"]) for one in front.entries("bypass")]
+    assert states == [
+        ("person:ada", "waits for 1 proofs"), ("person:ada", "shelve for 1h"),
+        ("person:ben", "restored"), ("person:ada", "waits for 2 proofs"),
+        ("person:ada", "proved by ada, waits for more"), ("person:ada", "shelve for 1h"),
+        ("person:ada", "returned by itself"),
+    ]  # fmt: skip
+
+
+def test_SEC_5_in_the_mode_people_a_bypass_takes_two_proofs_and_none_of_the_targets_user(
+    front: Front, as_root: None
+) -> None:
+    bypass = {**SHELVE, "measure": "ben looks"}
+    assert front.say(STATION, "bypass", **bypass)["people"] == 2, "while the mode is unknown, too"
+    front.know("people", ada=ANN, ben=BEN, eve=RUNS)
+    opened = front.say(STATION, "bypass", **bypass)
+    assert opened["people"] == 2
+    assert len(front.say(ANN, "rules")["proposals"]) == 1, "of the same thing the last one counts"
+    proof = {"digest": opened["digest"], "by": "person:ada", "proofs": ["x"]}
+    front.proven = {"people": ["eve"], "needs": [], "refused": []}
+    assert front.kind(STATION, "bypass", **proof) == "refused"
+    front.proven = {"people": ["ada", "ben"], "needs": [], "refused": []}
+    assert front.say(STATION, "bypass", **proof)["second"] == "person:ben"
+    assert front.watch.wired.benches[1].asks_instead
+    assert front.kind(STATION, "restore", rule="acts", by="person:ada") == "done"
+    assert front.say(0, "bypass", **LOWER)["pending"] is True, "root alone does not lower it either"
+
+
+def test_a_proof_that_the_warden_never_answers_keeps_nobody_waiting(
+    front: Front, as_root: None
+) -> None:
+    front.know(ada=None)
+    opened = front.say(STATION, "shelve", **SHELVE)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(front.path)
+        asked = {"op": "shelve", "digest": opened["digest"], "by": "person:ada", "proofs": ["x"]}
+        frames.send(sock, asked)
+        frames.send(sock, {"op": "rules"})
+        front.watch.reception.turn()
+        assert front.kind(ANN, "rules") == "done", "others are heard meanwhile"
+        assert list(front.watch.reception.waits()), "and the loop does not spin on it"
+        front.clock.advance(6 * S)
+        for _ in range(3):
+            front.watch.reception.turn()
+        sock.settimeout(5)
+        first, second = frames.receive(sock), frames.receive(sock)
+    assert first is not None
+    assert second is not None
+    assert first[0]["error"]["kind"] == "unreachable"
+    assert [row["rule"] for row in second[0]["rules"]] == ["asks", "acts"], "in their order"
+
+
+def test_HMI_7_the_desk_tells_newer_findings_only_with_their_delays(
+    front: Front, as_root: None
+) -> None:
+    front.see("count", 99)
+    front.see("threads", 99)
+    front.watch._pump()
+    said = front.say(ANN, "alarms", after=0)
+    assert [one["series"] for one in said["findings"]] == ["processes.count", "processes.threads"]
+    [_first, second] = said["findings"]
+    assert (second["target"], second["index"], said["next"]) == ("shop/agent", 1, 2)
+    assert second["lag_us"] == front.watch.wired.sources["processes", "shop/agent"].section.every
+    later = front.say(ANN, "alarms", after=said["next"])
+    assert (later["findings"], later["missed"]) == ([], 0)
+    assert "findings" not in front.say(ANN, "alarms")
+
+
+def test_HMI_7_what_is_forgotten_of_a_flood_is_counted() -> None:
+    recent = Recent()
+    for number in range(700):
+        recent.add(Finding("d", "t", f"s{number}", "w", number, 1.0))
+    assert [index for index, _ in recent.after(690)] == list(range(690, 700))
+    assert len(recent.after(0)) == 500
+    assert (recent.missed(0), recent.missed(650), recent.missed(10_000)) == (200, 0, 200)
+    assert len(recent.after(10_000)) == 500, "a number of another life begins anew"

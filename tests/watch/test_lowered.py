@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,19 @@ import pytest
 
 from offswitch.clock import SimulatedClock
 from offswitch.decide.lowering import LONGEST_US, Lowered, What
+from offswitch.decide.who import Who
 from offswitch.errors import NotFound, Refused, Usage
 from offswitch.watch.desk.lowered import LoweredBook
 
 HOUR = 3_600_000_000
 
 
-def wanted(clock: SimulatedClock, uid: int = 0, lasts_us: int = HOUR, **more: object) -> Lowered:
-    now = clock.wall_us()
-    one = Lowered(What.BYPASS, "r", "", "ann", "a migration", "ben looks", uid, now, now + lasts_us)
+ROOT, ANN = Who(0), Who(1000)
+
+
+def wanted(clock: SimulatedClock, who: Who = ROOT, lasts_us: int = HOUR, **more: object) -> Lowered:
+    now, by = clock.wall_us(), who.text
+    one = Lowered(What.BYPASS, "r", "", "ann", "a migration", "ben looks", by, now, now + lasts_us)
     return replace(one, **more)  # type: ignore[arg-type]
 
 
@@ -30,7 +35,7 @@ def clock() -> SimulatedClock:
 
 def test_HMI_6_what_is_lowered_returns_by_itself(tmp_path: Path, clock: SimulatedClock) -> None:
     book = LoweredBook(str(tmp_path), clock)
-    one, waits = book.lower(wanted(clock), owner=True)
+    one, waits = book.lower(wanted(clock), ROOT, owner=True)
     assert not waits
     clock.advance(HOUR - 1)
     assert book.returned() == []
@@ -60,7 +65,7 @@ def test_HMI_6_eight_hours_at_most_with_owner_reason_and_measure(
     lasts = wrong.pop("lasts_us", HOUR)
     assert isinstance(lasts, int)
     with pytest.raises(Usage):
-        book.lower(wanted(clock, lasts_us=lasts, **wrong), owner=True)
+        book.lower(wanted(clock, lasts_us=lasts, **wrong), ROOT, owner=True)
     assert book.now() == []
 
 
@@ -68,25 +73,25 @@ def test_HMI_6_the_second_time_within_a_day_takes_a_second_person(
     tmp_path: Path, clock: SimulatedClock
 ) -> None:
     book = LoweredBook(str(tmp_path), clock)
-    book.lower(wanted(clock), owner=True)
+    book.lower(wanted(clock), ROOT, owner=True)
     clock.advance(HOUR)
     book.returned()
     clock.advance(20 * HOUR)
-    _, waits = book.lower(wanted(clock), owner=True)
+    _, waits = book.lower(wanted(clock), ROOT, owner=True)
     assert waits
     assert book.now() == []
-    _, waits = book.lower(wanted(clock), owner=True)
+    _, waits = book.lower(wanted(clock), ROOT, owner=True)
     assert waits, "the first one again is not the second"
-    done, waits = book.lower(wanted(clock, uid=1000), owner=False)
+    done, waits = book.lower(wanted(clock, ANN), ANN, owner=False)
     assert not waits
-    assert (done.uid, done.second) == (0, 1000)
+    assert (done.by, done.second) == ("uid:0", "uid:1000")
     assert book.now() == [done]
     with pytest.raises(Usage, match="already"):
-        book.lower(wanted(clock), owner=True)
+        book.lower(wanted(clock), ROOT, owner=True)
     clock.advance(HOUR)
     book.returned()
     clock.advance(24 * HOUR)
-    assert not book.lower(wanted(clock), owner=True)[1], "after a day it is a first one again"
+    assert not book.lower(wanted(clock), ROOT, owner=True)[1], "after a day it is a first one again"
 
 
 def test_HMI_6_a_second_person_comes_in_time_and_lowers_nothing_alone(
@@ -94,13 +99,13 @@ def test_HMI_6_a_second_person_comes_in_time_and_lowers_nothing_alone(
 ) -> None:
     book = LoweredBook(str(tmp_path), clock)
     with pytest.raises(Refused):
-        book.lower(wanted(clock, uid=1000), owner=False)
-    book.lower(wanted(clock), owner=True)
+        book.lower(wanted(clock, ANN), ANN, owner=False)
+    book.lower(wanted(clock), ROOT, owner=True)
     book.restore(What.BYPASS, "r")
-    assert book.lower(wanted(clock), owner=True)[1], "restored early counts, too"
+    assert book.lower(wanted(clock), ROOT, owner=True)[1], "restored early counts, too"
     clock.advance(11 * 60_000_000)
     with pytest.raises(Refused):
-        book.lower(wanted(clock, uid=1000), owner=False)
+        book.lower(wanted(clock, ANN), ANN, owner=False)
     with pytest.raises(NotFound):
         book.restore(What.BYPASS, "r")
 
@@ -109,7 +114,7 @@ def test_HMI_6_it_outlives_watch_and_no_clock_lengthens_it(
     tmp_path: Path, clock: SimulatedClock
 ) -> None:
     book = LoweredBook(str(tmp_path), clock)
-    one, _ = book.lower(wanted(clock, lasts_us=8 * HOUR), owner=True)
+    one, _ = book.lower(wanted(clock, lasts_us=8 * HOUR), ROOT, owner=True)
     book.close()
     clock.advance(HOUR)
     again = LoweredBook(str(tmp_path), clock)
@@ -141,7 +146,7 @@ def test_SR_12_a_file_that_others_can_write_or_a_row_beyond_eight_hours_lowers_n
     tmp_path: Path, clock: SimulatedClock
 ) -> None:
     book = LoweredBook(str(tmp_path), clock)
-    book.lower(wanted(clock), owner=True)
+    book.lower(wanted(clock), ROOT, owner=True)
     book.close()
     file = tmp_path / "watch" / "lowered.json"
     assert LoweredBook(str(tmp_path), clock).now()
@@ -154,3 +159,32 @@ def test_SR_12_a_file_that_others_can_write_or_a_row_beyond_eight_hours_lowers_n
     file.unlink()
     file.symlink_to("/dev/zero")
     assert LoweredBook(str(tmp_path), clock).now() == []
+
+
+def test_SEC_5_where_two_people_reset_two_people_lower_even_the_first_time(
+    tmp_path: Path, clock: SimulatedClock
+) -> None:
+    book = LoweredBook(str(tmp_path), clock)
+    assert book.lower(wanted(clock), ROOT, owner=True, two=True)[1]
+    root_as_ada = Who(0, "ada")
+    assert book.lower(wanted(clock), root_as_ada, owner=True, two=True)[1], "the same user"
+    assert book.now() == []
+    done, waits = book.lower(wanted(clock, ANN), ANN, owner=False, two=True)
+    assert not waits
+    assert book.now() == [done]
+
+
+def test_what_was_lowered_before_persons_had_names_goes_on(
+    tmp_path: Path, clock: SimulatedClock
+) -> None:
+    book = LoweredBook(str(tmp_path), clock)
+    one, _ = book.lower(wanted(clock), ROOT, owner=True)
+    book.close()
+    file = tmp_path / "watch" / "lowered.json"
+    [row] = json.loads(file.read_text())
+    del row["by"], row["second"]
+    for second, named in ((None, ""), (1000, "uid:1000")):
+        file.write_text(json.dumps([{**row, "uid": 0, "second": second}]))
+        assert LoweredBook(str(tmp_path), clock).now() == [replace(one, second=named)]
+    file.write_text(json.dumps([{**row, "uid": "0", "second": None}]))
+    assert LoweredBook(str(tmp_path), clock).now() == [], "a row that is none lowers nothing"

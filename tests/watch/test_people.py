@@ -75,7 +75,7 @@ def test_HMI_6_a_bypassed_rule_asks_stands_in_status_and_outlives_watch(shop: Sh
     agent = shop.run()
     until(shop.seen, "the data set is watched")
     done = cli(shop, "rule", "bypass", "mass-write", *LOWER)
-    assert (done["code"], done["pending"], done["uid"]) == (0, False, 0)
+    assert (done["code"], done["pending"], done["by"]) == (0, False, "uid:0")
     assert done["until_us"] - done["since_us"] == 2 * 3_600_000_000
     banner = until(
         lambda: [n for n in shop.installation.status()["notes"] if n.startswith("BYPASS")], "banner"

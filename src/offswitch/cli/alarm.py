@@ -26,6 +26,13 @@ __all__ = ["RuleName", "app", "lower"]
 
 app = typer.Typer(help="Alarms that stand: list, ack, shelve, unshelve.", no_args_is_help=True)
 
+_STATES = {
+    "asks": "asks",
+    "acted": "nobody has answered, asks on",
+    "ordered": "{level} is ordered",
+    "denied": "people let it go on",
+}
+
 RuleName = Annotated[str, typer.Argument(metavar="RULE", help="The rule's name.")]
 
 
@@ -52,10 +59,11 @@ def show_all(*, as_json: Json = False) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    seen = "nobody" if row["acked_by"] is None else f"uid {row['acked_by']}"
+    seen = row["acked_by"] or "nobody"
     seen += ", shelved" if row["shelved"] else ""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since_us"] / 1e6))
-    acts = row["act"] + (f", asks {row['decision'][:12]}" if row["decision"] else "")
+    acts = f"{row['act']}: {_STATES.get(row['state'], row['state'])}".format(level=row["level"])
+    acts += f" {row['decision'][:12]}" if row["decision"] else ""
     harm = row["harm"] + ("; it has tripped more often than its budget" if row["spent"] else "")
     return [row["rule"], row["scope"], acts, since, seen, harm]
 
@@ -64,7 +72,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 def ack(rule: RuleName, *, reason: Reason = "", as_json: Json = False) -> None:
     """Say that you have seen the alarm of a rule; it goes on standing."""
     said = ask_watch({"op": "ack", "rule": rule, "reason": reason})
-    emit(said, as_json=as_json, text=f"{printable(rule)}: seen by uid {said['acked_by']}.")
+    emit(said, as_json=as_json, text=f"{printable(rule)}: seen by {printable(said['acked_by'])}.")
 
 
 @app.command("shelve")

@@ -21,11 +21,19 @@ _SAID = {
     "auto": "ALARM, it stops by itself",
     "shadow": "alarm in shadow, it stops nothing",
 }
+_STATE = {
+    "acted": "ALARM, nobody has answered: {level} is ordered, and it asks you",
+    "ordered": "ALARM, {level} is ordered",
+    "denied": "ALARM, people let it go on",
+}
 
 
 def alarm_words(alarm: dict[str, Any]) -> str:
-    """Say in one line which alarm stands and what harm it is about."""
-    said = _SAID.get(str(alarm.get("act")), "ALARM, it asks you")
+    """Say in one line which alarm stands, what it does, and what harm it is about."""
+    act, state = str(alarm.get("act")), str(alarm.get("state"))
+    said = _SAID.get(act, "ALARM, it asks you")
+    if act not in _SAID or state == "ordered":
+        said = _STATE.get(state, said).format(level=printable(alarm.get("level"), 20))
     rule, scope = printable(alarm.get("rule"), 80), printable(alarm.get("scope"), 200)
     words = f"{said}: {scope}: {printable(alarm.get('harm'), _LONGEST)} (rule {rule})"
     due = alarm.get("due_us")
@@ -38,7 +46,7 @@ def alarm_words(alarm: dict[str, Any]) -> str:
 
 def what_to_type(alarm: dict[str, Any]) -> str:
     """Give the command that an advising alarm asks for; empty for one that asks nobody."""
-    if alarm.get("act") in _SAID:
+    if alarm.get("act") in _SAID or alarm.get("state") in {"ordered", "denied"}:
         return ""
     scope = str(alarm.get("scope"))
     return "offswitch stop --all" if scope == "/" else f"offswitch stop {printable(scope, 300)}"

@@ -1,8 +1,9 @@
 """`offswitch decision list|approve|deny`: what rules ask of people, and the answers (DEC-3).
 
 A rule in `advise` asks before it stops. To approve is to stop now; to deny is to let it go on,
-which takes a reason, and two people where the rule asks two. Silence stops it when the time that
-stands in the list is over.
+which takes a reason, and two people where the rule asks two. Silence calls the backup at a third of
+the time to harm, orders the rule's `unanswered` level at two thirds, and stops it when the time
+that stands in the list is over.
 """
 
 from __future__ import annotations
@@ -51,17 +52,34 @@ def _block(row: dict[str, Any]) -> list[str]:
     left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     facts = [
         ("left", f"{left}, asked {clock_of(row['asked_us'])}; then {row['silence']}"),
+        ("silence", _silence(row)),
         ("harm", row["harm"]),
         ("why", row["why"]),
         ("in vain", f"a stop that was not needed costs: {row['false_stop_cost']}"),
     ]
     if row["people"] > 1:
-        so_far = ", ".join(f"uid {uid}" for uid in row["denied_by"]) or "nobody"
+        so_far = ", ".join(row["denied_by"]) or "nobody"
         facts.append(("go on", f"takes {row['people']} people; so far: {so_far}"))
     head = (
         f"{row['decision'][:_SHORT]}  stop {row['level']} of {row['scope']}? (rule {row['rule']})"
     )
     return [printable(head), *(printable(f"    {key:<8} {text}", 2000) for key, text in facts)]
+
+
+def _silence(row: dict[str, Any]) -> str:
+    """Say what nobody's answering has done so far, and what it does when."""
+    done = {event["what"]: clock_of(event["time_us"]) for event in row["events"]}
+    steps = []
+    if row["backup"]:
+        steps.append(f"went to the backup at {done.get('backup') or done.get('acted', '?')}")
+    elif row["backup_us"] is not None:
+        steps.append(f"goes to the backup at {clock_of(row['backup_us'])}")
+    if row["stage"] == "acted" and row["unanswered"]:
+        steps.append(f"{row['unanswered']} was ordered at {done.get('acted', '?')}")
+    elif row["act_us"] is not None:
+        steps.append(f"{row['unanswered']} at {clock_of(row['act_us'])}")
+    steps.append(f"{row['silence']} at {clock_of(row['due_us'])}")
+    return ", ".join(steps)
 
 
 @app.command("approve")

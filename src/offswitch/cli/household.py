@@ -88,7 +88,7 @@ class Household:
     _looked: float = 0.0
     _noted: list[str] = field(default_factory=list)
     """The warden's notes that were passed on."""
-    _told: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, tuple[str, object]] = field(default_factory=dict)
     """What people were told of and that lasts, with what to say at its end."""
     _keyless: bool = False
     _held_back: set[str] = field(default_factory=set)
@@ -294,18 +294,21 @@ class Household:
             said = call(self.place, {"op": "alarms"}, _RECORD_S)
         except OffswitchError:
             return
-        standing = {}
+        standing: dict[str, tuple[str, object]] = {}
         for alarm in said.get("alarms", []):
             typed = what_to_type(alarm)
             words = alarm_words(alarm) + (f". To stop it: {typed}" if typed else "")
-            standing[words] = f"over: {alarm_words(alarm)}"
+            which = (alarm["rule"], alarm["scope"], alarm["act"])
+            standing[words] = (f"over: {alarm_words(alarm)}", which)
         if self._watch.process is not None and now - self._watch.since > _FIRST_REPORT_S:
             for scope in said.get("blind", [])[:_SHOWN]:
-                standing[f"BLIND: the automatic rule for {scope} sees nothing"] = f"seen: {scope}"
+                words = f"BLIND: the automatic rule for {scope} sees nothing"
+                standing[words] = (f"seen: {scope}", scope)
         for words in (words for words in standing if words not in self._told):
             self.tell(words)
-        for words, over in self._told.items():
-            if words not in standing:
+        still = [same for _over, same in standing.values()]
+        for over, same in self._told.values():
+            if same not in still:  # what goes on, in other words, is not over
                 self.tell(over)
         self._told = standing
 

@@ -16,6 +16,7 @@ from offswitch.config.duration import format_duration
 from offswitch.config.lines import Path
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
+from offswitch.model.level import Level
 
 __all__ = ["Implicit", "dependent_sensors", "problems"]
 
@@ -82,6 +83,10 @@ def _in_rule(
     if rule.act == "advise" and _RANK[rule.decider] > _RANK[fastest]:
         time = format_duration(rule.time_to_harm)
         yield (*path, "act"), f"the harm of {rule.name!r} comes within {time}: {_WHO[fastest]}"
+    own, early = Level[rule.stop.level.upper()], Level[rule.unanswered.upper()]
+    if early > own:
+        why = f"{early.label} goes further than the rule's own level, {own.label}"
+        yield (*path, "unanswered"), f"{why}: nobody has answered yet; use {own.label} or less"
     if len(rule.detectors) != _CHANNELS[rule.vote]:
         wanted, given = _CHANNELS[rule.vote], len(rule.detectors)
         yield (*path, "detectors"), f"a vote {rule.vote} wants {wanted} detectors, not {given}"

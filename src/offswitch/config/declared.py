@@ -265,6 +265,8 @@ class Rule(Section):
     """How many people an advising rule asks: so many must say that it may go on (DEC-3)."""
     answer_within: Duration | None = None
     """How long they may take; then silence stops it. As long as the harm takes unless given."""
+    unanswered: LevelName = "restrict"
+    """What is ordered when it asks and two thirds of `time_to_harm` are over; it asks on."""
     budget: Annotated[str, AfterValidator(_budget)] | None = None
     """How many stops are usual, such as "3 per 1h"; more are an alarm, and are not withheld."""
     probation: Duration = 1_800_000_000

@@ -21,7 +21,12 @@ _LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
 _VOTES = ("2oo3", "1oo1", "1oo2")
 """From the one that trips least easily."""
 _FAILED = ("degrade", "trip")
-_ORDERED: Mapping[str, tuple[Any, ...]] = {"act": _ACTS, "vote": _VOTES, "on_failed": _FAILED}
+_ORDERED: Mapping[str, tuple[Any, ...]] = {
+    "act": _ACTS,
+    "vote": _VOTES,
+    "on_failed": _FAILED,
+    "unanswered": _LEVELS,
+}
 _LESS_IS_STRONGER = frozenset({"above", "width", "hold", "learn"})
 _MORE_IS_STRONGER = frozenset({"below", "people", "probation", "clear_after", "refractory"})
 _WORDS = frozenset({"harm", "time_to_harm", "false_stop_cost", "budget"})

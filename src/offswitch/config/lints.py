@@ -4,6 +4,7 @@
                                          common cause (IEC 61511-1, 9.4.3) takes all of them
     an actuator that the target lacks    a level whose layers nobody commands stops nothing
     a question that nobody can answer    there is less time than a person needs
+    a backup who is called in vain       all is over, or it is a kill, before the time is
 
 Pure. Errors, which refuse the file, are in `crosscheck`.
 """
@@ -21,6 +22,8 @@ __all__ = ["lints"]
 
 _HERE = frozenset({"guard", "process", "sweep", "network"})
 """The layers that a warden commands by itself."""
+_DRAIN_US, _FREEZE_US = 30_000_000, 10_000_000
+"""How long the warden lets them last where the target does not say."""
 _COOPERATIVE = frozenset({"restrict", "drain"})
 
 
@@ -63,4 +66,28 @@ def _of(rule: Rule, targets: Mapping[str, Target]) -> Iterator[str]:
         yield (
             f"the harm comes within {format_duration(rule.time_to_harm)}, and people may take"
             f" {format_duration(rule.answer_us)}: silence stops it too late"
+        )
+    yield from _unanswered(rule, target)
+
+
+def _unanswered(rule: Rule, target: Target | None) -> Iterator[str]:
+    """Doubt what happens while nobody answers."""
+    if rule.act != "advise":
+        return
+    third_us = rule.time_to_harm // 3
+    if ONE_PERSON_US <= rule.answer_us <= third_us:
+        yield (
+            f"it goes to the backup after {format_duration(third_us)}, and silence stops it after"
+            f" {format_duration(rule.answer_us)}: no backup is ever called; give answer_within more"
+        )
+    limits_us = {
+        "drain": (target and target.drain_for) or _DRAIN_US,
+        "freeze": (target and target.freeze_for) or _FREEZE_US,
+    }
+    limit_us = limits_us.get(rule.unanswered)
+    left_us = rule.answer_us - rule.time_to_harm * 2 // 3
+    if limit_us is not None and rule.unanswered != rule.stop.level and limit_us < left_us:
+        yield (
+            f'unanswered = "{rule.unanswered}" becomes a kill after {format_duration(limit_us)},'
+            f" {format_duration(left_us - limit_us)} before the time to answer is over"
         )

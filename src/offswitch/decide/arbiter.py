@@ -11,8 +11,9 @@ doing nothing among them, with what each would cost.
 Two things repeat. As long as an automatic rule's vote stands and something in its scope runs
 unlatched, it is stopped again, each second, since a stop is never withheld from what is not
 latched (SR-12); a spent budget is a finding beside it. And a rule that asks goes on asking: a
-question stays open until somebody answers, even where the alarm falls meanwhile, and when
-nobody does in time, silence has answered: the stop leaves (DEC-3), and is repeated likewise.
+question stays open until somebody answers, even where the alarm falls meanwhile. Silence brings it
+to the backup, then has the rule's `unanswered` level ordered while it still asks, and when nobody
+answers in time, silence has answered: the stop leaves (DEC-3), and is repeated likewise.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from offswitch.config.duration import format_duration
-from offswitch.decide.questions import Answer, Denied, Question, answered, ask
+from offswitch.decide.questions import Answer, Denied, Question, Stage, answered, ask, moved
 from offswitch.decide.rules import Act, Rule
 from offswitch.decide.votes import Channel, OnFailed, Outcome, count
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.finding import Finding
+from offswitch.model.level import Level
 
 __all__ = ["FRESH", "ChannelState", "Known", "Standing", "decide", "reply"]
 
@@ -108,6 +110,28 @@ class _Table:
             for one in self.channels
             if one.channel is not Channel.OK
         )
+
+    @property
+    def reached(self) -> Stage | None:
+        """The stage to which silence brings the open question just now, if it does."""
+        question = self.standing.question
+        asks = self.rule.act is Act.ADVISE and not self.known.held
+        if question is None or not asks or self.mono_us >= question.due_us:
+            return None
+        stage = question.reaches(self.mono_us)
+        if stage is Stage.ACTED and question.series and question.series <= self.rule.dependent:
+            # This monitor alone stops nothing (DET-7); that somebody is called it may do.
+            return Stage.BACKUP if question.stage is Stage.ASKED else None
+        return stage
+
+    @property
+    def level(self) -> Level:
+        """The level of a stop that is ordered now."""
+        return self.rule.unanswered if self._lesser else self.rule.level
+
+    @property
+    def _lesser(self) -> bool:
+        return self.reached is Stage.ACTED and self.rule.acts_before
 
     @property
     def waited(self) -> bool:
@@ -215,8 +239,11 @@ def _asking(table: _Table) -> tuple[Choice | None, str]:
 def _waiting(table: _Table, question: Question) -> tuple[Choice | None, str]:
     """Choose while a question is open."""
     rule = table.rule
-    if table.mono_us >= question.due_us:
-        waited = format_duration(rule.answer_us)
+    stage = table.reached
+    full = stage is Stage.ACTED and not rule.acts_before
+    if table.mono_us >= question.due_us or full:
+        early_us = max(question.due_us - table.mono_us, 0)
+        waited = format_duration(max(rule.answer_us - early_us, 1))
         if question.series and question.series <= rule.dependent:
             why = f"nobody answered within {waited}, and this monitor alone stops nothing"
             return Choice.NOTHING, f"{why}: {question.why}"
@@ -224,6 +251,13 @@ def _waiting(table: _Table, question: Question) -> tuple[Choice | None, str]:
         return (Choice.WOULD_STOP if rule.observe else Choice.STOP), why
     if table.known.held:
         return Choice.NOTHING, "what it asked about is stopped; the question is closed"
+    if stage is Stage.ACTED:
+        why = f"nobody has answered, and two thirds of the time are over: {rule.unanswered.label}"
+        why += f", and it goes on asking: {question.why}"
+        return (Choice.WOULD_STOP if rule.observe else Choice.STOP), why
+    if stage is Stage.BACKUP:
+        why = "nobody has answered, and a third of the time is over: it goes to the backup"
+        return Choice.NOTHING, f"{why}: {question.why}"
     if table.outcome.tripped and not table.tripped <= question.series:
         return None, f"{rule.harm}: more of it, while it is asked: {table.out}"
     return None, ""
@@ -236,17 +270,18 @@ def _remember(table: _Table, decision: Decision, after: Standing, nonce: str) ->
         after = replace(after, silent=False, denied=None)
     if rule.act is not Act.ADVISE:
         return replace(after, question=None, silent=False, denied=None)
+    stage, question = table.reached, standing.question
+    if question is not None and stage is not None and (stage is Stage.BACKUP or rule.acts_before):
+        return replace(after, question=moved(question, stage, table.wall_us))
     match decision.choice:
         case Choice.ASK:
             question = ask(
-                rule.name,
+                rule,
                 decision.why,
                 table.tripped,
-                people=rule.people,
                 nonce=nonce,
                 asked_us=table.wall_us,
                 mono_us=table.mono_us,
-                within_us=rule.answer_us,
             )
             return replace(after, question=question, denied=None, silent=False)
         case Choice.STOP | Choice.WOULD_STOP:
@@ -265,6 +300,7 @@ def _spend(table: _Table, decision: Decision, after: Standing) -> tuple[Decision
     """Count a stop that begins something, and claim it where there were too many (SR-12)."""
     budget = table.rule.budget
     begins = not table.standing.tripped or table.standing.question is not None
+    begins = begins and after.question is None  # a lesser stop while it asks is part of one trip
     if budget is None or decision.choice is not Choice.STOP or not begins:
         return decision, after
     trips = budget.counted((*after.trips, table.mono_us), table.mono_us)
@@ -289,15 +325,16 @@ def reply(
     *, mono_us: int, wall_us: int,
 ) -> tuple[Decision, Standing]:  # fmt: skip
     """Take a person's answer in; gives what is decided by it. Raises what `answered` raises."""
-    open_one, denied, stop = answered(standing.question, digest, answer, mono_us)
-    said = f"{answer.verdict} by user {answer.uid}: {answer.reason or 'no reason given'}"
+    open_one, denied, stop = answered(standing.question, digest, answer, mono_us, wall_us)
+    said = f"{answer.verdict} by {answer.who.words}: {answer.reason or 'no reason given'}"
     if stop:
         choice, why = Choice.STOP, f"{said}: {open_one.why}"
         after = replace(standing, question=None, silent=True, decided_us=mono_us)
     elif denied is not None:
         holds = format_duration(denied.until_us - mono_us)
         choice = Choice.NOTHING
-        why = f"{said}; it goes on, for {holds} at most: {open_one.why}"
+        stays = f"; {rule.unanswered.label} stays until its reset" if denied.acted else ""
+        why = f"{said}; it goes on, for {holds} at most{stays}: {open_one.why}"
         after = replace(standing, question=None, denied=denied)
     else:
         missing = open_one.people - len(open_one.denials)
@@ -305,7 +342,7 @@ def reply(
         after = replace(standing, question=open_one)
     decision = Decision(
         choice=choice,
-        by=f"uid:{answer.uid}",
+        by=answer.who.text,
         scope=rule.scope,
         level=rule.level if choice is Choice.STOP else None,
         why=why,
@@ -328,11 +365,14 @@ def reply(
 
 def _decision(table: _Table, choice: Choice, why: str) -> Decision:
     rule, channels, known = table.rule, table.channels, table.known
+    question, stage = table.standing.question, table.reached
+    asked = {"question": question.digest} if question is not None else {}
+    asked |= {"stage": stage.value} if stage is not None else {}
     return Decision(
         choice=choice,
         by=rule.by,
         scope=rule.scope,
-        level=None if choice is Choice.NOTHING else rule.level,
+        level=None if choice is Choice.NOTHING else table.level,
         why=why,
         time_us=table.wall_us,
         findings=tuple(one.finding for one in channels if one.finding is not None),
@@ -342,6 +382,7 @@ def _decision(table: _Table, choice: Choice, why: str) -> Decision:
             "act": rule.act.value,
             "running": str(known.running),
             "unlatched": str(known.unlatched),
+            **asked,
         },
         options=_options(rule, known),
     )
@@ -351,9 +392,11 @@ def _options(rule: Rule, known: Known) -> Mapping[str, str]:
     """Say what could be decided, and what each would cost."""
     reaches = f"{known.unlatched} of {known.running} that run in {rule.scope.text}"
     answer, harm = format_duration(rule.answer_us), format_duration(rule.time_to_harm_us)
+    early = f"calls the backup, then orders {rule.unanswered.label}, then "
+    early = early if rule.act is Act.ADVISE and rule.acts_before else ""
     return {
         f"stop {rule.level.label}": f"{reaches}; if it is in vain: {rule.false_stop_cost}",
-        "ask": f"a person decides within {answer}, and silence stops",
+        "ask": f"a person decides within {answer}, and silence {early}stops",
         "nothing": f"if it is true: {rule.harm}, within {harm}",
     }
 

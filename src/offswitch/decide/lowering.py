@@ -7,8 +7,10 @@ After IEC 61511-1, 16.2: each has an owner, a reason, a measure that stands in f
 out, and an end, at most eight hours away, at which it returns by itself. It is recorded, counted,
 and shown as long as it lasts. Whoever wants the same thing lowered again, within a day after it
 was last, needs a second person: one lowering is maintenance, a row of them is a rule that
-somebody has given up. Only root and the owner lower anything; the second person may be anyone of
-the group who is not the first, and no target's user.
+somebody has given up. Only root and the owner lower anything by themselves; the second person may
+be anyone of the group who is not the first, and no target's user. From the station it takes the
+proofs of people whose role is safety, over the digest of the very thing that is to be lowered: one
+where it is the first time, two where it is not, and always two where two people must reset (SEC-5).
 
 Nothing that is lowered is ever silent: a rule that asks stops when nobody answers (DEC-3).
 Pure: what there is is a value, and a request gives the next one or is refused.
@@ -16,10 +18,13 @@ Pure: what there is is a value, and a request gives the next one or is refused.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from offswitch.decide.who import Who, surely_two
 from offswitch.errors import Refused, Usage
 
 __all__ = [
@@ -29,9 +34,13 @@ __all__ = [
     "Lowered",
     "What",
     "again",
+    "begun",
     "checked",
     "confirmed",
+    "digest_of",
 ]
+
+_DOMAIN = b"offswitch lowering v1\0"
 
 LONGEST_US = 8 * 3_600_000_000
 """The longest that anything stays lowered."""
@@ -62,13 +71,13 @@ class Lowered:
     reason: str
     measure: str
     """What stands in for it meanwhile."""
-    uid: int
-    """Who asked for it, as the kernel says."""
+    by: str
+    """Who asked for it: `uid:N` as the kernel says, or `person:NAME` who has proved it."""
     since_us: int
     """UTC, microseconds."""
     until_us: int
-    second: int | None = None
-    """The second person, where one was needed."""
+    second: str = ""
+    """The second person, where one was needed; as `by`."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -84,7 +93,7 @@ def checked(lowered: Lowered, *, owner: bool) -> Lowered:
     """Give the request as it is, or raise what is wrong with it."""
     if not owner:
         raise Refused(
-            f"user {lowered.uid} may not lower a rule",
+            f"{lowered.by} may not lower a rule",
             "the owner of this installation does it; anyone of the group may confirm a second one",
         )
     for name in ("owner", "reason", "measure"):
@@ -108,15 +117,27 @@ def again(lowered: Lowered, known: Sequence[Lowered]) -> Lowered | None:
     return None
 
 
-def confirmed(waiting: Lowered, uid: int, wall_us: int) -> Lowered:
+def confirmed(waiting: Lowered, first: Who, second: Who, wall_us: int) -> Lowered:
     """Let a second person confirm `waiting`; the time begins now, and ends as it was asked."""
-    if uid == waiting.uid:
+    if not surely_two(first, second):
         raise Refused(
-            "a second person is needed, and you are the first", "let somebody else confirm it"
+            "a second person is needed, and you may be the first", "let somebody else confirm it"
         )
     if wall_us - waiting.since_us > CONFIRM_US:
         raise Refused("it was asked for too long ago", "ask for it again")
-    return Lowered(
-        waiting.what, waiting.rule, waiting.series, waiting.owner, waiting.reason,
-        waiting.measure, waiting.uid, wall_us, wall_us + waiting.until_us - waiting.since_us, uid,
-    )  # fmt: skip
+    return begun(waiting, wall_us, waiting.by, second.text)
+
+
+def begun(wanted: Lowered, wall_us: int, by: str, second: str = "") -> Lowered:
+    """Give what was asked for as it begins now; it lasts as long as was asked."""
+    until_us = wall_us + wanted.until_us - wanted.since_us
+    return replace(wanted, by=by, since_us=wall_us, until_us=until_us, second=second)
+
+
+def digest_of(wanted: Lowered, nonce: str) -> str:
+    """Name what is to be lowered, by all that it is: that is what people prove they mean."""
+    about = [
+        wanted.what.value, wanted.rule, wanted.series, wanted.owner, wanted.reason,
+        wanted.measure, wanted.by, wanted.since_us, wanted.until_us, nonce,
+    ]  # fmt: skip
+    return hashlib.sha256(_DOMAIN + json.dumps(about).encode()).hexdigest()

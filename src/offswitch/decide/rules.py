@@ -44,6 +44,10 @@ class Rule:
     """How many people must let it go on, where it asks."""
     answer_us: int = 60_000_000
     """How long they may take, where it asks; then silence has answered."""
+    unanswered: Level = Level.RESTRICT
+    """What is ordered when two thirds of the time to harm are over and nobody has answered."""
+    paced_us: int = 0
+    """What a question's thirds are of, in microseconds; 0: of the time to harm."""
     budget: Budget | None = None
     """How many stops in a while are usual; more are an alarm, and stop all the same (SR-12)."""
     observe: bool = False
@@ -51,6 +55,11 @@ class Rule:
 
     dependent: frozenset[str] = frozenset()
     """Series of channels that stop nothing alone: a monitor that can be talked to (DET-7)."""
+
+    @property
+    def acts_before(self) -> bool:
+        """Whether what it orders at two thirds is less than its own level."""
+        return self.unanswered < self.level
 
     @property
     def by(self) -> str:

@@ -18,6 +18,7 @@ from offswitch.control.place import Place, chosen
 from offswitch.control.shed import complain
 from offswitch.errors import OffswitchError
 from offswitch.watch.desk.door import Desk, listen
+from offswitch.watch.desk.visitors import station_of
 from offswitch.watch.loop import Watch
 from offswitch.watch.nursery import Nursery
 from offswitch.watch.onlookers import Onlooker
@@ -105,7 +106,7 @@ def _desk(place: Place, clock: SystemClock) -> Desk:
     except OSError as error:
         complain("watch", [f"nobody can ask it anything: {place.control}: {error.strerror}"])
         return Desk(None, clock, os.geteuid())
-    return Desk(sock, clock, os.geteuid(), gid)
+    return Desk(sock, clock, os.geteuid(), gid, station_of(os.geteuid()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from offswitch.clock import new_nonce
@@ -18,15 +19,16 @@ from offswitch.config.declared import Rule as DeclaredRule
 from offswitch.config.series import parse_series
 from offswitch.decide.arbiter import FRESH, ChannelState, Known, Standing, decide, reply
 from offswitch.decide.budget import parse_budget
-from offswitch.decide.questions import Answer, Question
+from offswitch.decide.questions import Answer, Question, Stage
 from offswitch.decide.rules import Act, Rule
 from offswitch.decide.votes import Channel, OnFailed, Vote
 from offswitch.model.decision import Choice, Decision
+from offswitch.model.finding import Finding
 from offswitch.model.level import Level, parse_level
 from offswitch.model.scope import parse_scope
 from offswitch.watch.channels import Judge
 
-__all__ = ["Bench", "Tally", "rule_of"]
+__all__ = ["Alarm", "Bench", "Tally", "rule_of"]
 
 
 def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str] = ()) -> Rule:
@@ -50,6 +52,7 @@ def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str
         false_stop_cost=declared.false_stop_cost,
         people=declared.people,
         answer_us=declared.answer_us,
+        unanswered=parse_level(declared.unanswered),
         budget=parse_budget(declared.budget) if declared.budget else None,
         observe=mode == "observe",
         dependent=frozenset(
@@ -58,6 +61,20 @@ def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str
             if one.kind in dependent or parse_series(one.series).sensor in dependent
         ),
     )
+
+
+class Alarm(StrEnum):
+    """How an alarm stands, for people."""
+
+    STANDS = "stands"
+    """It is told, and stops nothing."""
+    ASKS = "asks"
+    ACTED = "acted"
+    """It asks, and since nobody has answered its lesser level was ordered."""
+    ORDERED = "ordered"
+    """Its stop was ordered: by the rule, by a person, or by silence."""
+    DENIED = "denied"
+    """People have let it go on."""
 
 
 @dataclass(slots=True)
@@ -69,6 +86,8 @@ class Tally:
     asked: int = 0
     denied: int = 0
     """How often people let it go on: so often it was in vain."""
+    late: int = 0
+    """How often nobody had answered when two thirds of the time were over."""
     unanswered: int = 0
     spent: int = 0
     """Stops beyond its budget."""
@@ -85,6 +104,7 @@ class Bench:
         "asks_instead",
         "judges",
         "left_out",
+        "rose",
         "rule",
         "since_us",
         "tally",
@@ -96,6 +116,8 @@ class Bench:
         self.judges = list(judges)
         self.since_us = 0
         """When its alarm rose, UTC in microseconds; 0: it has not."""
+        self.rose: tuple[Finding, ...] = ()
+        """The findings by which its alarm rose, the first one first."""
         self.asks_instead = False
         """Whether a person has bypassed the rule: it asks, and does not stop by itself."""
         self.left_out: frozenset[str] = frozenset()
@@ -126,6 +148,23 @@ class Bench:
         """Whether people have let go on what it is about."""
         return self._standing.denied is not None
 
+    @property
+    def alarm(self) -> Alarm:
+        """How its alarm stands, if it does."""
+        question = self.question
+        if question is not None:
+            return Alarm.ACTED if question.stage is Stage.ACTED else Alarm.ASKS
+        if self.denied:
+            return Alarm.DENIED
+        stops = self.in_force_now(0).act is Act.AUTO or self._standing.silent
+        return Alarm.ORDERED if stops and not self.rule.observe else Alarm.STANDS
+
+    @property
+    def alarm_level(self) -> Level:
+        """The level that was ordered for its alarm, or that it is about."""
+        rule = self.in_force_now(0)
+        return rule.unanswered if self.alarm is Alarm.ACTED else rule.level
+
     def probation(self, mono_us: int) -> bool:
         """Tell whether it is on probation."""
         return any(judge.strict(mono_us) for judge in self.judges)
@@ -135,7 +174,7 @@ class Bench:
         rule = self.rule
         if self.asks_instead and rule.act is Act.AUTO:
             longer_us = max(rule.answer_us, TWO_PEOPLE_US)
-            rule = replace(rule, act=Act.ADVISE, answer_us=longer_us)
+            rule = replace(rule, act=Act.ADVISE, answer_us=longer_us, paced_us=longer_us)
         if rule.level < Level.KILL and self.probation(mono_us):
             rule = replace(rule, level=Level(rule.level + 1))
         return rule
@@ -156,9 +195,10 @@ class Bench:
         if decision is None:
             return None
         if not self._standing.tripped and self._standing.question is None:
-            self.since_us = 0
+            self.since_us, self.rose = 0, ()
         elif not self.since_us:
             self.since_us = wall_us
+            self.rose = tuple(sorted(decision.findings, key=lambda one: one.time_us))
         self._count(decision, unanswered=asked is not None)
         return decision
 
@@ -172,7 +212,8 @@ class Bench:
         match decision.choice:
             case Choice.STOP:
                 self.tally.stops += 1
-                self.tally.unanswered += unanswered
+                self.tally.late += self._standing.question is not None
+                self.tally.unanswered += unanswered and self._standing.question is None
                 self.tally.spent += any(one.detector == "budget" for one in decision.findings)
             case Choice.WOULD_STOP:
                 self.tally.would_stop += 1
@@ -227,8 +268,15 @@ class Bench:
         if reset:
             for judge in self.judges:
                 judge.rearm(mono_us + self._probation_us if self._probation_us else 0)
-            self._standing = replace(FRESH, trips=self._standing.trips)
-            self.since_us = 0
+            before = self._standing
+            # To reset the lesser stop of a question is no answer to it, and takes none back.
+            denied = before.denied
+            denied = replace(denied, acted=False) if denied and denied.acted else None
+            self._standing = replace(
+                FRESH, trips=before.trips, question=before.question, denied=denied
+            )
+            if before.question is None:
+                self.since_us, self.rose = 0, ()
         return reset
 
     def succeed(self, earlier: Bench) -> None:
@@ -236,5 +284,5 @@ class Bench:
         self._standing, self._latched = earlier._standing, earlier._latched
         if len(self._standing.states) != len(self.judges):
             self._standing = replace(self._standing, states=())
-        self.since_us, self.tally = earlier.since_us, earlier.tally
+        self.since_us, self.rose, self.tally = earlier.since_us, earlier.rose, earlier.tally
         self.asks_instead, self.left_out = earlier.asks_instead, earlier.left_out

@@ -106,12 +106,12 @@ class Watch:
         self.reception = Reception(
             place.home,
             desk or Desk(None, clock),
-            clock,
             self._scribe,
             self.wired,
             covered=lambda bench: self._coverage[bench.rule.scope.text],
             act=self._act,
             apply=self._apply,
+            ask=self._warden.ask,
         )
 
     def _shortest_tick(self) -> int:
@@ -209,9 +209,8 @@ class Watch:
             fd = eye.fileno()
             if fd is not None:
                 poller.register(fd, select.POLLIN | (select.POLLOUT if eye.writing else 0))
-        waits = [*self._warden.waits()]
         scribe = self._scribe.wait()
-        waits += [*([scribe] if scribe else []), *self.reception.waits()]
+        waits = [*self._warden.waits(), *([scribe] if scribe else []), *self.reception.waits()]
         for fd, writing in waits:
             poller.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
         due_us = self._tick_us + self._tick - self._clock.mono_us()

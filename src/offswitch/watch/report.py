@@ -80,13 +80,17 @@ def _scopes(benches: Iterable[Bench]) -> list[str]:
 
 def _alarm(bench: Bench) -> Message:
     question = bench.question
-    asked = {"asks": question.digest[:_SHORT], "due_us": question.due_wall_us} if question else {}
+    asked: Message = {}
+    if question is not None:
+        asked = {"asks": question.digest[:_SHORT], "due_us": question.due_wall_us}
     return {
         "rule": bench.rule.name,
         "scope": bench.rule.scope.text,
         "act": bench.in_force_now(0).act.value,
         "harm": bench.rule.harm[:_LONGEST_TEXT],
         "since_us": bench.since_us,
+        "state": bench.alarm.value,
+        "level": bench.alarm_level.label,
         **asked,
     }
 

@@ -11,6 +11,7 @@ from offswitch.ledger.outbox import Outbox, plain_number
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.entry import EntryKind
 from offswitch.model.finding import Finding
+from offswitch.watch.recent import Recent
 
 __all__ = ["Scribe"]
 
@@ -29,6 +30,8 @@ class Scribe(Outbox):
     def __init__(self, place: Place, clock: Clock) -> None:
         """Record with the recorder of `place`."""
         super().__init__(place, clock, "watch")
+        self.recent = Recent()
+        """The last findings, for whoever shows them."""
 
     def rules(self, loaded: Loaded, rules: Sequence[Mapping[str, object]]) -> None:
         """Have recorded which rules are in force; many in several entries."""
@@ -48,6 +51,7 @@ class Scribe(Outbox):
 
     def finding(self, finding: Finding) -> None:
         """Have a finding recorded."""
+        self.recent.add(finding)
         unwell = _UNWELL.get(finding.detector)
         public = {
             "channel": f"sensor:{finding.series.partition('.')[0]}",

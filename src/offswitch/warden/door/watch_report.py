@@ -25,6 +25,8 @@ _MOST = 100_000
 _MOST_SHOWN = 100
 _LONGEST = 400
 _ACTS = ("advise", "auto", "shadow")
+_STATES = ("stands", "asks", "acted", "ordered", "denied")
+_LEVELS = ("restrict", "drain", "freeze", "kill", "poweroff")
 
 Signals = dict[str, dict[str, dict[str, Any]]]
 
@@ -190,6 +192,9 @@ def _alarms(said: object) -> list[dict[str, Any]]:
         }
         alarm["act"] = act if act in _ACTS else "advise"
         alarm["since_us"] = since if type(since) is int else 0
+        state, level = one.get("state"), one.get("level")
+        if state in _STATES and level in _LEVELS:
+            alarm |= {"state": state, "level": level}
         asks, due = one.get("asks"), one.get("due_us")
         if isinstance(asks, str) and type(due) is int:
             alarm |= {"asks": asks[:_LONGEST], "due_us": due}

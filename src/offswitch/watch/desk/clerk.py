@@ -3,7 +3,8 @@
     sensors, rules, alarms, decisions    what there is, as it stands now
     approve, deny                        answers to what a rule asks (DEC-3)
     ack                                  somebody has seen an alarm; it goes on standing
-    bypass, restore, shelve, unshelve    lower a rule or its alarm for a while (SR-12, HMI-6)
+    bypass, restore, shelve, unshelve    lower a rule or its alarm for a while (SR-12, HMI-6); in a
+                                         person's name with proofs, in two steps (`proposals`)
     apply                                another configuration, from now on (SR-3)
 
 Who may what is `visitors`' business. Whatever is changed is recorded with who and why, and so is
@@ -22,13 +23,24 @@ from offswitch.control.peer import Peer
 from offswitch.decide.lowering import LONGEST_US, Lowered, What
 from offswitch.decide.questions import Answer, Verdict
 from offswitch.decide.rules import Act
+from offswitch.decide.who import Who
 from offswitch.errors import NotFound, Refused, Usage
 from offswitch.model.decision import Decision
 from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
 from offswitch.watch.coverage import Coverage
-from offswitch.watch.desk.listing import alarm_row, lowered_row, question_row, rule_row, sensor_row
+from offswitch.watch.desk.door import Later
+from offswitch.watch.desk.listing import (
+    alarm_row,
+    finding_row,
+    lowered_row,
+    proposal_row,
+    question_row,
+    rule_row,
+    sensor_row,
+)
 from offswitch.watch.desk.lowered import LoweredBook
+from offswitch.watch.desk.proposals import Proposal, Proposals
 from offswitch.watch.desk.visitors import Visitors
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.wiring import Wiring
@@ -40,6 +52,7 @@ _MOST_SHOWN = 1000
 _SECOND_US = 1_000_000
 
 Message = dict[str, Any]
+Work = Callable[[Peer, Message], Message | Later]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class Office:
     clock: Clock
     visitors: Visitors
     lowered: LoweredBook
+    proposals: Proposals
     covered: Callable[[Bench], Coverage]
     """What lies in a rule's scope."""
     act: Callable[[Decision], None]
@@ -65,10 +79,10 @@ class Clerk:
     def __init__(self, office: Office) -> None:
         """Work with what `office` has."""
         self._office = office
-        self._acked: dict[str, int] = {}
-        """Rule → who has seen its alarm."""
+        self._acked: dict[str, tuple[str, int]] = {}
+        """Rule → who has seen its alarm, and when (UTC, microseconds)."""
         self._refused_us: dict[int, int] = {}
-        self._ops: Mapping[str, Callable[[Peer, Message], Message]] = {
+        self._ops: Mapping[str, Work] = {
             "sensors": self._sensors,
             "rules": self._rules,
             "alarms": self._alarms,
@@ -83,20 +97,25 @@ class Clerk:
             "apply": office.apply,
         }
 
-    def serve(self, peer: Peer, message: Message) -> Message:
-        """Answer one message, or raise why not."""
+    def serve(self, peer: Peer, message: Message) -> Message | Later:
+        """Answer one message, at once or later, or raise why not."""
         op = str(message.get("op"))[:_LONGEST]
         work = self._ops.get(op)
         if work is None:
             raise Usage(f"watch is not asked {op!r}", f"it knows: {', '.join(self._ops)}")
         try:
-            self._office.visitors.check(peer, op)
+            self._office.visitors.check(peer, op, _text(message, "by"))
             return work(peer, message)
         except Refused as error:
-            self._tell_refused(peer, op, error)
+            self._tell_refused(peer, message, error)
             raise
 
-    def _tell_refused(self, peer: Peer, op: str, error: Refused) -> None:
+    def _who(self, peer: Peer, message: Message) -> Who:
+        return self._office.visitors.who(peer, _text(message, "by"))
+
+    def _tell_refused(self, peer: Peer, message: Message, error: Refused) -> None:
+        op, said = str(message.get("op"))[:_LONGEST], str(message.get("by") or "")[:_LONGEST]
+        by = f"uid:{peer.uid}" + (f", as {said}" if said else "")
         now_us = self._office.clock.mono_us()
         if now_us - self._refused_us.get(peer.uid, -_SECOND_US) < _SECOND_US:
             return
@@ -109,7 +128,7 @@ class Clerk:
             why=error.message,
             prior="as it was",
             state="as it was",
-            by=f"uid:{peer.uid}",
+            by=by,
             channel="desk",
         )
 
@@ -130,15 +149,17 @@ class Clerk:
             "rules": [rule_row(bench, now_us) for bench in office.wired.benches][:_MOST_SHOWN],
             "lowered": [lowered_row(one) for one in office.lowered.now()],
             "waiting": [lowered_row(one) for one in office.lowered.waiting],
+            "proposals": [proposal_row(one, now_us) for one in office.proposals.now()],
             "problem": office.lowered.problem,
         }
 
-    def _alarms(self, _peer: Peer, _message: Message) -> Message:
+    def _alarms(self, _peer: Peer, message: Message) -> Message:
         office = self._office
         benches = office.wired.benches
         self._forget_fallen()
+        lag = office.wired.lag_us
         rows = [
-            alarm_row(bench, self._acked.get(bench.rule.name), shelved=self.shelved(bench))
+            alarm_row(bench, self._acked.get(bench.rule.name), lag, shelved=self.shelved(bench))
             for bench in benches
             if bench.tripped or bench.question is not None
         ]
@@ -148,7 +169,15 @@ class Clerk:
             for judge in bench.judges
             if judge.nears
         ]
-        return {"alarms": rows[:_MOST_SHOWN], "near": near[:_MOST_SHOWN]}
+        answer: Message = {"alarms": rows[:_MOST_SHOWN], "near": near[:_MOST_SHOWN]}
+        after = message.get("after")
+        if type(after) is int:
+            recent = office.scribe.recent
+            found = recent.after(after)
+            answer["findings"] = [finding_row(one, lag, index) for index, one in found]
+            answer["next"] = recent.next
+            answer["missed"] = recent.missed(after)
+        return answer
 
     def _decisions(self, _peer: Peer, _message: Message) -> Message:
         office = self._office
@@ -174,7 +203,7 @@ class Clerk:
 
     def _forget_fallen(self) -> None:
         standing = {bench.rule.name for bench in self._office.wired.benches if bench.since_us}
-        self._acked = {rule: uid for rule, uid in self._acked.items() if rule in standing}
+        self._acked = {rule: seen for rule, seen in self._acked.items() if rule in standing}
 
     # --- answers ------------------------------------------------------------------
 
@@ -191,7 +220,7 @@ class Clerk:
         covered = office.covered(bench)
         mono_us, wall_us = office.clock.mono_us(), office.clock.wall_us()
         known = covered.known(bench.in_force_now(mono_us).level)
-        answer = Answer(peer.uid, verdict, reason, holds_us)
+        answer = Answer(self._who(peer, message), verdict, reason, holds_us)
         decision = bench.answer(digest, answer, known, mono_us, wall_us)
         office.act(decision)
         return {
@@ -200,6 +229,7 @@ class Clerk:
             "scope": bench.rule.scope.text,
             "verdict": verdict.value,
             "choice": decision.choice.value,
+            "by": decision.by,
             "open": bench.question is not None,
             "why": decision.why,
         }
@@ -224,18 +254,19 @@ class Clerk:
         bench = self._bench(_text(message, "rule"))
         if not bench.tripped and bench.question is None:
             raise NotFound(f"no alarm of {bench.rule.name} stands", "offswitch alarm list")
-        self._acked[bench.rule.name] = peer.uid
+        by = self._who(peer, message).text
+        self._acked[bench.rule.name] = (by, self._office.clock.wall_us())
         self._office.scribe.tell(
             EntryKind.NOTE,
             f"the alarm of {bench.rule.name} was seen",
             why=_text(message, "reason") or "acknowledged",
             prior="standing",
             state="standing, and seen",
-            by=f"uid:{peer.uid}",
+            by=by,
             channel="desk",
             scope=bench.rule.scope.text,
         )
-        return {"rule": bench.rule.name, "acked_by": peer.uid}
+        return {"rule": bench.rule.name, "acked_by": by}
 
     def _bench(self, name: str) -> Bench:
         benches = self._office.wired.benches
@@ -247,8 +278,30 @@ class Clerk:
 
     # --- lowering -----------------------------------------------------------------
 
-    def _lower(self, peer: Peer, message: Message) -> Message:
-        office = self._office
+    def _lower(self, peer: Peer, message: Message) -> Message | Later:
+        """Lower something: at once where its owner asks, in a person's name with proofs."""
+        office, digest = self._office, _text(message, "digest")
+        if digest:
+            return office.proposals.prove(
+                digest,
+                message.get("proofs"),
+                self._tell_proven,
+                lambda error: self._tell_refused(peer, message, error),
+            )
+        who = self._who(peer, message)
+        wanted = self._wanted(message, who)
+        if _text(message, "by"):
+            proposal = office.proposals.open(wanted)
+            self._tell_lowered(wanted, "as declared", f"waits for {proposal.people} proofs")
+            return proposal_row(proposal, office.clock.mono_us())
+        two = office.visitors.mode == "people"
+        owner = office.visitors.owns(peer)
+        lowered, waits = office.lowered.lower(wanted, who, owner=owner, two=two)
+        self.lower_all()
+        self._tell_lowered(lowered, "as declared", "waits for a second person" if waits else "")
+        return {"pending": waits, **lowered_row(lowered)}
+
+    def _wanted(self, message: Message, who: Who) -> Lowered:
         bench = self._bench(_text(message, "rule"))
         what, series = What(str(message["op"])), _text(message, "series")
         if series and series not in {judge.section.series for judge in bench.judges}:
@@ -259,29 +312,39 @@ class Clerk:
                 "answer what it asks: offswitch decision list",
             )
         lasts_us = message.get("for_us")
-        wall_us = office.clock.wall_us()
-        wanted = Lowered(
+        wall_us = self._office.clock.wall_us()
+        return Lowered(
             what=what,
             rule=bench.rule.name,
             series=series if what is What.BYPASS else "",
             owner=_text(message, "owner"),
             reason=_text(message, "reason"),
             measure=_text(message, "measure"),
-            uid=peer.uid,
+            by=who.text,
             since_us=wall_us,
             until_us=wall_us + (lasts_us if type(lasts_us) is int else 0),
         )
-        lowered, waits = office.lowered.lower(wanted, owner=office.visitors.owns(peer))
+
+    def _tell_proven(self, proposal: Proposal, lowered: Lowered | None) -> Message:
+        """Answer, and record, what has come of proofs."""
+        row = proposal_row(proposal, self._office.clock.mono_us())
+        if lowered is None:
+            proven = ", ".join(proposal.proven)
+            self._tell_lowered(
+                proposal.wanted, "as declared", f"proved by {proven}, waits for more"
+            )
+            return row
         self.lower_all()
-        self._tell_lowered(lowered, "as declared", "waits for a second person" if waits else "")
-        return {"pending": waits, **lowered_row(lowered)}
+        self._tell_lowered(lowered, "as declared", "")
+        return {**row, **lowered_row(lowered), "pending": False}
 
     def _restore(self, peer: Peer, message: Message) -> Message:
         office = self._office
         what = What.BYPASS if message["op"] == "restore" else What.SHELVE
         done = office.lowered.restore(what, _text(message, "rule"), _text(message, "series"))
         self.lower_all()
-        self._tell_lowered(done, f"{what.value} until {done.until_us}", "restored", peer.uid)
+        by = self._who(peer, message).text
+        self._tell_lowered(done, f"{what.value} until {done.until_us}", "restored", by)
         return {"restored": True, **lowered_row(done)}
 
     def lower_all(self) -> None:
@@ -298,9 +361,7 @@ class Clerk:
             self._tell_lowered(one, f"{one.what.value}", "returned by itself")
             self.lower_all()
 
-    def _tell_lowered(
-        self, lowered: Lowered, prior: str, state: str, uid: int | None = None
-    ) -> None:
+    def _tell_lowered(self, lowered: Lowered, prior: str, state: str, by: str = "") -> None:
         lasts = format_duration(max(lowered.until_us - lowered.since_us, 1))
         of = f"channel {lowered.series} of {lowered.rule}" if lowered.series else lowered.rule
         public = {
@@ -312,10 +373,10 @@ class Clerk:
             "series": lowered.series,
             "measure": lowered.measure,
             "until_us": lowered.until_us,
-            "second": "" if lowered.second is None else f"uid:{lowered.second}",
+            "second": lowered.second,
         }
-        by = f"uid:{lowered.uid if uid is None else uid}, for {lowered.owner}"
-        self._office.scribe.add(EntryKind.BYPASS, public, {"by": by, "reason": lowered.reason})
+        who = f"{by or lowered.by}, for {lowered.owner}"
+        self._office.scribe.add(EntryKind.BYPASS, public, {"by": who, "reason": lowered.reason})
 
 
 def _text(message: Message, key: str) -> str:

@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from offswitch.clock import Clock
@@ -29,6 +29,7 @@ from offswitch.decide.lowering import (
     checked,
     confirmed,
 )
+from offswitch.decide.who import Who, surely_two
 from offswitch.errors import NotFound, Usage
 
 __all__ = ["LoweredBook"]
@@ -46,7 +47,7 @@ class LoweredBook:
         self._path = f"{home}/watch/lowered.json"
         self._clock = clock
         self._known: list[Lowered] = []
-        self._waiting: list[Lowered] = []
+        self._waiting: list[tuple[Lowered, Who]] = []
         self._due: dict[Lowered, int] = {}
         """When each of them ends, monotonic microseconds."""
         self._writing: threading.Thread | None = None
@@ -56,24 +57,34 @@ class LoweredBook:
 
     # --- asking for it ------------------------------------------------------------
 
-    def lower(self, wanted: Lowered, *, owner: bool) -> tuple[Lowered, bool]:
-        """Lower something; gives it, and whether it waits for a second person."""
+    def lower(
+        self, wanted: Lowered, who: Who, *, owner: bool, two: bool = False
+    ) -> tuple[Lowered, bool]:
+        """Lower something; gives it, and whether it waits for a second person.
+
+        `two`: it takes a second person even the first time.
+        """
         wall_us = self._clock.wall_us()
-        for waiting in list(self._waiting):
-            if waiting.key == wanted.key and waiting.uid != wanted.uid:
-                done = confirmed(waiting, wanted.uid, wall_us)
-                self._waiting.remove(waiting)
-                return self._take(done), False
+        for waiting, first in list(self._waiting):
+            if waiting.key == wanted.key and surely_two(first, who):
+                done = confirmed(waiting, first, who, wall_us)
+                self._waiting.remove((waiting, first))
+                return self.take(done), False
         checked(wanted, owner=owner)
+        if self.people(wanted, two=two) > 1:
+            kept = [(one, first) for one, first in self._waiting if one.key != wanted.key]
+            self._waiting = [*kept[-_MOST:], (wanted, who)]
+            return wanted, True
+        return self.take(wanted), False
+
+    def people(self, wanted: Lowered, *, two: bool = False) -> int:
+        """Say how many people it takes; `Usage` where that is lowered already."""
         if any(one.key == wanted.key for one in self.now()):
             raise Usage("that is lowered already", "restore it first, or let it return by itself")
-        if again(wanted, self._known) is not None:
-            self._waiting = [one for one in self._waiting if one.key != wanted.key][-_MOST:]
-            self._waiting.append(wanted)
-            return wanted, True
-        return self._take(wanted), False
+        return 2 if two or again(wanted, self._known) is not None else 1
 
-    def _take(self, lowered: Lowered) -> Lowered:
+    def take(self, lowered: Lowered) -> Lowered:
+        """Lower something from now on; who may, and how many it takes, has been asked."""
         self._known = [*self._known, lowered][-_MOST:]
         self._due[lowered] = self._clock.mono_us() + lowered.until_us - lowered.since_us
         self._keep()
@@ -105,7 +116,7 @@ class LoweredBook:
     def waiting(self) -> list[Lowered]:
         """What waits for a second person."""
         wall_us = self._clock.wall_us()
-        return [one for one in self._waiting if wall_us - one.since_us <= CONFIRM_US]
+        return [one for one, _who in self._waiting if wall_us - one.since_us <= CONFIRM_US]
 
     def returned(self) -> list[Lowered]:
         """Give what has come to its end since the last call, and let it return."""
@@ -183,10 +194,14 @@ def _ours(path: str) -> bytes:
 
 def _lowered(row: dict[str, Any]) -> Lowered:
     """Make one of a row of the file; raises where it is none of ours."""
+    row = dict(row)
+    if "uid" in row:  # as it was written before persons had names
+        second = row["second"]
+        row |= {"by": f"uid:{row.pop('uid'):d}", "second": f"uid:{second:d}" if second else ""}
     one = Lowered(**{**row, "what": What(row["what"])})
-    texts = (one.rule, one.series, one.owner, one.reason, one.measure)
-    numbers = (one.uid, one.since_us, one.until_us, one.second or 0)
-    right = all(type(text) is str for text in texts) and all(type(n) is int for n in numbers)
+    texts = [getattr(one, each.name) for each in fields(one) if each.type == "str"]
+    right = all(type(text) is str for text in texts)
+    right = right and all(type(number) is int for number in (one.since_us, one.until_us))
     if not right or one.until_us - one.since_us > LONGEST_US:
         raise ValueError("a row that is none")
     return one

@@ -6,20 +6,19 @@ of its cells, and what of it people shall see in `status`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from offswitch.clock import Clock
 from offswitch.control.peer import Peer
-from offswitch.decide.lowering import What
 from offswitch.model.decision import Decision
 from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
 from offswitch.watch.coverage import Coverage
 from offswitch.watch.desk.clerk import Clerk, Office
 from offswitch.watch.desk.door import Desk
+from offswitch.watch.desk.listing import banner
 from offswitch.watch.desk.lowered import LoweredBook
+from offswitch.watch.desk.proposals import Ask, Proposals
 from offswitch.watch.desk.visitors import Visitors
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.wiring import Wiring
@@ -27,6 +26,9 @@ from offswitch.watch.wiring import Wiring
 __all__ = ["Reception"]
 
 Message = dict[str, Any]
+_PEOPLE_US = 5_000_000
+"""How often the warden is asked whom it knows."""
+_SOON_US = 500_000
 
 
 class Reception:
@@ -36,21 +38,27 @@ class Reception:
         self,
         home: str,
         desk: Desk,
-        clock: Clock,
         scribe: Scribe,
         wired: Wiring,
         *,
         covered: Callable[[Bench], Coverage],
         act: Callable[[Decision], None],
         apply: Callable[[Peer, Message], Message],
+        ask: Ask,
     ) -> None:
         """Serve at `desk` for the rules that are `wired`."""
         self._desk = desk
+        self._clock = clock = desk.clock
         self._wired = wired
-        self._visitors = Visitors(desk.owner, desk.gid)
+        self._ask = ask
+        self._people_us = 0
+        self._visitors = Visitors(desk.owner, desk.gid, desk.station)
         self._lowered = LoweredBook(home, clock)
+        proposals = Proposals(clock, ask, self._lowered, self._visitors)
         self.clerk = Clerk(
-            Office(wired, scribe, clock, self._visitors, self._lowered, covered, act, apply)
+            Office(
+                wired, scribe, clock, self._visitors, self._lowered, proposals, covered, act, apply
+            )
         )
         self.clerk.lower_all()
         if self._lowered.problem:
@@ -70,6 +78,10 @@ class Reception:
         """Serve what has come, and let return what has come to its end."""
         self._desk.turn(self.clerk.serve)
         self.clerk.turn()
+        now_us = self._clock.mono_us()
+        if now_us >= self._people_us:
+            asked = self._ask({"op": "people"}, self._visitors.hear_people)
+            self._people_us = now_us + (_PEOPLE_US if asked else _SOON_US)
 
     def hear(self, rows: Iterable[Mapping[str, Any]], ran: object) -> None:
         """Take in what the warden says of its cells."""
@@ -77,17 +89,7 @@ class Reception:
 
     def notes(self) -> list[str]:
         """Say what is lowered: nobody may overlook it (HMI-6)."""
-        said = []
-        for one in self._lowered.now():
-            until = time.strftime("%H:%M UTC", time.gmtime(one.until_us / 1e6))
-            does = (
-                "its alarm is shelved" if one.what is What.SHELVE else "it asks, and does not stop"
-            )
-            does = f"its channel {one.series} is left out" if one.series else does
-            said.append(
-                f"BYPASS: rule {one.rule}: {does} until {until}, by {one.owner}: {one.reason};"
-                f" instead: {one.measure}"
-            )
+        said = [banner(one) for one in self._lowered.now()]
         if self._lowered.problem:
             said.append(f"bypasses: {self._lowered.problem}")
         return said

@@ -1,11 +1,15 @@
 """Who may ask watch for what: uid, groups and pid are the kernel's, never the message's.
 
     anyone of the group    looks, acknowledges, approves a stop, denies one (not of his own)
-    the owner, and root    also lowers and restores rules, and applies a configuration (SR-3)
+    the station            the same in the name of a person; lowers a rule with proofs of people,
+                           and puts it back, which is the safe side, without
+    the owner, and root    all of it, and applies a configuration (SR-3)
     what runs in a cell    nothing at all
 
-A user under which a target runs or ran lets nothing go on, and is no second person (SR-2). Where
-the warden cannot tell who that is, it is everybody but the owner.
+A user under which a target runs or ran lets nothing go on, and is no second person (SR-2); nor is
+the person whose user it is, over the station. Where the warden cannot tell who that is, it is
+everybody but the owner. In another's name (`by`) only the station and the owner speak; and whose
+user is whose the warden knows, so that one person is one over both ways.
 """
 
 from __future__ import annotations
@@ -13,28 +17,56 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from offswitch.control.ids import users
 from offswitch.control.peer import Peer
 from offswitch.decide.questions import may_let_go_on
-from offswitch.errors import Refused
+from offswitch.decide.who import Users, Who, who_is
+from offswitch.errors import Refused, Usage
 
-__all__ = ["Visitors"]
+__all__ = ["Visitors", "station_of"]
 
 _OWNERS_ONLY = frozenset({"restore", "unshelve", "apply"})
 _LETS_GO_ON = frozenset({"deny", "bypass", "shelve"})
 """What no target's user may say; whether it takes the owner, too, the clerk knows."""
+_LOOKS = frozenset({"sensors", "rules", "alarms", "decisions"})
+_SAYS = frozenset({"ack", "approve", "deny", "bypass", "shelve", "restore", "unshelve"})
+"""What the station hands in, always in the name of a person."""
+_MOST_PEOPLE = 1000
+
+
+def station_of(owner: int) -> int | None:
+    """Give the station's user; None: it is the owner's own, since there is no root."""
+    return users()["station"].uid if owner == 0 else None
 
 
 class Visitors:
     """The rules of one watch."""
 
-    def __init__(self, owner: int, gid: int) -> None:
+    def __init__(self, owner: int, gid: int, station: int | None = None) -> None:
         """`owner` may do everything, `gid` is the group that may stop."""
         self.owner = owner
+        self.users: Users = {}
+        """The people whom the warden knows, and the user of each."""
+        self.mode = ""
+        """Whether the warden wants two people for a reset: `people`, `local`; empty: unknown."""
         self._gid = gid
+        self._station = station
         self._ran: Collection[int] | None = None
         """Under whom targets run or ran; None: nobody can tell."""
         self._cells: frozenset[str] = frozenset()
         self._pids: frozenset[int] = frozenset()
+
+    def hear_people(self, answer: Mapping[str, Any]) -> None:
+        """Take in whom the warden knows; an answer that is none changes nothing."""
+        rows, mode = answer.get("people"), answer.get("mode")
+        if not isinstance(rows, list) or mode not in {"local", "people"}:
+            return
+        self.mode = mode
+        self.users = {
+            str(row["name"]): row["uid"] if type(row.get("uid")) is int else None
+            for row in rows[:_MOST_PEOPLE]
+            if isinstance(row, dict) and isinstance(row.get("name"), str)
+        }
 
     def hear(self, rows: Iterable[Mapping[str, Any]], ran: object) -> None:
         """Take in what the warden says of its cells, and under which users targets ever ran."""
@@ -54,21 +86,41 @@ class Visitors:
         """Tell whether `peer` is root or the owner."""
         return peer.uid in {0, self.owner}
 
-    def check(self, peer: Peer, op: str) -> None:
-        """Raise `Refused` unless `peer` may ask for `op`."""
-        if not (self.owns(peer) or self._gid in {peer.gid, *peer.groups}):
+    def is_station(self, peer: Peer) -> bool:
+        """Tell whether `peer` is the station, as a user of its own."""
+        return peer.uid == self._station and not self.owns(peer)
+
+    def who(self, peer: Peer, by: str = "") -> Who:
+        """Say who speaks, in the name that is given `by` if there is one."""
+        if by and not (self.owns(peer) or self.is_station(peer)):
+            raise Refused(
+                f"user {peer.uid} speaks in his own name only", "leave out by: the kernel says it"
+            )
+        if not by and self.is_station(peer):
+            raise Usage("the station speaks for a person", 'say which: "by": "person:ada"')
+        return who_is(peer.uid, by, self.users)
+
+    def check(self, peer: Peer, op: str, by: str = "") -> None:
+        """Raise `Refused` unless `peer` may ask for `op`, in the name that is given `by`."""
+        station = self.is_station(peer)
+        grouped = self._gid in {peer.gid, *peer.groups}
+        if not (self.owns(peer) or station or grouped):
             raise Refused(
                 f"user {peer.uid} is not of the group that may stop",
                 "ask an administrator to add you to it",
             )
         if self._in_cell(peer.pid):
             raise Refused("this comes from inside a cell", "a target may ask the switch nothing")
-        if op in _OWNERS_ONLY and not self.owns(peer):
+        if station and op not in _LOOKS | _SAYS:
+            raise Refused(f"the station may not ask for {op!r}", "the owner does: offswitch config")
+        if op in _OWNERS_ONLY and not (self.owns(peer) or station):
             raise Refused(f"only the owner may ask for {op!r}", "do it as root or as the owner")
-        if op in _LETS_GO_ON:
-            self._lets_go_on(peer)
+        if op in _SAYS:
+            who = self.who(peer, by)
+            if op in _LETS_GO_ON:
+                self._lets_go_on(peer, who)
 
-    def _lets_go_on(self, peer: Peer) -> None:
+    def _lets_go_on(self, peer: Peer, who: Who) -> None:
         if self._ran is None:
             if not self.owns(peer):
                 raise Refused(
@@ -76,9 +128,13 @@ class Visitors:
                     "the owner may answer; the stop itself is open to all: offswitch stop",
                 )
             return
-        why = may_let_go_on(peer.uid, self._ran, self.owner)
+        why = self.may_not(who)
         if why:
             raise Refused(why, "somebody else must say it; to stop it: offswitch stop")
+
+    def may_not(self, who: Who) -> str:
+        """Say why nobody listens to `who` where something shall go on; empty: somebody does."""
+        return may_let_go_on(who.uid, self._ran or (), self.owner)
 
     def _in_cell(self, pid: int) -> bool:
         """Tell whether a process is in a cell, or nobody can tell."""
