@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import offswitch
+from offswitch.config.secret_file import read_secret
 from offswitch.errors import BadConfig
-from offswitch.watch.prepared import read_secret
 
 ROOM = Path(offswitch.__file__).parent / "watch"
 LOADED = """

@@ -42,6 +42,9 @@ def problems(
     yield from _twice("target", [target.name for target in config.target])
     yield from _twice("sensor", [sensor.name for sensor in config.sensor])
     yield from _twice("rule", [rule.name for rule in config.rule])
+    yield from _twice("notify", [one.name for one in config.notify])
+    yield from _twice("outside", [one.name for one in config.outside])
+    yield from _chain(config)
     for index, sensor in enumerate(config.sensor):
         if sensor.name in implicit:
             known = f"{sensor.name!r} is the name of what every target has anyway"
@@ -50,6 +53,17 @@ def problems(
     for index, rule in enumerate(config.rule):
         yield from _in_rule(("rule", index), rule, sensors, implicit)
         yield from _alone(("rule", index), rule, {*dependent, *dependent_sensors(config.sensor)})
+
+
+def _chain(config: Config) -> Iterator[Problem]:
+    """Refuse a chain that calls somebody over what is not there."""
+    known = [one.name for one in config.notify]
+    for index, step in enumerate(config.escalation.step):
+        for name in step.sinks:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                yield ("escalation", "step", index, "sinks"), f"there is no notify {name!r}{hint}"
 
 
 def _twice(table: str, names: list[str]) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from offswitch.config.drill import Drill
 from offswitch.config.duration import parse_duration
+from offswitch.config.notify import AnyNotify, Escalation, Outside
 from offswitch.config.section import (
     DetectorSection,
     Duration,
@@ -311,6 +312,9 @@ class Config(Section):
     readings: Readings = Readings()
     station: Station = Station()
     drill: Drill = Drill()
+    notify: list[SerializeAsAny[AnyNotify]] = Field(default_factory=list)
+    escalation: Escalation = Escalation()
+    outside: list[Outside] = Field(default_factory=list)
 
     def on_blind(self, name: str) -> Level:
         """Give the level to which `name` falls when nobody watches it (SR-13)."""

@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from offswitch.config.crosscheck import Implicit, problems
 from offswitch.config.declared import Config, Rule
 from offswitch.config.lines import Path, key_lines, line_of
+from offswitch.config.notify import KINDS as NOTIFY_KINDS
 from offswitch.config.section import SensorSection
 from offswitch.config.trust import others_could_write
 from offswitch.errors import BadConfig
@@ -194,7 +195,7 @@ def _explain(
             why = _WHY.get(str(key), "")
             return where, f"{key!r} is missing{why}"
         case "union_tag_invalid" | "union_tag_not_found":
-            table = kinds.sensors if where[:1] == ("sensor",) else kinds.detectors
+            table = _kinds_at(where, kinds)
             kind = given.get("kind") if isinstance(given, dict) else None
             near = difflib.get_close_matches(str(kind), table, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(table)}"
@@ -204,6 +205,13 @@ def _explain(
             return where, f"{key}: {detail['msg'].removeprefix('Value error, ')}"
         case _:
             return where, f"{key}: {detail['msg']}"
+
+
+def _kinds_at(where: Path, kinds: Kinds) -> Mapping[str, object]:
+    """Give what the key `kind` of the table at `where` may say."""
+    if where[:1] == ("notify",):
+        return NOTIFY_KINDS
+    return kinds.sensors if where[:1] == ("sensor",) else kinds.detectors
 
 
 _REQUIRED = " (a rule says what harm it prevents, how soon that comes and what a false stop costs)"
@@ -224,6 +232,9 @@ def _known_keys(
             return list(model.model_fields)
         case ("sensor", int(index)):
             return _keys_of(kinds.sensors, raw["sensor"][index])
+        case ("notify", int(index)):
+            section = NOTIFY_KINDS.get(str(raw["notify"][index].get("kind")))
+            return list(section.model_fields) if section else []
         case ("rule", int(index), "detectors", int(number)):
             return _keys_of(kinds.detectors, raw["rule"][index]["detectors"][number])
         case _:

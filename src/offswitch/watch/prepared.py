@@ -11,21 +11,19 @@ look why it cannot see; so its rules are blind and loud, and all the others see.
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
-import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from offswitch import watch
 from offswitch.config.load import Loaded
+from offswitch.config.secret_file import read_secret
 from offswitch.config.section import SensorSection
 from offswitch.errors import BadConfig, OffswitchError
 
-__all__ = ["NOTHING", "Prepared", "import_ours", "prepare", "read_secret"]
+__all__ = ["NOTHING", "Prepared", "import_ours", "prepare"]
 
-_LONGEST_SECRET = 64 << 10
 _EXTRA_OF = {"psycopg": "postgres", "pynvml": "gpu"}
 """Which extra of ours brings a module."""
 _TAKEN_LATER = ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")
@@ -89,27 +87,3 @@ def _import(module: str) -> None:
         extra = _EXTRA_OF.get(module.partition(".")[0])
         hint = f"pip install 'offswitch[{extra}]'" if extra else f"install {module}"
         raise BadConfig(f"it needs {module}, which is not here ({error})", hint) from None
-
-
-def read_secret(path: str) -> str:
-    """Read a file that nobody but its owner may read; `BadConfig` says what is wrong with it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}", "write the secret there, mode 0600") from None
-    try:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in {0, os.geteuid()}:
-            raise BadConfig(f"{path}: not a regular file of ours", "make it anew, mode 0600")
-        if facts.st_mode & 0o077:
-            raise BadConfig(f"{path}: others may read it", f"chmod 600 {path}")
-        data = os.read(fd, _LONGEST_SECRET + 1)
-    finally:
-        os.close(fd)
-    try:
-        text = data.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise BadConfig(f"{path}: this is not UTF-8", "write the secret as text") from None
-    if not text or len(data) > _LONGEST_SECRET:
-        raise BadConfig(f"{path}: empty, or too long", "write the secret there and nothing else")
-    return text
