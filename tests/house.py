@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import httpx2
 import pytest
 
 from installation import Installation, until
+from offswitch.decide.roles import Role
+from offswitch.station.people.accounts import Accounts
+from offswitch.station.people.passwords import hashed
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -94,6 +98,19 @@ class House:
         got = client.post("/sign-in", data={"name": name, "password": password})
         assert got.status_code == 303, got.text
         return client
+
+    def person(self, name: str, *roles: str) -> httpx2.Client:
+        """Give a client of somebody with these roles; `safety` takes the warden's word besides."""
+        accounts = Accounts(str(self.folder))
+        if accounts.get(name) is None:
+            known = {Role(role) for role in roles} - {Role.SAFETY}
+            accounts.add(name, known, hashed(f"secret of {name}"), time.time_ns() // 1000)
+        accounts.close()
+        return self.client(name, f"secret of {name}")
+
+    def auditor(self) -> httpx2.Client:
+        """Give a client of somebody who reads, verifies, exports."""
+        return self.person("vera", "auditor")
 
     def stranger(self) -> httpx2.Client:
         """Give a client of nobody."""

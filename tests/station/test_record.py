@@ -39,7 +39,7 @@ def test_SR_4_whoever_reads_the_record_for_it_can_write_nothing_and_has_no_right
 ) -> None:
     assert home.station is not None
     clerks = children(home.station.pid)
-    assert len(clerks) == 2
+    assert len(clerks) == 3
     for pid in [home.station.pid, *clerks]:
         status = Path(f"/proc/{pid}/status").read_text()
         facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

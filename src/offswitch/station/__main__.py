@@ -64,10 +64,10 @@ def _serve(place: Place) -> None:
     sock = _listen(section)
     import_ours()
     gc.freeze()
-    tail, archive = Archive.fork(place.home), Archive.fork(place.home)
+    clerks = [Archive.fork(place.home) for _ in range(3)]
     settled, refused = settle(place)
     complain("station", refused)
-    parts = _parts(settled, loaded, tail, archive)
+    parts = _parts(settled, loaded, *clerks)
     _say_where(settled.home, section, sock)
     config = uvicorn.Config(
         create(parts),
@@ -86,7 +86,9 @@ def _serve(place: Place) -> None:
     uvicorn.Server(config).run(sockets=[sock])
 
 
-def _parts(place: Place, loaded: Loaded, tail: Archive, archive: Archive) -> Parts:
+def _parts(
+    place: Place, loaded: Loaded, tail: Archive, archive: Archive, checker: Archive
+) -> Parts:
     clock = SystemClock()
     accounts, passwords = Accounts(folder_of(place.home)), Passwords()
     first_account(folder_of(place.home), accounts, clock)
@@ -103,6 +105,7 @@ def _parts(place: Place, loaded: Loaded, tail: Archive, archive: Archive) -> Par
         presser=presser,
         tail=Tail(tail),
         archive=archive,
+        checker=checker,
     )
 
 

@@ -40,7 +40,9 @@ class Parts:
     tail: Tail
     """Follows the record; whoever keeps something of it listens there."""
     archive: Archive
-    """Answers people's questions about the record."""
+    """Answers people's questions about the record, each in an instant."""
+    checker: Archive
+    """Does what takes a while: verifies, exports."""
     installation: str = ""
     """As the warden names itself; empty until it has answered once."""
     _refused_us: dict[str, int] = field(default_factory=dict)

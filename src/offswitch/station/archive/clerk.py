@@ -3,6 +3,7 @@
     {"op": "since", "index": 120, "most": 500}      entries from 120 on, and the head
     {"op": "find", "containing": "shop", "end": …}  the latest that contain it, backwards
     {"op": "proof", "index": 120}                   the entry, its inclusion proof, the checkpoint
+    {"op": "bodies", "index": 0}                    texts as they stand in the tree, for an export
     {"op": "verify"}                                what `offswitch ledger verify` would say
 
 The ledger is the recorder's, so this becomes the recorder's user; Landlock lets it write nothing
@@ -129,6 +130,17 @@ def _proof(home: str, message: Message) -> Message:
         }
 
 
+def _bodies(home: str, message: Message) -> Message:
+    """Give texts from `index` on as they were hashed, and the checkpoint that covers them."""
+    first = max(int(message.get("index", 0)), 0)
+    end = int(message.get("end", first + _MOST))
+    with reading(home) as reader:
+        size = reader.head.size
+        bodies = reader.bodies(first, min(first + _MOST, end, size))
+        texts = [body.decode("utf-8", "replace") for body in bodies]
+        return {"size": size, "bodies": texts, "checkpoint": reader.note.decode()}
+
+
 def _verify(home: str, _message: Message) -> Message:
     """Check everything against the pin, which lies on the machine that it checks."""
     pin = Pin(home)
@@ -164,5 +176,6 @@ _WORK: dict[str, Callable[[str, Message], Message]] = {
     "since": _since,
     "find": _find,
     "proof": _proof,
+    "bodies": _bodies,
     "verify": _verify,
 }
