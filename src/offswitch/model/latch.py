@@ -44,10 +44,12 @@ class Live:
 class Latch:
     """The set of live stops. Mutable; one owner; no I/O."""
 
-    __slots__ = ("_at", "_cleared", "_live")
+    __slots__ = ("_at", "_cleared", "_live", "version")
 
     def __init__(self) -> None:
         """Start with nothing latched."""
+        self.version = 0
+        """Another number after every change of what is live: who shows it need not compare."""
         self._live: dict[str, Live] = {}
         self._at: dict[str, dict[tuple[Level, str], dict[str, None]]] = {}
         """Scope → level and issuer → the digests of the live stops that have them."""
@@ -55,6 +57,7 @@ class Latch:
 
     def _put(self, digest: str, live: Live) -> None:
         self._live[digest] = live
+        self.version += 1
         stop = live.stop
         alike = self._at.setdefault(stop.scope.text, {}).setdefault((stop.level, stop.by), {})
         alike[digest] = None
@@ -62,6 +65,7 @@ class Latch:
     def _take(self, digest: str) -> Live | None:
         live = self._live.pop(digest, None)
         if live is not None:
+            self.version += 1
             stop, here = live.stop, self._at[live.stop.scope.text]
             del here[stop.level, stop.by][digest]
             if not here[stop.level, stop.by]:
@@ -96,6 +100,7 @@ class Latch:
                 live = self._live[digest]
                 last = max(live.last_us, stop.time_us)
                 self._live[digest] = Live(live.stop, live.count + 1, last)
+                self.version += 1
                 return digest
         self.add(stop)
         return stop.digest

@@ -186,7 +186,7 @@ class Warden:
         self._recovery.thaw()
         self._loop.every(_LOOK_S, self._look_at_page)
         self._watch_spool()
-        go_on(passed, peers, core.page.epoch)
+        go_on(passed, peers, core.page.epoch, self._operations.feed)
 
     def _heed_signals(self) -> None:
         signal.signal(signal.SIGTERM, self._told_to_end)

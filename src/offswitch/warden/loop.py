@@ -56,7 +56,7 @@ class Timer:
 class Loop:
     """Waits for descriptors and timers; calls back, one at a time."""
 
-    __slots__ = ("_count", "_epoll", "_on_error", "_ready", "_running", "_timers")
+    __slots__ = ("_count", "_epoll", "_on_error", "_ready", "_running", "_timers", "after")
 
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:
         """`on_error` hears of every exception that a callback let out."""
@@ -66,6 +66,8 @@ class Loop:
         self._count = itertools.count()
         self._on_error = on_error
         self._running = False
+        self.after: Callable[[], None] | None = None
+        """Asked at the end of every pass, when what was ready and due is done; takes no time."""
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = EPOLLIN) -> None:
         """Call `callback(events)` when `fd` is ready; replaces an earlier watch of it."""
@@ -162,6 +164,8 @@ class Loop:
             _due, _order, timer = heapq.heappop(self._timers)
             if not timer.cancelled:
                 self._guarded(timer.action)
+        if self.after is not None:
+            self._guarded(self.after)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

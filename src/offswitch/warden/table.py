@@ -40,6 +40,25 @@ _GARBLED = (
     ValueError,
 )
 """What reading a file that is not of our making may raise, whatever it holds."""
+_SHOWN = frozenset(
+    {
+        "adopted",
+        "cell",
+        "confirmed",
+        "order",
+        "readiness",
+        "receipts",
+        "sharing",
+        "since_us",
+        "sought",
+        "state",
+        "target",
+        "trouble",
+        "uid",
+        "user",
+    }
+)
+"""What of a row a follower is shown (`door.shown`): a change of anything else touches nobody."""
 _LONGEST_LOG = 16 << 20
 """Bytes: `run` begins one anew at half of that, but whoever asked has the descriptor."""
 
@@ -63,6 +82,7 @@ class Tracked:
         "adopted",
         "asked_by",
         "blind",
+        "book",
         "cell",
         "confirmed",
         "declared",
@@ -91,6 +111,8 @@ class Tracked:
 
     def __init__(self, target: Target, state: State = State.EXITED) -> None:
         """Begin with a target that has no cell."""
+        self.book: dict[str, None] | None = None
+        """Where it is written down that this row has changed (`Table.touched`)."""
         self.target = target
         self.state = state
         self.cell: Cell | None = None
@@ -125,6 +147,12 @@ class Tracked:
         self.keeper_has_it = False
         self.watched = False
         self.blind = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set it, and write down that the row is another one now: nobody looks for changes."""
+        object.__setattr__(self, name, value)
+        if name in _SHOWN and self.book is not None:
+            self.book[self.target.name] = None
 
     @classmethod
     def named(cls, name: str) -> Tracked:
@@ -203,6 +231,8 @@ class Table:
         self._rows: dict[str, Tracked] = {}
         self._names: list[str] = []
         """Sorted: a stop goes through them, and does not wait for that."""
+        self.touched: dict[str, None] = {}
+        """Names whose rows have come, changed or gone; whoever shows them takes them out."""
         self._path = f"{place.memory}/cells.json"
         self.trouble: str | None = None
         """Why the next warden would not find every cell by its name; None: it would."""
@@ -215,6 +245,10 @@ class Table:
         """Count the rows."""
         return len(self._rows)
 
+    def names(self) -> list[str]:
+        """List the names, sorted."""
+        return list(self._names)
+
     def get(self, name: str) -> Tracked | None:
         """Give the row of that target, or None."""
         return self._rows.get(name)
@@ -224,6 +258,8 @@ class Table:
         if row.target.name not in self._rows:
             insort(self._names, row.target.name)
         self._rows[row.target.name] = row
+        row.book = self.touched
+        self.touched[row.target.name] = None
         return row
 
     def forget(self, name: str, uid: int) -> bool:
@@ -235,6 +271,7 @@ class Table:
             return False
         del self._rows[name]
         self._names.remove(name)
+        self.touched[name] = None
         return True
 
     def drop(self, name: str) -> None:

@@ -115,8 +115,20 @@ class Connection:
         except OffswitchError as error:
             internal = Internal(f"the answer cannot be sent: {error.message}")
             data = frames.encode({"error": internal.as_dict(), "exit": internal.exit_code})
-        kept = None if fd is None else os.dup(fd)
-        self._out.append((data, kept))
+        self._say(data, None if fd is None else os.dup(fd))
+
+    def push(self, frame: bytes) -> None:
+        """Send a frame that is made already, as it is made once for all who follow."""
+        if not self.closed:
+            self._say(frame, None)
+
+    @property
+    def unheard(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._unheard
+
+    def _say(self, data: bytes, fd: int | None) -> None:
+        self._out.append((data, fd))
         self._unheard += len(data)
         if self._unheard > _MOST_UNHEARD + len(data):
             self.close()

@@ -22,6 +22,7 @@ from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door import reporting
 from offswitch.warden.door.declaring import Declarer
+from offswitch.warden.door.feed import Feed
 from offswitch.warden.door.pressed import stops_of
 from offswitch.warden.door.request import Request, default_name
 from offswitch.warden.door.server import Connection
@@ -95,6 +96,7 @@ class Operations:
         self._declarer = Declarer(core, stopper, adopter)
         self._answers = Answers(core, resetter)
         self._ground = Ground(core, starter, resetter)
+        self.feed = Feed(core)
         self.hand_over: Callable[[Connection | None], None] = _no_hand_over
         """Has the warden renewed with the code that is installed now."""
         self._looking = False
@@ -152,6 +154,7 @@ class Operations:
     def hung_up(self, connection: Connection) -> None:
         """A peer is gone: if it relayed a target, the target is hung up."""
         self._ground.hung_up(connection)
+        self.feed.left(connection)
         relay = connection.context
         if isinstance(relay, _Relay) and relay.row is not None:
             row, relay.row = relay.row, None
@@ -368,6 +371,9 @@ class Operations:
         self._looking = False
         if not isinstance(found, OSError):
             self._core.secret_set = found
+
+    def _op_follow(self, connection: Connection, _message: dict[str, Any]) -> None:
+        self.feed.join(connection)
 
     def _op_cells(self, connection: Connection, _message: dict[str, Any]) -> None:
         connection.reply(reporting.cells(self._core))

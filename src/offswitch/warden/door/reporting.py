@@ -27,6 +27,10 @@ __all__ = [
     "cells",
     "everything",
     "health",
+    "live_stop",
+    "notes",
+    "processes",
+    "readiness",
     "reset_forgeable",
     "status",
     "target",
@@ -56,8 +60,8 @@ def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
         "targets": [target(core, row) for row in rows],
         "untracked": list(core.watch.untracked),
         "alarms": [one for one in core.watch.alarms if _about(over, one["scope"], scope)],
-        "notes": core.news.of(names, scope, core.clock.wall_us()) + _notes(core) + more,
-        "latched": [_live(core, each) for each in live[:_LISTED]],
+        "notes": core.news.of(names, scope, core.clock.wall_us()) + notes(core) + more,
+        "latched": [live_stop(core, each) for each in live[:_LISTED]],
     }
 
 
@@ -79,7 +83,8 @@ def alarms(core: Core) -> dict[str, Any]:
     return {"alarms": list(core.watch.alarms), "blind": blind}
 
 
-def _live(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latch.Live
+def live_stop(core: Core, live: Any) -> dict[str, Any]:  # noqa: ANN401 - model.latch.Live
+    """Give one live stop, its reason cut short."""
     stop = live.stop
     return {
         "digest": stop.digest,
@@ -116,7 +121,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "pids": len(pids) if pids is not None else 0,
         "stops": [live.stop.digest for live in core.latch.covering(row.target)],
         "signals": core.watch.signals(row.target.name, now),
-        "readiness": _readiness(core, row),
+        "readiness": readiness(core, row),
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,
@@ -124,7 +129,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
     }
 
 
-def _readiness(core: Core, row: Tracked) -> dict[str, str]:
+def readiness(core: Core, row: Tracked) -> dict[str, str]:
     """Give each layer's state: as it was armed, unless a drill found otherwise (HMI-3).
 
     With code that is not what was released none is proven (SEC-7).
@@ -177,7 +182,8 @@ def _degraded(core: Core) -> list[str]:
     return notes + reset_forgeable(core)
 
 
-def _notes(core: Core) -> list[str]:
+def notes(core: Core) -> list[str]:
+    """Say what nobody may overlook, whatever scope they look at."""
     notes = [*core.notes.values(), *_degraded(core)]
     if core.authority.problem:
         notes.append(core.authority.problem)
@@ -203,6 +209,17 @@ def _notes(core: Core) -> list[str]:
     if core.finder is None and any(row.adopted for row in core.table):
         notes.append("no finder: what is adopted and started again is not found")
     return notes
+
+
+def processes(core: Core) -> dict[str, bool]:
+    """Tell which of our own processes are there; what no rung here needs is left out."""
+    sweeps = {} if core.sweeper is None else {"sweeper": core.sweeper.alive()}
+    return {
+        "keeper": core.keeper is not None and core.keeper.alive(),
+        "observer": core.observer is not None and core.observer.alive(),
+        "recorder": core.recording.pid is not None,
+        **sweeps,
+    }
 
 
 def cells(core: Core) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "he
 _WORK = {
     "watch": _LOOK | {"stop", "report", "people", "prove"},
     "gateway": _LOOK | {"stop", "report"},
-    "station": _LOOK | {"stop", "reset", "people", "prove", "drill"},
+    "station": _LOOK | {"follow", "stop", "reset", "people", "prove", "drill"},
     "observer": _LOOK,
     "recorder": _LOOK,
 }

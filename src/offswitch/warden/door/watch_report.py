@@ -35,7 +35,7 @@ class WatchReport:
     """Takes in what watch reports. Nothing in a report makes it raise."""
 
     __slots__ = ("_begun_us", "_blind", "_blind_since", "_coming", "_mono_us", "_signals",
-                 "alarms", "auto", "fast", "notes", "untracked")  # fmt: skip
+                 "alarms", "auto", "fast", "moved", "notes", "untracked", "version")  # fmt: skip
 
     def __init__(self) -> None:
         """Begin with nothing heard."""
@@ -48,6 +48,10 @@ class WatchReport:
         asks also `asks` (the question's name) and `due_us`."""
         self.notes: list[str] = []
         self.untracked: list[Any] = []
+        self.version = 0
+        """Another number after every message of watch."""
+        self.moved: set[str] | None = None
+        """Targets of which another signal is stale than before; None: nobody wants to know."""
         self._blind: frozenset[str] = frozenset()
         self._blind_since: dict[str, int] = {}
         self._begun_us: int | None = None
@@ -97,6 +101,7 @@ class WatchReport:
         """Take in a part of a report; tells whether other scopes are meant than before."""
         before = self.auto, self.fast
         self._mono_us = mono_us
+        self.version += 1
         if "fast" in message:
             self.fast = _texts(message["fast"])
         if "auto" in message:
@@ -127,6 +132,10 @@ class WatchReport:
                 self._coming.setdefault(name, {})[kind] = known
         part, parts = message.get("part") or 0, message.get("of") or 1
         if "signals" in message and type(part) is type(parts) is int and part == parts - 1:
+            if self.moved is not None:
+                names = self._signals.keys() | self._coming.keys()
+                before, now = self._signals, self._coming
+                self.moved.update(one for one in names if _stale(before, one) != _stale(now, one))
             self._signals, self._coming = self._coming, {}
 
     def silent_us(self, mono_us: int) -> int | None:
@@ -138,9 +147,19 @@ class WatchReport:
 
     def blind(self, target: Target, mono_us: int) -> bool:
         """Tell whether an automatic rule is about `target`, and nobody sees for it."""
-        silent = self.silent_us(mono_us) is not None
-        scopes = self.auto | self._blind if silent else self._blind
+        scopes = self.unseen(mono_us)
         return bool(scopes) and any(scope in scopes for scope in scopes_over(target))
+
+    def unseen(self, mono_us: int) -> frozenset[str]:
+        """Name what automatic rules are about that nobody sees for."""
+        silent = self.silent_us(mono_us) is not None
+        return self.auto | self._blind if silent else self._blind
+
+    def stale(self, name: str, mono_us: int) -> dict[str, bool]:
+        """Tell which signals of a target there are, and whether each is stale."""
+        silent = self.silent_us(mono_us) is not None
+        kinds = self._signals.get(name, {})
+        return {kind: signal["stale"] or silent for kind, signal in kinds.items()}
 
     def lapsed(self, mono_us: int) -> frozenset[str]:
         """Name the scopes whose lease has run out: for three seconds no rule has seen for them."""
@@ -172,8 +191,11 @@ class WatchReport:
 
     def blind_scopes(self, mono_us: int) -> list[str]:
         """Name what automatic rules are about that nobody sees for, the first hundred."""
-        silent = self.silent_us(mono_us) is not None
-        return sorted(self.auto | self._blind if silent else self._blind)[:_MOST_SHOWN]
+        return sorted(self.unseen(mono_us))[:_MOST_SHOWN]
+
+
+def _stale(signals: Signals, name: str) -> dict[str, bool]:
+    return {kind: signal["stale"] for kind, signal in signals.get(name, {}).items()}
 
 
 def _texts(said: object) -> frozenset[str]:

@@ -10,6 +10,7 @@ from offswitch import __version__
 from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells import cell
 from offswitch.warden.core import Core
+from offswitch.warden.door.feed import Feed
 from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.server import Connection, Server
 from offswitch.warden.handover.passed import Passed
@@ -52,7 +53,14 @@ def gather(parts: Parts, asked: list[Connection]) -> Passed:
         log=parts.log,
         keeper=None if keeper is None else keeper.fileno(),
         keeper_pid=None if keeper is None else keeper.pid,
-        connections=[{**each.passed(), "relays": operations.relayed(each)} for each in open_],
+        connections=[
+            {
+                **each.passed(),
+                "relays": operations.relayed(each),
+                "follows": operations.feed.follows(each),
+            }
+            for each in open_
+        ],
         asked=[each.sock.fileno() for each in asked if not each.closed],
         rows={row.target.name: row.passed() for row in core.table},
         graves=parts.starter.graves.facts(),
@@ -95,10 +103,15 @@ def take_up(passed: Passed, parts: Parts) -> dict[int, Connection]:
     return connections
 
 
-def go_on(passed: Passed, peers: dict[int, Connection], epoch: int) -> None:
-    """Serve what was heard and not served yet, and tell who asked for it that it is done."""
+def go_on(passed: Passed, peers: dict[int, Connection], epoch: int, feed: Feed) -> None:
+    """Serve what was heard and not served yet, and tell who asked for it that it is done.
+
+    Who follows gets a whole picture again, after what was on its way to them.
+    """
     for one in passed.connections:
         peers[one["fd"]].take_up(one)
+        if one.get("follows") and not peers[one["fd"]].closed:
+            feed.join(peers[one["fd"]])
     told = {"ok": True, "pid": os.getpid(), "epoch": epoch, "version": __version__}
     for fd in passed.asked:
         peers[fd].reply({**told, "before": passed.code})
