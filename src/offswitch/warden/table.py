@@ -40,24 +40,10 @@ _GARBLED = (
     ValueError,
 )
 """What reading a file that is not of our making may raise, whatever it holds."""
-_SHOWN = frozenset(
-    {
-        "adopted",
-        "cell",
-        "confirmed",
-        "order",
-        "readiness",
-        "receipts",
-        "sharing",
-        "since_us",
-        "sought",
-        "state",
-        "target",
-        "trouble",
-        "uid",
-        "user",
-    }
-)
+_SHOWN = frozenset({
+    "adopted", "cell", "confirmed", "order", "readiness", "receipts", "sharing", "since_us",
+    "sought", "state", "target", "trouble", "uid", "user",
+})  # fmt: skip
 """What of a row a follower is shown (`door.shown`): a change of anything else touches nobody."""
 _LONGEST_LOG = 16 << 20
 """Bytes: `run` begins one anew at half of that, but whoever asked has the descriptor."""
