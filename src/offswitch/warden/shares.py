@@ -3,7 +3,7 @@
     targets alive at once        half of the connections that it may hold, 128 at most
     slots of the page            a quarter of a boot's; the last quarter is the owner's alone
     targets that have ended      the latest few are kept, with what `start` needs and their logs
-    resets asked for             sixty a minute
+    resets asked for             sixty a minute; the station, which asks for many, ten times that
     stops that wait for a drain  64; one more is obeyed, and answered without waiting
 
 A stop itself has no share: each is obeyed. Whoever is refused is named in the record.
@@ -28,7 +28,7 @@ _DESCRIPTORS = 128
 _ENDED_EACH = 4
 """Ended targets that are kept for each that may be alive."""
 _ENDED_OF_OWNER = 8192
-_RESETS, _RESETS_US = 60, 60_000_000
+_RESETS, _RESETS_OF_MANY, _RESETS_US = 60, 600, 60_000_000
 _WAITS = 64
 
 
@@ -77,13 +77,14 @@ class Shares:
         if gone:
             errands.send(lambda: table.take_away(gone), lambda _outcome: None)
 
-    def reset(self, uid: int, now_us: int) -> None:
-        """Count a reset that is asked for; `Busy` where that is too often."""
+    def reset(self, uid: int, now_us: int, *, many: bool = False) -> None:
+        """Count a reset that is asked for; `Busy` where that is too often. `many`: for people."""
         if _rules(uid):
             return
-        times = self._resets.setdefault(uid, deque(maxlen=_RESETS))
-        if len(times) == _RESETS and now_us - times[0] < _RESETS_US:
-            raise Busy(f"user {uid} has asked for {_RESETS} resets within a minute", "wait")
+        most = _RESETS_OF_MANY if many else _RESETS
+        times = self._resets.setdefault(uid, deque(maxlen=most))
+        if len(times) == most and now_us - times[0] < _RESETS_US:
+            raise Busy(f"user {uid} has asked for {most} resets within a minute", "wait")
         times.append(now_us)
 
     def waits(self, uid: int) -> bool:

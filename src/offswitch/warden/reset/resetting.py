@@ -86,7 +86,8 @@ class Resetter:
                 refuse(error)
 
         try:
-            core.shares.reset(uid, core.clock.mono_us())
+            many = core.rights.station(peer, message)
+            core.shares.reset(uid, core.clock.mono_us(), many=many)
             claims_nothing(core, message, peer)
             if secret is not None:
                 self._guesses.begin(uid, core.clock.mono_us())
