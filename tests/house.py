@@ -41,6 +41,7 @@ class House:
         self.config = config
         self.station: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
+        self._first: tuple[str, str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -87,9 +88,11 @@ class House:
 
     @property
     def first(self) -> tuple[str, str]:
-        """Name and password of the operator that the first start made."""
-        name, password = (self.folder / "first").read_text().split()
-        return name, password
+        """Name and password of the operator that the first start made; gone once used."""
+        if self._first is None:
+            name, password = (self.folder / "first").read_text().split()
+            self._first = name, password
+        return self._first
 
     def client(self, name: str = "", password: str = "") -> httpx2.Client:
         """Give a client of somebody signed in (the first operator), as a browser would be."""
@@ -97,6 +100,7 @@ class House:
         name, password = (name, password) if name else self.first
         got = client.post("/sign-in", data={"name": name, "password": password})
         assert got.status_code == 303, got.text
+        client.headers["x-csrf"] = client.get("/api/v1/session").json()["csrf"]
         return client
 
     def person(self, name: str, *roles: str) -> httpx2.Client:

@@ -30,6 +30,8 @@ from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.first import first_account
 from offswitch.station.people.passwords import Passwords
+from offswitch.station.people.pauses import Pauses
+from offswitch.station.people.store import Store
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
@@ -90,7 +92,8 @@ def _parts(
     place: Place, loaded: Loaded, tail: Archive, archive: Archive, checker: Archive
 ) -> Parts:
     clock = SystemClock()
-    accounts, passwords = Accounts(folder_of(place.home)), Passwords()
+    store, passwords = Store(folder_of(place.home)), Passwords()
+    accounts = Accounts(store)
     first_account(folder_of(place.home), accounts, clock)
     outbox = Outbox(place, clock, "station")
     presser = Presser(place, clock, lambda _pressed: None)
@@ -101,6 +104,7 @@ def _parts(
         outbox=outbox,
         accounts=accounts,
         passwords=passwords,
+        pauses=Pauses(),
         confirmers=Confirmers(place),
         presser=presser,
         tail=Tail(tail),

@@ -16,8 +16,21 @@ from fastapi import FastAPI
 
 from offswitch import __version__
 from offswitch.errors import OffswitchError
-from offswitch.station.api import health, ledger, problems, status, stops
-from offswitch.station.console import board, files, record, signing, stopping
+from offswitch.station.api import (
+    health,
+    ledger,
+    problems,
+    session,
+    status,
+    stops,
+)
+from offswitch.station.console import (
+    board,
+    files,
+    record,
+    signing,
+    stopping,
+)
 from offswitch.station.console.render import assets, environment
 from offswitch.station.headers import Headers
 from offswitch.station.parts import Parts
@@ -28,8 +41,19 @@ __all__ = ["create"]
 _PUMP_S = 0.05
 _LOOK_S = 2.0
 
-_PAGES = (signing.router, stopping.router, board.router, record.router, files.router)
-_API = (status.router, stops.router, ledger.router)
+_PAGES = (
+    signing.router,
+    stopping.router,
+    board.router,
+    record.router,
+    files.router,
+)
+_API = (
+    status.router,
+    stops.router,
+    session.router,
+    ledger.router,
+)
 
 
 def create(parts: Parts) -> FastAPI:

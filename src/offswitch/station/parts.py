@@ -17,6 +17,7 @@ from offswitch.station.archive.tail import Tail
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.passwords import Passwords
+from offswitch.station.people.pauses import Pauses
 from offswitch.station.press.pressing import Presser
 
 __all__ = ["Parts", "parts_of"]
@@ -35,6 +36,7 @@ class Parts:
     outbox: Outbox
     accounts: Accounts
     passwords: Passwords
+    pauses: Pauses
     confirmers: Confirmers
     presser: Presser
     tail: Tail

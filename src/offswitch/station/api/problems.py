@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from offswitch.errors import NotFound, OffswitchError, Refused, Unreachable, Usage
 from offswitch.station.console.render import page
+from offswitch.station.people.pauses import Paused
 from offswitch.station.people.visitor import Nobody
 
 __all__ = ["install"]
@@ -63,10 +64,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OffswitchError)
     def ours(request: Request, error: OffswitchError) -> Response:
-        status = _STATUS.get(error.kind, 500)
+        status = 429 if isinstance(error, Paused) else _STATUS.get(error.kind, 500)
         if wants_page(request):
-            return page(request, "error.html", status=status, error=error, code=status)
-        return problem(error, status)
+            answer: Response = page(request, "error.html", status=status, error=error, code=status)
+        else:
+            answer = problem(error, status)
+        if isinstance(error, Paused):
+            answer.headers["retry-after"] = str(error.seconds)
+        return answer
 
     @app.exception_handler(Nobody)
     def nobody(request: Request, _error: Nobody) -> Response:

@@ -46,6 +46,8 @@ class Passwords:
         """Make a hash that is nobody's, so that an unknown name takes as long as a known one."""
         self._nobody = hashed(os.urandom(16).hex())
         self._turns: asyncio.Semaphore | None = None
+        self.waiting = 0
+        """How many checks are under way or wait for their turn."""
 
     async def kept(self, password: str) -> str:
         """Give what is kept of a new password."""
@@ -54,8 +56,12 @@ class Passwords:
 
     async def match(self, password: str, kept: str | None) -> bool:
         """Tell whether it is the one; `kept` None: nobody has that name, and it takes as long."""
-        async with self._turn():
-            right = await asyncio.to_thread(_matches, password[:LONGEST], kept or self._nobody)
+        self.waiting += 1
+        try:
+            async with self._turn():
+                right = await asyncio.to_thread(_matches, password[:LONGEST], kept or self._nobody)
+        finally:
+            self.waiting -= 1
         return right and kept is not None
 
     def _turn(self) -> asyncio.Semaphore:

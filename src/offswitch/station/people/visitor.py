@@ -4,27 +4,41 @@
     SignedIn       a person; others are led to the sign-in page, or told 401
     may(POWER)     a person with that power; others are refused, and that is recorded
 
-A session is a cookie that no script reads and no other site sends (HttpOnly, SameSite=Strict).
-A form besides carries the session's token, but STOP does not need it: a page that lay open
-for a day still stops, and what a foreign site sends is told by its origin.
+A session is a cookie that no script reads and no other site sends (HttpOnly, SameSite=Strict,
+`__Host-` where people come by TLS). What changes something carries the session's token besides,
+in the form's field `csrf` or in the header `X-CSRF`: `SignedIn` and `may` see to that for every
+request that is no GET. STOP alone does not ask for it: a page that lay open for a day still
+stops, and what a foreign site sends is told by its origin.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from offswitch.config.station import Station
 from offswitch.decide.roles import Power, Role, powers
 from offswitch.errors import Refused
 from offswitch.station.parts import Parts, parts_of
 from offswitch.station.people.accounts import Session
 
-__all__ = ["COOKIE", "Nobody", "SignedIn", "Visitor", "VisitorOf", "find", "may", "same_site"]
+__all__ = [
+    "Nobody",
+    "SignedIn",
+    "Visitor",
+    "VisitorOf",
+    "cookie_of",
+    "find",
+    "may",
+    "same_site",
+]
 
-COOKIE = "offswitch"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_LOOKING = {"GET", "HEAD", "OPTIONS"}
 
 
 class Nobody(Exception):
@@ -59,13 +73,18 @@ class Visitor:
         return "" if self.session is None else self.session.csrf
 
 
+def cookie_of(section: Station) -> str:
+    """Name the cookie; with `__Host-` no neighbour below the same domain can set it."""
+    return "__Host-offswitch" if section.secure else "offswitch"
+
+
 def find(request: Request) -> Visitor | None:
     """Find out by the cookie; None where it names no session."""
     parts: Parts = parts_of(request)
-    key = request.cookies.get(COOKIE, "")
+    section = parts.config.station
+    key = request.cookies.get(cookie_of(section), "")
     if not key:
         return None
-    section = parts.config.station
     session = parts.accounts.session(key, parts.clock.wall_us(), section.session, section.idle)
     account = None if session is None else parts.accounts.get(session.name)
     if session is None or account is None:
@@ -84,14 +103,33 @@ VisitorOf = Annotated[Visitor | None, Depends(visitor)]
 
 
 async def signed_in(request: Request, found: VisitorOf) -> Visitor:
-    """Want a person."""
-    del request
+    """Want a person, and for a change that it is this person's own wish."""
     if found is None or found.kind != "person":
         raise Nobody
+    if request.method not in _LOOKING:
+        await _meant(request, found)
     return found
 
 
 SignedIn = Annotated[Visitor, Depends(signed_in)]
+
+
+async def _meant(request: Request, found: Visitor) -> None:
+    """See that a page of this session sent it, and no other site in its person's name."""
+    why = "" if same_site(request) else "another site sent it in their name"
+    if not why:
+        given = request.headers.get("x-csrf", "")
+        if not given and request.headers.get("content-type", "").startswith(_FORMS):
+            sent = (await request.form()).get("csrf", "")
+            given = sent if isinstance(sent, str) else ""
+        if not hmac.compare_digest(given.encode(), found.csrf.encode()):
+            why = "it carries not the token of their session"
+    if why:
+        parts_of(request).refused(found.by, request.url.path[:100], "console", why)
+        raise Refused(
+            f"this was not sent by a page of your session: {why}",
+            "open the page anew and try again; a program sends the header X-CSRF",
+        )
 
 
 def may(power: Power) -> Callable[[Request, Visitor], Awaitable[Visitor]]:
