@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from offswitch.errors import Storage
 
-__all__ = ["Store"]
+__all__ = ["Store", "Value"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
