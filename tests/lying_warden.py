@@ -1,10 +1,15 @@
-"""A warden whose actuators say "done" and do nothing (VER-1). `--lies process,network,sweep`."""
+"""A warden whose actuators say "done" and do nothing (VER-1): `process,network,sweep`.
+
+`sockets` breaks what destroys those that come late, too: without it a lying network is made up for.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 from offswitch.actuators.contract import Actuator, Readiness, Ready
+from offswitch.actuators.sockets import Sockets
 from offswitch.control.place import Place
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.core import Core
@@ -20,6 +25,10 @@ class Liar:
     def trip(self, _cell: Cell) -> None:
         """Do nothing, and return as if it were done."""
 
+    def left(self, *_bodies: object) -> bool:
+        """Destroy nothing, and see nothing."""
+        return False
+
 
 class LyingWarden(Warden):
     lies: frozenset[str] = frozenset()
@@ -31,6 +40,8 @@ class LyingWarden(Warden):
             return [(name, Liar() if name in self.lies else actor) for name, actor in real]
 
         core.kill_steps, core.freeze_steps = steps(core.kill_steps), steps(core.freeze_steps)
+        if "sockets" in self.lies:
+            core.sockets = cast("Sockets", Liar())
         return core
 
 

@@ -338,7 +338,7 @@ LOOK = {"ping", "status", "cells", "targets", "target", "alarms", "health"}
 MAY = {
     ids.WATCH: LOOK | {"stop", "report"},
     ids.GATEWAY: LOOK | {"stop", "report"},
-    ids.STATION: LOOK | {"stop", "reset"},
+    ids.STATION: LOOK | {"stop", "reset", "drill"},
     ids.OBSERVER: LOOK,
     ids.RECORDER: LOOK,
 }
@@ -351,6 +351,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "run": {"argv": ["true"], "target": "b"},
     "start": {"target": "a"},
     "declare": {"targets": []},
+    "drill": {"do": "nothing"},
 }
 
 
