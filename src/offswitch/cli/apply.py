@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from offswitch.cli.declare import declaration
+from offswitch.cli.declare import declare
 from offswitch.cli.desk import ask_watch
 from offswitch.cli.show import emit
 from offswitch.config.load import Loaded, installed_kinds, load
@@ -93,9 +93,8 @@ def _keep(path: str, text: str) -> None:
 
 def _declare(loaded: Loaded) -> str:
     """Tell the warden the targets; gives why it would not hear, or nothing."""
-    message = {"op": "declare", "targets": declaration(loaded), "mode": loaded.config.mode}
     try:
-        call(chosen(), message, _PATIENCE_S)
+        call(chosen(), declare(loaded), _PATIENCE_S)
     except OffswitchError as error:
         return f"the warden was not told the targets: {error.message}"
     return ""

@@ -14,11 +14,18 @@ from offswitch.config.load import Loaded
 from offswitch.config.trust import others_could_write
 from offswitch.errors import BadConfig
 
-__all__ = ["declaration", "read_env_file"]
+__all__ = ["declaration", "declare", "read_env_file"]
 
 _LIMITS = {"drain_for": "drain", "freeze_for": "freeze"}
 _FROM_CALLER = ("PATH", "LANG", "LC_ALL", "TZ")
 _LARGEST = 1 << 20
+
+
+def declare(loaded: Loaded) -> dict[str, Any]:
+    """Give the whole message: targets, mode, and what a reset takes."""
+    config = loaded.config
+    targets = declaration(loaded)
+    return {"op": "declare", "targets": targets, "mode": config.mode, "reset": config.reset.told()}
 
 
 def declaration(loaded: Loaded) -> list[dict[str, Any]]:

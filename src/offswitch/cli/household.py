@@ -21,7 +21,7 @@ from typing import Any
 
 from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.begin import daemon_environment, open_log, verifying_key, warden_answers
-from offswitch.cli.declare import declaration
+from offswitch.cli.declare import declare
 from offswitch.cli.face import address, forget_address, last_word
 from offswitch.cli.own_hands import cells_of
 from offswitch.clock import SystemClock, boot_id
@@ -243,9 +243,8 @@ class Household:
             self._renew_watch()
         self._read_again()
         if self.loaded is not None:
-            message = {"op": "declare", "targets": declaration(self.loaded)}
             with suppress(Storage):  # declared, if not kept, as a note of the warden's says
-                call(self.place, {**message, "mode": self.loaded.config.mode}, _RECORD_S * 2)
+                call(self.place, declare(self.loaded), _RECORD_S * 2)
         self._held_back = set()
         self._declared_to = known
         self._installation = str(ping["installation"])

@@ -24,6 +24,7 @@ from pydantic import (
 from offswitch.config.drill import Drill
 from offswitch.config.duration import parse_duration
 from offswitch.config.notify import AnyNotify, Escalation, Outside
+from offswitch.config.reset import Reset
 from offswitch.config.section import (
     DetectorSection,
     Duration,
@@ -211,6 +212,8 @@ class Target(Section):
     """How long work in flight may take to end in a drain, before the kill; 30 s unless given."""
     freeze_for: Limit | None = None
     """How long a freeze lasts before it becomes a kill; 10 s unless given."""
+    staged: bool | None = None
+    """Whether it starts restricted after a reset; as `[reset]` says unless given (RST-6)."""
 
     @model_validator(mode="after")
     def _adopted_or_ours(self) -> Self:
@@ -310,6 +313,7 @@ class Config(Section):
     sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
     rule: list[Rule] = Field(default_factory=list)
     readings: Readings = Readings()
+    reset: Reset = Reset()
     station: Station = Station()
     drill: Drill = Drill()
     notify: list[SerializeAsAny[AnyNotify]] = Field(default_factory=list)

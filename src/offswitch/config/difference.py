@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offswitch.config.declared import Config, Rule
+from offswitch.config.reset import LEAST_PEOPLE, Reset
 from offswitch.config.section import Section
 
 __all__ = ["Change", "changes"]
@@ -54,6 +55,7 @@ def changes(before: Config, after: Config) -> list[Change]:
         told = before.drill.model_dump()["canary"], after.drill.model_dump()["canary"]
         weaker = now is None or (was is not None and now > was)
         found.append(Change(f"drill: canary {told[1]}, was {told[0]}", weaker))
+    found += _of_reset(before.reset, after.reset)
     old = {sensor.name: sensor for sensor in before.sensor}
     new = {sensor.name: sensor for sensor in after.sensor}
     found += [Change(f"sensor {name}: removed", True) for name in old if name not in new]
@@ -91,6 +93,21 @@ def _of_rule(before: Rule, after: Rule) -> Iterator[Change]:
     if before.scope != after.scope:
         yield Change(f"rule {after.name}: scope {after.scope}, was {before.scope}", weaker=True)
     yield from _of_channels(before, after)
+
+
+def _of_reset(before: Reset, after: Reset) -> Iterator[Change]:
+    """Compare what resets take: whatever is not asked for any more is weaker."""
+    for level in LEAST_PEOPLE:
+        was, now = before.least(level), after.least(level)
+        if was != now:
+            yield Change(f"reset: {now} people for {level}, was {was}", now < was)
+    if before.not_who_stopped != after.not_who_stopped:
+        who = "by whoever did not stop" if after.not_who_stopped else "also by whoever stopped"
+        yield Change(f"reset: {who}", before.not_who_stopped)
+    if before.probation != after.probation:
+        spelt = [one.model_dump(mode="json")["probation"] for one in (after, before)]
+        weaker = (after.probation or 0) < (before.probation or 0)
+        yield Change(f"reset: probation {spelt[0]}, was {spelt[1]}", weaker)
 
 
 def _of_channels(before: Rule, after: Rule) -> Iterator[Change]:

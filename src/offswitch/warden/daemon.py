@@ -42,6 +42,7 @@ from offswitch.warden.children import Children
 from offswitch.warden.core import Core
 from offswitch.warden.crew import Crew
 from offswitch.warden.door import spool
+from offswitch.warden.door.mode import recall
 from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.server import Server, listen
@@ -267,15 +268,13 @@ class Warden:
             network_release=network.release,
             sockets=sockets,
         )
-        if loaded.damage:
-            core.notes["latch"] = (
-                f"the latch was damaged, so everything is latched: {loaded.damage}"
-            )
-            recording.note("gap", what="latch", why=loaded.damage)
+        if what := loaded.damage:
+            core.notes["latch"] = f"the latch was damaged, so everything is latched: {what}"
+            recording.note("gap", what="latch", why=what)
         entries.authority(recording, start)
         if self._degraded:
             core.notes["trust"] = f"degraded: {self._degraded[0]}"
-        page.observing = core.table.observes()
+        recall(core)
         self._join(core, left_orders(place.memory, place.home))
         return core
 

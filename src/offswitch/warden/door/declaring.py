@@ -14,9 +14,10 @@ from offswitch.model.state import State
 from offswitch.model.target import Target
 from offswitch.warden.adopting import Adopter
 from offswitch.warden.core import Core
-from offswitch.warden.door.mode import set_mode
+from offswitch.warden.door.mode import set_mode, set_rules
 from offswitch.warden.door.server import Connection
 from offswitch.warden.recovery import declared_command, declared_target
+from offswitch.warden.reset.rules import ResetRules
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
@@ -40,6 +41,9 @@ class Declarer:
         checked = [(declared_target(item), item) for item in declared]
         for target, _item in checked:
             check_free_name(target.name)
+        rules = ResetRules.read(message["reset"]) if message.get("reset") is not None else None
+        if rules is not None:
+            set_rules(self._core, rules, connection.peer)
         if "mode" in message:
             set_mode(self._core, str(message["mode"]), connection.peer)
         for target, item in checked:

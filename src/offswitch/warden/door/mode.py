@@ -1,12 +1,24 @@
-"""The mode of an installation: it acts, or it only observes (SR-15)."""
+"""What holds for the whole installation: its mode (SR-15), and what a reset takes (SR-5)."""
 
 from __future__ import annotations
 
 from offswitch.control.peer import Peer
 from offswitch.errors import Usage
 from offswitch.warden.core import Core
+from offswitch.warden.reset.rules import ResetRules, keep_rules, kept_rules
 
-__all__ = ["set_mode"]
+__all__ = ["recall", "set_mode", "set_rules"]
+
+_LATER = "resets take what they took while something is latched: declare it again once all is reset"
+
+
+def recall(core: Core) -> None:
+    """Go by what was declared to the warden before, until it is declared anew."""
+    core.page.observing = core.table.observes()
+    core.reset_rules, damaged = kept_rules(core.place.home)
+    if damaged:
+        core.notes["reset-rules"] = damaged
+        core.recording.note("gap", what="reset rules", why=damaged)
 
 
 def set_mode(core: Core, mode: str, peer: Peer) -> None:
@@ -36,3 +48,33 @@ def set_mode(core: Core, mode: str, peer: Peer) -> None:
             core.notes.pop("mode", None)
 
     core.errands.send(lambda: core.table.save_mode(mode), kept)
+
+
+def set_rules(core: Core, declared: ResetRules, peer: Peer) -> None:
+    """Ask of resets what is declared, from now on. While latched nothing is let go of."""
+    prior = core.reset_rules
+    rules = declared.at_least(prior) if len(core.latch) else declared
+    core.notes.pop("reset-rules", None)
+    if not declared.covers(rules):
+        core.notes["reset-rules"] = _LATER
+    if rules.wire() == prior.wire() and declared.covers(rules):
+        return
+    core.reset_rules = rules
+    core.recording.note(
+        "config",
+        {"by": f"uid:{peer.uid}"},
+        what="reset rules",
+        channel="socket",
+        why="declared by the configuration" if declared.covers(rules) else _LATER,
+        prior=prior.wire(),
+        state=rules.wire(),
+    )
+
+    def kept(outcome: OSError | None) -> None:
+        if isinstance(outcome, OSError):
+            why = f"what resets take is not kept for the next warden: {outcome.strerror}"
+            core.notes["reset-rules-kept"] = why
+        else:
+            core.notes.pop("reset-rules-kept", None)
+
+    core.errands.send(lambda: keep_rules(core.place.home, rules), kept)

@@ -9,16 +9,20 @@ be read asks for two people for everything: in doubt the latch stays set.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
 
-from offswitch.errors import Usage
+from offswitch.errors import OffswitchError, Usage
 from offswitch.model.level import Level, parse_level
 
-__all__ = ["STRICT", "ResetRules"]
+__all__ = ["STRICT", "ResetRules", "keep_rules", "kept_rules"]
 
+_FILE = "reset-rules.json"
+_LARGEST = 16 << 10
 _MOST_PEOPLE = 9
 _LONGEST_S = 7 * 86_400
 
@@ -86,3 +90,26 @@ class ResetRules:
 
 STRICT = ResetRules(MappingProxyType({Level.RESTRICT: 2}), not_who_stopped=False)
 """What holds where it cannot be read what was asked for."""
+
+
+def keep_rules(home: str, rules: ResetRules) -> None:
+    """Keep them for the next warden; OSError leaves what was kept. For the disk's thread."""
+    path = f"{home}/{_FILE}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(f"{path}.new", flags, 0o600), "wb") as file:
+        file.write(json.dumps(rules.wire()).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
+
+
+def kept_rules(home: str) -> tuple[ResetRules, str]:
+    """Read what is kept, and say what is wrong with it; what cannot be read is `STRICT`."""
+    try:
+        with open(f"{home}/{_FILE}", "rb") as file:
+            return ResetRules.read(json.loads(file.read(_LARGEST))), ""
+    except FileNotFoundError:
+        return ResetRules(), ""
+    except (OSError, ValueError, RecursionError, OffswitchError) as error:
+        why = f"what resets take cannot be read, so all take two: {error}; start `offswitch up`"
+        return STRICT, why
