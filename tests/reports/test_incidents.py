@@ -14,11 +14,6 @@ from offswitch.reports.incident import Incident, IncidentState, Outcome, Severit
 from offswitch.reports.incidents import Incidents, incidents_of
 
 
-@pytest.fixture
-def told() -> Chronicle:
-    return Chronicle()
-
-
 def one(told: Chronicle) -> Incident:
     [incident] = incidents_of(told.entries)
     return incident
@@ -33,7 +28,9 @@ def of_a_rule(told: Chronicle) -> str:
     name = told.order(by="rule:mass-write", channel="rule", given_us=second_us)
     told.finding(found_us=first_us, what="the first channel")
     told.finding(found_us=second_us)
-    told.decision("stop", decided_us=second_us)
+    told.decision(
+        "stop", decided_us=second_us, findings=["the first channel", "51 in 1s, limit 50"]
+    )
     told.receipts(name)
     return name
 

@@ -54,6 +54,7 @@ _NOUNS = {
     "detector": _Noun(_RULES),
     "drill": _Noun(_RULES),
     "config": _Noun(_RULES),
+    "incident": _Noun(_RULES),
     "ledger": _Noun(_RULES),
 }
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}

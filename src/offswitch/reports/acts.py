@@ -160,13 +160,14 @@ class Acts:
         return next((one for one, _found in self._decided if one.wall_us == given.wall_us), None)
 
     def _tripped(self, decided: Moment, told: Moment | None) -> tuple[Moment | None, Moment | None]:
-        """Give the first finding, and the one that decided: for a hand's press, the first too."""
+        """Give the first finding and the one that decided: of the decision's own, if it has any."""
         before = [(one, what) for one, what in self._trips if one.wall_us <= decided.wall_us]
+        named = next((found for one, found in self._decided if one is told), ())
+        its_own = [one for one, what in before if what in named]
+        if its_own:
+            return _first(its_own), _last(its_own)
         first = _first(one for one, _what in before)
-        if first is None or told is None:
-            return first, first
-        named = next(found for one, found in self._decided if one is told)
-        return first, _last(one for one, what in before if what in named) or first
+        return first, first
 
 
 def _since(said: Said, zero: int | None, field: str) -> Moment:

@@ -262,7 +262,7 @@ class Case:
                 self.add(said, shown, None, said.words("reason") or "")
             case What.HANDED_OVER:
                 self._lead = said.words("to")
-                self.add(said, "handed over", None, f"to {self._lead}" if self._lead else "")
+                self.add(said, "handed over", None, self._lead or "")
             case What.CLOSED:
                 self._close(said)
             case _:

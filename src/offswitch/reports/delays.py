@@ -3,8 +3,10 @@
     first sign ─detect─► detected ─decide─► decided ─order─► accepted ─last act─► commanded
                                                     ─confirmed─► observed ─recorded─► recorded
 
-    first sign   the reading of the first finding that tripped
-    detected     the reading of the finding that decided: the last channel that the vote wanted
+    first sign   the reading of the first finding that tripped: of those that the rule decided on;
+                 for a hand's press, of those of the quarter of an hour before
+    detected     the reading of the last of them; for a hand's press the first sign itself, since
+                 from then on a person could see it
     decided      the rule's decision, a person's answer included; else the press itself
     accepted     the warden has the order (the entry of the order; by its monotonic clock)
     commanded    the last command of the last layer was given: the headline figure
