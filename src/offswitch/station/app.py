@@ -20,6 +20,7 @@ from offswitch.station.api import (
     health,
     ledger,
     problems,
+    resets,
     session,
     status,
     stops,
@@ -28,6 +29,7 @@ from offswitch.station.console import (
     board,
     files,
     record,
+    resetting,
     signing,
     stopping,
 )
@@ -46,6 +48,7 @@ _PAGES = (
     stopping.router,
     board.router,
     record.router,
+    resetting.router,
     files.router,
 )
 _API = (
@@ -53,6 +56,7 @@ _API = (
     stops.router,
     session.router,
     ledger.router,
+    resets.router,
 )
 
 
