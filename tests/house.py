@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from installation import Installation, until
 from offswitch.decide.roles import Role
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.passwords import hashed
+from offswitch.station.people.store import Store
 
+People = Mapping[str, Sequence[str]]
+"""Who has an account, and with which roles."""
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
     "--no-sandbox",
@@ -36,8 +39,11 @@ QUIET = [
 class House:
     """An installation with a station; `config` is the text of offswitch.toml."""
 
-    def __init__(self, installation: Installation, config: str = "") -> None:
+    def __init__(
+        self, installation: Installation, config: str = "", people: People | None = None
+    ) -> None:
         self.installation = installation
+        self.people = people or {}
         self.config = config
         self.station: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
@@ -49,6 +55,8 @@ class House:
 
     def start(self) -> House:
         """Start the station, and wait until it answers."""
+        if self.people and not self.folder.exists():
+            self._move_in()
         home, run = self.installation.home, self.installation.run_folder
         text = self.config if "[station]" in self.config else f"{self.config}\n[station]\n"
         if "listen" not in text:
@@ -66,6 +74,16 @@ class House:
             )
         until(self._answers, f"the station answers: {self.said()}")
         return self
+
+    def _move_in(self) -> None:
+        """Let people have accounts from the first; `safety` is the warden's word alone."""
+        self.folder.mkdir(mode=0o700)
+        store = Store(str(self.folder))
+        accounts = Accounts(store)
+        for name, roles in self.people.items():
+            known = {Role(role) for role in roles} - {Role.SAFETY}
+            accounts.add(name, known, hashed(f"secret of {name}"), time.time_ns() // 1000)
+        store.close()
 
     def _answers(self) -> bool:
         assert self.station is not None
@@ -103,18 +121,9 @@ class House:
         client.headers["x-csrf"] = client.get("/api/v1/session").json()["csrf"]
         return client
 
-    def person(self, name: str, *roles: str) -> httpx2.Client:
-        """Give a client of somebody with these roles; `safety` takes the warden's word besides."""
-        accounts = Accounts(str(self.folder))
-        if accounts.get(name) is None:
-            known = {Role(role) for role in roles} - {Role.SAFETY}
-            accounts.add(name, known, hashed(f"secret of {name}"), time.time_ns() // 1000)
-        accounts.close()
+    def person(self, name: str) -> httpx2.Client:
+        """Give a client of one of the `people` of this house."""
         return self.client(name, f"secret of {name}")
-
-    def auditor(self) -> httpx2.Client:
-        """Give a client of somebody who reads, verifies, exports."""
-        return self.person("vera", "auditor")
 
     def stranger(self) -> httpx2.Client:
         """Give a client of nobody."""
@@ -141,12 +150,16 @@ class House:
 
 
 @contextlib.contextmanager
-def house(folder: Path, config: str = "") -> Iterator[House]:
-    """Give a house with warden and station; nothing of it is left afterwards."""
+def house(folder: Path, config: str = "", people: People | None = None) -> Iterator[House]:
+    """Give a house with warden and station; nothing of it is left afterwards.
+
+    `people` are those who have accounts, each with the password `secret of NAME`; without any
+    there is the one operator whom the first start makes.
+    """
     installation = Installation(folder)
     try:
         installation.start()
-        one = House(installation, config)
+        one = House(installation, config, people)
         try:
             yield one.start()
         finally:

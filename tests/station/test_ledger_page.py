@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from house import House
+from house import House, house
 from installation import PYTHON, until
 from offswitch.ledger.checkpoint import VerifyKey, open_checkpoint
 from offswitch.ledger.proof import root_of_inclusion
@@ -49,12 +49,17 @@ def test_an_entry_is_shown_with_its_proof_and_hostile_text_stays_text(home: Hous
     assert root_of_inclusion(leaf, found["index"], head.size, siblings) == head.root
 
 
-def test_what_is_exported_leads_to_the_signed_root(own: House) -> None:
+def test_what_is_exported_leads_to_the_signed_root(tmp_path: Path) -> None:
+    with house(tmp_path, people={"oz": ["operator"], "vera": ["auditor"]}) as own:
+        _exported(own)
+
+
+def _exported(own: House) -> None:
     own.installation.stop("/")
     own.installation.entries()
-    client = own.client()
+    client = own.person("oz")
     assert client.get("/api/v1/ledger/export").status_code == 403, "an operator takes nothing away"
-    lines = own.auditor().get("/api/v1/ledger/export").text.splitlines()
+    lines = own.person("vera").get("/api/v1/ledger/export").text.splitlines()
     checkpoint = json.loads(lines[-1])["checkpoint"]
     head = open_checkpoint(checkpoint.encode(), key_of(own))
     frontier = Frontier()

@@ -12,8 +12,7 @@ from fastapi import APIRouter, Depends, Form, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from offswitch.decide.roles import Power
-from offswitch.errors import NotFound, OffswitchError
-from offswitch.station.console.forms import Checked
+from offswitch.errors import NotFound, OffswitchError, Refused
 from offswitch.station.console.render import page
 from offswitch.station.parts import Parts, parts_of
 from offswitch.station.people.visitor import SignedIn, Visitor, may
@@ -41,7 +40,6 @@ async def resets(request: Request, who: Reads, scope: str = "") -> Response:
 async def opened(
     request: Request,
     who: SignedIn,
-    _form: Checked,
     scope: Line = "",
     reason: Words = "",
     safe: Words = "",
@@ -70,7 +68,6 @@ async def one(request: Request, who: Reads, digest: Digest) -> Response:
 async def confirmed(
     request: Request,
     who: SignedIn,
-    _form: Checked,
     digest: Digest,
     scope: Line = "",
     proof: Annotated[str, Form(max_length=20_000)] = "",
@@ -85,7 +82,10 @@ async def confirmed(
         return await _one(request, who, digest, 409, error)
     if said["state"] == "done":
         return page(request, "reset-done.html", visitor=who, said=said, scope=scope.strip())
-    return RedirectResponse(f"/reset/{digest}", 303)
+    if who.name in said.get("proven", []):
+        return RedirectResponse(f"/reset/{digest}", 303)
+    why = Refused("that does not count as your word for this reset", "; ".join(said["needs"]))
+    return await _one(request, who, digest, 409, why)
 
 
 async def _shown(
