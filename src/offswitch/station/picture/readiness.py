@@ -1,0 +1,129 @@
+"""Can everything here be stopped, right now? Layer by layer, and since when it is known.
+
+A target that was never born holds no process and has no layer: there is nothing of it to stop.
+The guard is cooperative, so it is listed and never counted. A layer is as ready as its least ready
+target; it is *proven* by the last time that it was seen to act, in a drill or in earnest, and the
+whole is as old as its oldest proof. Which way it fails: to "cannot tell".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from offswitch.station.picture.rows import TargetRow
+
+if TYPE_CHECKING:
+    from offswitch.station.picture.picture import Picture
+
+__all__ = ["COOPERATIVE", "CanStop", "LayerReady", "Proof", "can_stop"]
+
+COOPERATIVE = "guard"
+_WORST_FIRST = ("unproven", "degraded", "absent", "ready")
+_NEEDED = "process"
+"""The layer without which nothing is a stop."""
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """When a layer was last seen to act."""
+
+    time_us: int
+    """UTC, microseconds."""
+    by: str
+    """What showed it: a drill's name, or a stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReady:
+    """One layer over some targets."""
+
+    layer: str
+    state: str
+    """The worst of its targets': `unproven`, `degraded`, `absent`, `ready`."""
+    ready: int
+    """Targets of which it is ready."""
+    of: int
+    """Targets that have something to stop."""
+    why: str
+    """What is wrong, and with which of them; empty: nothing."""
+    proof: Proof | None
+    counted: bool
+    """False for the guard, which the target itself obeys or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanStop:
+    """The answer for some targets."""
+
+    everything: bool
+    """Whether all of them can be stopped."""
+    why: str
+    """Why not; empty: they can."""
+    layers: tuple[LayerReady, ...]
+    oldest_us: int | None
+    """When the least lately proven layer was proven; None: one was never, or there is none."""
+    targets: int
+    """How many have something to stop."""
+
+    def layer(self, name: str) -> LayerReady | None:
+        """Give one layer."""
+        return next((one for one in self.layers if one.layer == name), None)
+
+
+def can_stop(picture: Picture, rows: Iterable[TargetRow]) -> CanStop:
+    """Answer for `rows` of `picture`."""
+    bodies = [row for row in rows if row.readiness.keys() - {COOPERATIVE}]
+    names = sorted({layer for row in bodies for layer in row.readiness})
+    layers = tuple(_layer(layer, bodies, picture) for layer in names)
+    why = _why_not(picture, bodies, layers)
+    counted = [one for one in layers if one.counted and one.state != "absent"]
+    times = [one.proof.time_us for one in counted if one.proof is not None]
+    oldest = min(times) if times and len(times) == len(counted) else None
+    return CanStop(not why, why, layers, oldest, len(bodies))
+
+
+def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
+    states: Mapping[str, list[str]] = {state: [] for state in _WORST_FIRST}
+    for row in rows:
+        states[row.readiness.get(layer, "absent")].append(row.name)
+    here = [state for state in _WORST_FIRST if states[state]]
+    worst = here[0]
+    why = "" if worst == "ready" else f"{worst}: {_named(states[worst])}"
+    if layer in picture.doubts:
+        why = f"{why}; the last drill: {picture.doubts[layer]}"
+    return LayerReady(
+        layer,
+        worst,
+        len(states["ready"]),
+        len(rows),
+        why,
+        picture.proofs.get(layer),
+        layer != COOPERATIVE,
+    )
+
+
+def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerReady]) -> str:
+    if not picture.live:
+        return f"nobody can tell: {picture.why}"
+    gone = [name for name in ("keeper", "observer") if not picture.processes.get(name)]
+    if gone:
+        return f"no {' and no '.join(gone)}: no stop can be confirmed"
+    bare = [row.name for row in rows if row.readiness.get(_NEEDED) in {None, "absent"}]
+    if bare:
+        return f"no way to end the processes of {_named(bare)}"
+    unheld = [row.name for row in rows if row.trouble]
+    if unheld:
+        return f"not held: {_named(unheld)}"
+    for one in layers:
+        if one.counted and one.state == "unproven":
+            return f"the layer {one.layer} is {one.why}"
+    unknown = [row.name for row in rows if row.state in {"unknown", "unreachable"}]
+    return f"nobody can tell of {_named(unknown)}" if unknown else ""
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
