@@ -88,7 +88,7 @@ def test_the_picture_is_what_the_warden_says_and_changes_with_it(one: Installati
     following(one, story)
 
 
-def test_HMI_4_a_picture_whose_warden_is_gone_or_silent_is_not_live(one: Installation) -> None:
+def test_a_picture_whose_warden_is_gone_or_silent_is_not_live(one: Installation) -> None:
     declare(one, "shop/a")
 
     async def story(hub: Hub) -> None:
@@ -219,7 +219,7 @@ READY = {"guard": "ready", "network": "ready", "process": "ready"}
 A, B = {"target": "shop/a", "labels": {"tenant": "acme"}}, {"target": "shop/b"}
 
 
-def test_HMI_1_all_well_is_one_grey_sentence() -> None:
+def test_all_well_is_one_grey_sentence() -> None:
     hub = Hub()
     hub.picture = pictured(A, B)
     for layer, age in (("process", 14), ("network", 5)):
@@ -270,7 +270,7 @@ def test_HMI_1_all_well_is_one_grey_sentence() -> None:
         ([], {}, "No targets here yet.", ""),
     ],
 )
-def test_HMI_1_the_sentence_says_the_most_important_thing(
+def test_the_sentence_says_the_most_important_thing(
     rows: list[dict[str, Any]], more: dict[str, Any], words: str, about: str
 ) -> None:
     said = pictured(*rows, **more).sentence(NOW)

@@ -36,6 +36,9 @@ from offswitch.station.console import (
 from offswitch.station.console.render import assets, environment
 from offswitch.station.headers import Headers
 from offswitch.station.parts import Parts
+from offswitch.station.picture.desk import DeskReader
+from offswitch.station.picture.follower import Follower
+from offswitch.station.picture.proofs import Proofs
 from offswitch.station.wire import ask
 
 __all__ = ["create"]
@@ -87,7 +90,8 @@ def create(parts: Parts) -> FastAPI:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Keep going what goes on beside the requests."""
     parts: Parts = app.state.parts
-    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look, _follow)]
+    parts.tail.add(Proofs(parts.hub).hear)
+    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look, _follow, _see, _hear)]
     try:
         yield
     finally:
@@ -123,3 +127,13 @@ async def _follow(parts: Parts) -> None:
     except OffswitchError as error:
         sys.stderr.write(f"offswitch station: {error}\n")
         signal.raise_signal(signal.SIGTERM)
+
+
+async def _see(parts: Parts) -> None:
+    """Keep the picture of the world, as the warden tells it."""
+    await Follower(parts.place.warden_socket, parts.hub, parts.clock).run()
+
+
+async def _hear(parts: Parts) -> None:
+    """Keep what watch says at its desk."""
+    await DeskReader(f"{parts.place.control}/watch", parts.hub, parts.clock).run()

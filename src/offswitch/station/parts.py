@@ -18,6 +18,7 @@ from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.passwords import Passwords
 from offswitch.station.people.pauses import Pauses
+from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
 
 __all__ = ["Parts", "parts_of"]
@@ -45,6 +46,8 @@ class Parts:
     """Answers people's questions about the record, each in an instant."""
     checker: Archive
     """Does what takes a while: verifies, exports."""
+    hub: Hub = field(default_factory=Hub)
+    """Holds the picture of the world, and tells who subscribes what has changed."""
     installation: str = ""
     """As the warden names itself; empty until it has answered once."""
     _refused_us: dict[str, int] = field(default_factory=dict)
