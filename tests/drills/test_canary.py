@@ -13,6 +13,7 @@ import pytest
 from drill_by_hand import Drill
 from installation import PYTHON, Installation, until
 from offswitch.control.client import Conversation
+from offswitch.control.ids import STATION
 from offswitch.control.page import RUN
 from offswitch.drills.canary import run_canary
 from offswitch.drills.figures import figures
@@ -260,6 +261,51 @@ def test_SR_20_whoever_drilled_is_gone_and_it_is_cleared_away(shared: Installati
     told = drills(shared, drill.name)
     assert told[-1]["state"] == "failed"
     assert figures(told, 0).counted == 0
+
+
+def test_SR_4_the_stations_user_drills_as_well_and_runs_nothing_under_its_own(
+    shared: Installation,
+) -> None:
+    """Without root, and without reading a file of ours; the sockets are opened for the test."""
+    os.chmod(shared.run_folder, 0o755)
+    os.chmod(shared.place.control, 0o755)
+    os.chmod(shared.place.warden_socket, 0o666)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(STATION, STATION, STATION)
+            os.setresuid(STATION, STATION, STATION)
+            outcome = run_canary(shared.place, channel="console", by="person:ada")
+            os.write(writer, f"{outcome.state} {outcome.drill}".encode())
+        except BaseException as error:  # noqa: BLE001 - told to the test, which is another process
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with open(reader, encoding="utf-8") as said:
+        state, _, name = said.read().partition(" ")
+    assert state == "passed", name
+    told = drills(shared, name)
+    assert {(entry["by"], entry["channel"]) for entry in told} == {("person:ada", "console")}
+    runs_ = [entry for entry in about(shared, told[0]["target"]) if entry["kind"] == "run"]
+    assert runs_[0]["user"].startswith("allotted")
+
+
+@pytest.mark.long
+def test_SR_23_a_warden_hands_over_when_a_drill_is_over(installation: Installation) -> None:
+    with Drill(installation) as drill:
+        drill.press()
+        with Conversation(installation.place.warden_socket, 30.0) as asked:
+            asked.send({"op": "handover"})
+            time.sleep(0.5)
+            assert drill.end()["state"] == "passed"
+            answer = asked.receive()
+    assert answer is not None
+    assert answer["ok"] is True
+    assert run_canary(installation.place).exit_code == 0
 
 
 @pytest.mark.long

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from installation import Installation
+from offswitch.cli.checks import CHECKS, Facts
 from offswitch.cli.drill_words import outcome_words
 from offswitch.config.difference import changes
 from offswitch.config.load import installed_kinds, load, parse
+from offswitch.control.place import Place
 from offswitch.drills.canary import LayerOutcome, Outcome, run_canary
 from offswitch.errors import BadConfig
 
@@ -93,3 +95,13 @@ def test_to_drill_less_often_is_a_weaker_configuration(was: str, now: str, *, we
     )
     [change] = changes(before, after)
     assert change.weaker is weaker
+
+
+def test_HMI_3_doctor_says_no_while_a_layer_is_unproven_by_a_drill(tmp_path: Path) -> None:
+    place, said = Place(str(tmp_path), str(tmp_path)), "UNPROVEN by a drill: process (not seen)"
+    [drilled] = [check for check in CHECKS if check.__name__ == "_drills"]
+    doubted = drilled(Facts(place, {}, {"notes": [said]}, {}))
+    assert (doubted.ok, doubted.detail) == (False, said)
+    assert drilled(Facts(place, {}, {"notes": []}, {})).ok
+    [release] = [check for check in CHECKS if check.__name__ == "_release"]
+    assert said not in release(Facts(place, {}, {"notes": [said]}, {})).detail

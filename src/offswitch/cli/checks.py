@@ -370,7 +370,7 @@ def _trust(facts: Facts) -> Check:
 
 def _release(facts: Facts) -> Check:
     """SEC-7: every file of ours and of what we use is what was released."""
-    said = [note for note in facts.health.get("notes", []) if note.startswith("UNPROVEN")]
+    said = [note for note in facts.health.get("notes", []) if note.startswith("UNPROVEN:")]
     if said:
         return Check("release", False, said[0], _ANEW)
     if is_checkout(home()):
@@ -380,6 +380,15 @@ def _release(facts: Facts) -> Check:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         return Check("release", False, f"UNPROVEN: {found[0]}{more}. Stopping works", _ANEW)
     return Check("release", True, "our files and those that we use are what was released")
+
+
+def _drills(facts: Facts) -> Check:
+    """HMI-3: what the last drill did not see act is not ready, whatever else says so."""
+    said = [note for note in facts.health.get("notes", []) if note.startswith("UNPROVEN by")]
+    if said:
+        hint = "see what it saw: offswitch drill figures; a clean drill makes it ready again"
+        return Check("drills", False, said[0], hint)
+    return Check("drills", True, "no layer failed in the last drill: offswitch drill figures")
 
 
 def _mode(facts: Facts) -> Check:
@@ -443,6 +452,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _group,
     _trust,
     _release,
+    _drills,
     _mode,
     _reset,
     _targets,

@@ -52,7 +52,7 @@ class LayerOutcome:
     """Whether the observer confirmed it."""
     commanded_ns: int | None
     last_act_ns: int | None
-    """The last act that the drill saw; below zero where there was none after the order."""
+    """No later than this the last act was; below zero where there was none after the order."""
     confirmed_ns: int | None
     why: str
     """What was not seen; empty where all was."""
