@@ -28,9 +28,9 @@ from offswitch.station.archive.tail import Tail
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
+from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.first import first_account
 from offswitch.station.people.passwords import Passwords
-from offswitch.station.people.pauses import Pauses
 from offswitch.station.people.store import Store
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
@@ -104,7 +104,7 @@ def _parts(
         outbox=outbox,
         accounts=accounts,
         passwords=passwords,
-        pauses=Pauses(),
+        entrance=Entrance.of(store),
         confirmers=Confirmers(place),
         presser=presser,
         tail=Tail(tail),

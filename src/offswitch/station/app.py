@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from offswitch import __version__
 from offswitch.errors import OffswitchError
+from offswitch.station.api import devices as api_devices
 from offswitch.station.api import (
     health,
     ledger,
@@ -24,10 +25,15 @@ from offswitch.station.api import (
     session,
     status,
     stops,
+    tokens,
 )
+from offswitch.station.api import people as api_people
 from offswitch.station.console import (
     board,
+    devices,
     files,
+    me,
+    people,
     record,
     resetting,
     signing,
@@ -52,12 +58,18 @@ _PAGES = (
     board.router,
     record.router,
     resetting.router,
+    people.router,
+    me.router,
+    devices.router,
     files.router,
 )
 _API = (
     status.router,
     stops.router,
     session.router,
+    api_people.router,
+    tokens.router,
+    api_devices.router,
     ledger.router,
     resets.router,
 )

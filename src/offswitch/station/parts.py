@@ -16,8 +16,8 @@ from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
+from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.passwords import Passwords
-from offswitch.station.people.pauses import Pauses
 from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
 
@@ -37,7 +37,7 @@ class Parts:
     outbox: Outbox
     accounts: Accounts
     passwords: Passwords
-    pauses: Pauses
+    entrance: Entrance
     confirmers: Confirmers
     presser: Presser
     tail: Tail

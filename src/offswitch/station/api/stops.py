@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from offswitch.decide.roles import Power
 from offswitch.errors import NotFound
 from offswitch.model.level import parse_level
 from offswitch.model.scope import parse_scope
 from offswitch.station.console.stopping import stopper_of
 from offswitch.station.parts import parts_of
+from offswitch.station.people.visitor import Nobody, VisitorOf
 
 __all__ = ["router"]
 
@@ -54,9 +56,13 @@ async def stop(request: Request, order: StopOrder) -> dict[str, Any]:
 
 
 @router.get("/stops/{press}")
-async def pressed(request: Request, press: str) -> dict[str, Any]:
-    """Tell what has become of a press."""
+async def pressed(
+    request: Request, who: VisitorOf, press: Annotated[str, Path(max_length=64)]
+) -> dict[str, Any]:
+    """Tell what has become of a press; whoever may not read is told of their own."""
+    if who is None:
+        raise Nobody
     found = parts_of(request).presser.of(press)
-    if found is None:
+    if found is None or (Power.READ not in who.powers and found.by != who.by):
         raise NotFound("no such press is known here", "see: offswitch ledger show")
     return found.as_dict()

@@ -196,6 +196,11 @@ class Accounts:
             if now_us - one.made_us > lasts_us or now_us - one.seen_us > idle_us:
                 self.sign_out(one)
 
+    @property
+    def trouble(self) -> str:
+        """Why the last change could not be written down; empty: it could."""
+        return self._store.trouble
+
     async def settled(self) -> None:
         """Wait until all that was changed is durable."""
         await self._store.settled()

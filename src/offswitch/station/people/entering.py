@@ -43,17 +43,17 @@ async def by_password(request: Request, name: str, password: str, channel: str) 
     """See that the password is this name's; raises `Refused` or `Paused`, both recorded."""
     parts = parts_of(request)
     now_us, address = parts.clock.mono_us(), address_of(request)
-    waits = parts.pauses.wait_us(name, address, now_us)
+    waits = parts.entrance.pauses.wait_us(name, address, now_us)
     if waits or parts.passwords.waiting > _MOST_WAITING:
         parts.refused(f"from:{address}", "sign-in", channel, "too many wrong tries before")
         raise Paused(waits)
-    parts.pauses.tried(name, address, now_us)
+    parts.entrance.pauses.tried(name, address, now_us)
     account = parts.accounts.get(name)
     if not await parts.passwords.match(password, None if account is None else account.password):
         who = printable(name, 40)
         parts.refused(f"name:{who}", "sign-in", channel, f"{_WRONG}, from {address}")
         raise Refused(_WRONG, "an admin can give you a link to set a new one")
-    parts.pauses.passed(name, address, now_us)
+    parts.entrance.pauses.passed(name, address, now_us)
 
 
 def begin(request: Request, response: Response, name: str, way: str, channel: str) -> Session:

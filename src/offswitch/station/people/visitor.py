@@ -25,6 +25,7 @@ from offswitch.decide.roles import Power, Role, powers
 from offswitch.errors import Refused
 from offswitch.station.parts import Parts, parts_of
 from offswitch.station.people.accounts import Session
+from offswitch.station.people.grants import GrantKind
 
 __all__ = [
     "Nobody",
@@ -79,8 +80,11 @@ def cookie_of(section: Station) -> str:
 
 
 def find(request: Request) -> Visitor | None:
-    """Find out by the cookie; None where it names no session."""
+    """Find out by the token or else the cookie; None where it names nobody."""
     parts: Parts = parts_of(request)
+    bearer = request.headers.get("authorization")
+    if bearer is not None:
+        return _by_token(request, parts, bearer)
     section = parts.config.station
     key = request.cookies.get(cookie_of(section), "")
     if not key:
@@ -91,6 +95,20 @@ def find(request: Request) -> Visitor | None:
         return None
     safety = {Role.SAFETY} if parts.confirmers.is_safety(account.name) else set()
     return Visitor(account.name, "person", account.roles | safety, session=session)
+
+
+def _by_token(request: Request, parts: Parts, bearer: str) -> Visitor | None:
+    """Find the program whose token was brought; a wrong one is nobody's, with whatever cookie."""
+    scheme, _, key = bearer.partition(" ")
+    grant = None
+    if scheme.lower() == "bearer":
+        grant = parts.entrance.grants.find(GrantKind.TOKEN, key.strip())
+    if grant is None:
+        where = "" if request.client is None else request.client.host
+        parts.refused(f"from:{where}", request.url.path[:100], "api", "a token that is nobody's")
+        return None
+    parts.entrance.grants.used(grant, parts.clock.wall_us())
+    return Visitor(grant.name, "token", frozenset(), grant.scope)
 
 
 async def visitor(request: Request) -> Visitor | None:
@@ -104,8 +122,11 @@ VisitorOf = Annotated[Visitor | None, Depends(visitor)]
 
 async def signed_in(request: Request, found: VisitorOf) -> Visitor:
     """Want a person, and for a change that it is this person's own wish."""
-    if found is None or found.kind != "person":
+    if found is None:
         raise Nobody
+    if found.kind != "person":
+        parts_of(request).refused(found.by, request.url.path[:100], "api", "it can only stop")
+        raise Refused(f"the {found.kind} {found.name} can only stop", "sign in as a person")
     if request.method not in _LOOKING:
         await _meant(request, found)
     return found
