@@ -59,7 +59,7 @@ def test_a_reset_without_a_cause_is_refused_where_nobody_can_be_asked(
 def test_a_reset_asks_for_its_cause_on_a_terminal(installation: Installation) -> None:
     stopped(installation, "typed/a")
     with Keyboard(installation.env, "/", OFFSWITCH, "reset", "typed/a") as person:
-        person.expect("Why is it safe now? (the reset starts nothing)")
+        person.expect("What was the cause? (the reset starts nothing)")
         person.type("the bug is mended\r")
         person.expect("Reset (starts nothing) of typed/a: 1 stop cleared")
     resets = [e for e in installation.entries() if e["kind"] == "reset"]

@@ -53,6 +53,7 @@ _NOUNS = {
     "rule": _Noun(_RULES),
     "detector": _Noun(_RULES),
     "drill": _Noun(_RULES),
+    "people": _Noun(_RULES),
     "config": _Noun(_RULES),
     "incident": _Noun(_RULES),
     "ledger": _Noun(_RULES),

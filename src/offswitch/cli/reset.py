@@ -1,6 +1,7 @@
 """`offswitch reset`: deliberate, with its cause; it clears what it names and starts nothing.
 
-    offswitch reset SCOPE --reason TEXT [--secret] [--proof FILE]… [--confirm DIGEST] [--json]
+    offswitch reset SCOPE --reason TEXT [--safe TEXT] [--changed TEXT] [--secret]
+                          [--proof FILE]… [--confirm DIGEST] [--write-off] [--json]
 
 It goes to the one installation in which SCOPE is latched; where several have it latched,
 `OFFSWITCH_RUN` must say which. A warden is started if none is there, since the latch
@@ -32,7 +33,7 @@ from offswitch.errors import (
 )
 from offswitch.printable import printable
 
-__all__ = ["main"]
+__all__ = ["main", "read_proof"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,17 +44,21 @@ if TYPE_CHECKING:
 _ANSWER_S = 20.0
 _LONGEST_PROOF = 64 << 10
 _DIGEST = 64
-_FLAGS = ("--json", "--secret")
-_OPTIONS = ("--reason", "--proof", "--confirm")
+_FLAGS = ("--json", "--secret", "--write-off")
+_OPTIONS = ("--reason", "--safe", "--changed", "--proof", "--confirm")
 _HELP = """\
-Usage: offswitch reset SCOPE --reason TEXT [--secret] [--proof FILE]… [--confirm DIGEST] [--json]
+Usage: offswitch reset SCOPE --reason TEXT [--safe TEXT] [--changed TEXT] [--secret]
+                             [--proof FILE]… [--confirm DIGEST] [--write-off] [--json]
 
 Clear the live stops of SCOPE and below. A reset starts nothing: that is `offswitch start`.
 
-  --reason TEXT      why it is safe now; asked for on a terminal if it is missing
+  --reason TEXT      the cause; asked for on a terminal if it is missing
+  --safe TEXT        why it is safe now
+  --changed TEXT     what changed since the stop
   --secret           ask for the secret on the terminal
   --proof FILE       a signature or code over the reset's digest, - for stdin; may be given again
   --confirm DIGEST   bring proofs to the reset that waits under that digest
+  --write-off        give up, as never confirmed, what nobody can look at any more (two people)
   --json             one object on stdout
 
 Exit codes: 0 done or pending, 2 usage or ambiguous, 3 a wider stop remains,
@@ -85,10 +90,15 @@ def _main(words: list[str]) -> int:
         "reason": _reason(given),
         "nonce": os.urandom(16).hex(),
         "time_us": time.time_ns() // 1000,
-        "proofs": [_proof(path) for path in given.get("--proof", [])],
+        "proofs": [read_proof(path) for path in given.get("--proof", [])],
     }
     if "--confirm" in given:
         message["digest"] = _digest(given["--confirm"][-1])
+    for key in ("safe", "changed"):
+        if f"--{key}" in given:
+            message[key] = given[f"--{key}"][-1]
+    if "--write-off" in given:
+        message["write_off"] = True
     place = _where(scope)
     if "--secret" in given:
         message["secret"] = _secret()
@@ -107,10 +117,10 @@ def _main(words: list[str]) -> int:
 def _reason(given: dict[str, list[str]]) -> str:
     reason = (given.get("--reason") or [""])[-1].strip()
     if not reason and "--reason" not in given and "--json" not in given and _at_a_terminal():
-        talk("Why is it safe now? (the reset starts nothing) ")
+        talk("What was the cause? (the reset starts nothing) ")
         reason = sys.stdin.readline().strip()
     if not reason:
-        raise Usage("a reset needs its cause", "add --reason TEXT: why is it safe now?")
+        raise Usage("a reset needs its cause", "add --reason TEXT: what was the matter?")
     return reason
 
 
@@ -125,7 +135,8 @@ def _digest(text: str) -> str:
     return digest
 
 
-def _proof(path: str) -> str:
+def read_proof(path: str) -> str:
+    """Read a proof from a file, or from stdin."""
     try:
         if path == "-":
             text = sys.stdin.read(_LONGEST_PROOF + 1)
