@@ -12,6 +12,7 @@ from offswitch.ledger.reader import ShownEntry
 from offswitch.reports.delays import Step
 from offswitch.reports.incident import Incident, IncidentState, Outcome, Severity, Sort
 from offswitch.reports.incidents import Incidents, incidents_of
+from scale import LONG
 
 
 def one(told: Chronicle) -> Incident:
@@ -420,7 +421,7 @@ def test_taken_in_one_by_one_they_are_the_same_as_all_at_once(told: Chronicle) -
 
 
 def test_a_hundred_thousand_entries_take_a_couple_of_seconds(told: Chronicle) -> None:
-    entries = 20_000
+    entries = 100_000 if LONG else 6000
     n = 0
     while len(told.entries) < entries:
         n += 1
@@ -431,8 +432,8 @@ def test_a_hundred_thousand_entries_take_a_couple_of_seconds(told: Chronicle) ->
             if n % 20 == 0:
                 told.reset(name, scope=f"shop/{n % 500}")
         told.wait(1)
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = incidents_of(told.entries)
-    took = (time.perf_counter() - begin) * 100_000 / entries
-    print(f"incidents of 100,000 entries: {took:.2f} s, {len(found)} incidents in {entries}")
-    assert took < 6, "on a busy machine; by itself about a second"
+    took = (time.process_time() - begin) * 100_000 / entries
+    print(f"incidents of 100,000 entries: {took:.2f} s of a processor; {len(found)} incidents")
+    assert took < 4, "about 1.7 s"
