@@ -25,6 +25,7 @@ from offswitch.ledger.outbox import Outbox
 from offswitch.station.app import create
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
+from offswitch.station.console.scene import Eye
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
@@ -39,6 +40,8 @@ from offswitch.station.settle import folder_of, settle
 __all__ = ["main"]
 
 _BACKLOG = 2048
+_PRESSES = 5
+"""The latest presses, as pages show them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +99,12 @@ def _parts(
     accounts = Accounts(store)
     first_account(folder_of(place.home), accounts, clock)
     outbox = Outbox(place, clock, "station")
-    presser = Presser(place, clock, lambda _pressed: None)
+    eye = Eye(place, clock)
+    presser = Presser(
+        place,
+        clock,
+        lambda _pressed: eye.told(tuple(each.as_dict() for each in presser.latest[:_PRESSES])),
+    )
     return Parts(
         place=place,
         config=loaded.config,
@@ -107,6 +115,7 @@ def _parts(
         entrance=Entrance.of(store),
         confirmers=Confirmers(place),
         presser=presser,
+        eye=eye,
         tail=Tail(tail),
         archive=archive,
         checker=checker,

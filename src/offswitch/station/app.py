@@ -31,6 +31,7 @@ from offswitch.station.api import people as api_people
 from offswitch.station.console import (
     board,
     devices,
+    feed,
     files,
     me,
     people,
@@ -38,7 +39,10 @@ from offswitch.station.console import (
     resetting,
     signing,
     stopping,
+    target,
+    views,
 )
+from offswitch.station.console.drawing import Paint
 from offswitch.station.console.render import assets, environment
 from offswitch.station.headers import Headers
 from offswitch.station.parts import Parts
@@ -56,13 +60,23 @@ _PAGES = (
     signing.router,
     stopping.router,
     board.router,
+    target.router,
     record.router,
     resetting.router,
     people.router,
     me.router,
     devices.router,
+    feed.router,
     files.router,
 )
+_VIEWS = {
+    "frame": views.nothing,
+    "board": views.board,
+    "scope": views.scope,
+    "target": views.target,
+    "readiness": views.readiness,
+}
+"""What is live on pages besides their frame, by the name that `page(view=…)` takes."""
 _API = (
     status.router,
     stops.router,
@@ -88,6 +102,7 @@ def create(parts: Parts) -> FastAPI:
     app.state.parts = parts
     app.state.static = assets()
     app.state.templates = environment(app.state.static)
+    app.state.feeds = feed.Feeds(parts.eye, Paint(app.state.templates), _VIEWS)
     problems.install(app)
     app.include_router(health.router)
     for router in _API:
@@ -103,7 +118,9 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Keep going what goes on beside the requests."""
     parts: Parts = app.state.parts
     parts.tail.add(Proofs(parts.hub).hear)
-    tasks = [asyncio.create_task(work(parts)) for work in (_record, _look, _follow, _see, _hear)]
+    tasks = [
+        asyncio.create_task(work(parts)) for work in (_record, _look, _follow, _see, _hear, _watch)
+    ]
     try:
         yield
     finally:
@@ -112,6 +129,11 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.presser.close()
         parts.outbox.close()
+
+
+async def _watch(parts: Parts) -> None:
+    """Keep what pages show up to date."""
+    await parts.eye.watch()
 
 
 async def _record(parts: Parts) -> None:

@@ -14,6 +14,7 @@ from offswitch.ledger.outbox import Outbox
 from offswitch.model.entry import EntryKind
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
+from offswitch.station.console.scene import Eye
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.entrance import Entrance
@@ -40,6 +41,7 @@ class Parts:
     entrance: Entrance
     confirmers: Confirmers
     presser: Presser
+    eye: Eye
     tail: Tail
     """Follows the record; whoever keeps something of it listens there."""
     archive: Archive

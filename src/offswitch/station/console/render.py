@@ -18,7 +18,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import DictLoader, Environment, StrictUndefined
 
+from offswitch.model.scope import parse_scope
 from offswitch.printable import printable
+from offswitch.station.console.drawing import Viewer, element_id
+from offswitch.station.console.feed import Feeds
+from offswitch.station.people.visitor import Visitor
 
 __all__ = ["Asset", "assets", "environment", "page"]
 
@@ -29,6 +33,14 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 _ROOM = "offswitch.station.console"
+_PAGES = (
+    ("/", "Board"),
+    ("/readiness", "Readiness"),
+    ("/reset", "Reset"),
+    ("/ledger", "Ledger"),
+    ("/people", "People"),
+)
+"""What stands in the navigation of every page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,9 @@ def environment(static: Mapping[str, Asset]) -> Environment:
     env.globals["static"] = lambda name: f"/static/{plain[name]}"
     env.filters["clock"] = clock
     env.filters["ago"] = ago
+    env.filters["iso"] = iso
+    env.filters["element"] = lambda name, kind: element_id(kind, str(name))
+    env.globals["parts"] = env.get_template("parts.html").module
     for name in texts:
         env.get_template(name)
     return env
@@ -89,6 +104,11 @@ def _shown(value: Any) -> Any:  # noqa: ANN401 - whatever a template shows
 def clock(time_us: int) -> str:
     """Write a moment in UTC; the page's script may add the local one."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time_us / 1e6))
+
+
+def iso(time_us: int) -> str:
+    """Write a moment for machines."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_us / 1e6))
 
 
 def ago(us: int) -> str:
@@ -106,8 +126,29 @@ def page(
     status: int = 200,
     **shown: Any,  # noqa: ANN401
 ) -> HTMLResponse:
-    """Render a page for whoever asks."""
+    """Render a page for whoever asks.
+
+    `scope` is what the page is about, and what its STOP stops (everything unless given); `view`
+    names what is live on it besides the frame (`app.py` lists them), `about` what else it is
+    about, `again` after how many seconds a browser without a script loads it again (never).
+    """
     env: Environment = request.app.state.templates
-    base = {"visitor": getattr(request.state, "visitor", None), "path": request.url.path}
-    text = env.get_template(template).render({**base, **shown})
+    visitor: Visitor | None = shown.get("visitor", getattr(request.state, "visitor", None))
+    base: dict[str, Any] = {
+        "visitor": visitor,
+        "path": request.url.path,
+        "pages": _PAGES,
+        "scope": "/",
+        "view": "frame",
+        "about": "",
+        "again": 0,
+        "drawn": None,
+        **shown,
+    }
+    if visitor is not None and visitor.kind == "person":
+        feeds: Feeds = request.app.state.feeds
+        viewer = Viewer.of(visitor, parse_scope(base["scope"]), base["about"])
+        drawn = feeds.drawn(base["view"], viewer)
+        base |= {"drawn": drawn, "mark": feeds.mark(drawn), "now_us": feeds.now_us()}
+    text = env.get_template(template).render(base)
     return HTMLResponse(text, status)

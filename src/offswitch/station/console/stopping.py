@@ -13,16 +13,17 @@ import asyncio
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from offswitch.decide.roles import Power
-from offswitch.errors import NotFound, Refused
+from offswitch.errors import NotFound, Refused, Usage
+from offswitch.model.entry import EntryKind
 from offswitch.model.level import parse_level
 from offswitch.model.scope import parse_scope
 from offswitch.station.console.render import page
 from offswitch.station.parts import parts_of
-from offswitch.station.people.visitor import Nobody, SignedIn, Visitor, find, same_site
+from offswitch.station.people.visitor import Nobody, SignedIn, Visitor, find, may, same_site
 
 __all__ = ["router", "stopper_of"]
 
@@ -78,12 +79,52 @@ async def stop(
 
 
 @router.get("/stopped/{press}")
-async def stopped(request: Request, who: SignedIn, press: str, back: str = "/") -> Response:
+async def stopped(
+    request: Request, who: SignedIn, press: str, back: str = "/", part: str = "", noted: str = ""
+) -> Response:
     """Show what has become of a press; without a script it looks again by itself."""
     found = parts_of(request).presser.of(press)
     if found is None:
         raise NotFound("no such press is known here", "the record has it: page Ledger")
-    return page(request, "stopped.html", visitor=who, pressed=found.as_dict(), back=_local(back))
+    if part:
+        macro = request.app.state.templates.get_template("frame.html").module.press
+        return HTMLResponse(macro(found.as_dict()))
+    return page(
+        request,
+        "stopped.html",
+        visitor=who,
+        scope=found.scopes[0],
+        pressed=found.as_dict(),
+        back=_local(back),
+        noted=bool(noted),
+    )
+
+
+@router.post("/stopped/{press}/reason")
+async def reason(
+    request: Request,
+    who: Annotated[Visitor, Depends(may(Power.NOTE))],
+    press: str,
+    text: Annotated[str, Form(max_length=2000)],
+) -> Response:
+    """Take down why somebody pressed: asked for only now that it is done (DEC-2)."""
+    parts = parts_of(request)
+    found = parts.presser.of(press)
+    if found is None:
+        raise NotFound("no such press is known here", "note it in its incident")
+    if not text.strip():
+        raise Usage("it says nothing", "write why, or leave it")
+    parts.outbox.add(
+        EntryKind.NOTE,
+        {
+            "what": "why it was stopped",
+            "scope": found.scopes[0],
+            "order": found.order,
+            "channel": "console",
+        },
+        {"by": who.by, "text": text},
+    )
+    return RedirectResponse(f"/stopped/{press}?noted=1", 303)
 
 
 def _local(url: str) -> str:

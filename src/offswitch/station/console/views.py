@@ -1,0 +1,158 @@
+"""What is live on the Board, a scope's page, a target's and Readiness (see `drawing.View`).
+
+On the Board whatever wants an eye stands on top, a row each; what is well, or stopped and
+confirmed, is folded by scope as soon as there is much of it. A scope's page shows all rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from offswitch.station.console.drawing import Drawn, Paint, Viewer, element_id
+from offswitch.station.console.glance import Ready, Weight, button, lacking, weigh
+from offswitch.station.console.scene import Row, Scene
+
+__all__ = ["board", "nothing", "readiness", "scope", "target"]
+
+_UNFOLDED = 40
+_TROUBLED = 100
+_WHOLE = 2000
+
+
+def nothing(_paint: Paint, _scene: Scene, _viewer: Viewer) -> Drawn:
+    """Draw nothing but the frame."""
+    return Drawn({})
+
+
+def board(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
+    """Draw the Board."""
+    return _rows(paint, scene, viewer, _UNFOLDED, _TROUBLED)
+
+
+def scope(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
+    """Draw a scope's page: all rows."""
+    return _rows(paint, scene, viewer, _WHOLE, _WHOLE)
+
+
+def _rows(paint: Paint, scene: Scene, viewer: Viewer, unfolded: int, troubled: int) -> Drawn:
+    rows = scene.covered(viewer.scope)
+    weighed = sorted(((weigh(row), row["target"], row) for row in rows), key=lambda each: each[:2])
+    loud = [row for weight, _name, row in weighed if weight < Weight.STOPPED]
+    calm = [row for weight, _name, row in weighed if weight >= Weight.STOPPED]
+    parts: dict[str, str] = {"alarms": paint("live-board.html", "alarms", scene, viewer)}
+    lists = {
+        "loud": _listed(paint, scene, parts, loud, troubled),
+        "calm": _listed(paint, scene, parts, calm, unfolded)
+        if len(calm) <= unfolded
+        else _folded(paint, parts, calm, viewer.scope.text),
+    }
+    counted = Counter(weigh(row) for row in rows)
+    named = {each.name.lower(): counted[each] for each in Weight}
+    parts["counts"] = paint("live-board.html", "counts", named, len(rows))
+    return Drawn(parts, lists)
+
+
+def _listed(
+    paint: Paint, scene: Scene, parts: dict[str, str], rows: Sequence[Row], most: int
+) -> tuple[str, ...]:
+    ids = []
+    for row in rows[:most]:
+        name = element_id("t", row["target"])
+        parts[name] = paint.row(row, name, scene)
+        ids.append(name)
+    if len(rows) > most:
+        name = element_id("more", str(id(rows)) if not rows else rows[0]["target"])
+        parts[name] = paint("live-board.html", "more", name, len(rows) - most)
+        ids.append(name)
+    return tuple(ids)
+
+
+def _folded(
+    paint: Paint, parts: dict[str, str], rows: Iterable[Row], above: str
+) -> tuple[str, ...]:
+    """Fold rows by the next segment of their path below `above`."""
+    depth = 0 if above == "/" or "=" in above else above.count("/") + 1
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        path = row["target"].split("/")
+        groups.setdefault("/".join(path[: depth + 1]), []).append(row)
+    ids = []
+    for name, members in sorted(groups.items()):
+        states = Counter(_word(row) for row in members)
+        short = sum(1 for row in members if lacking(row))
+        each = element_id("g", name)
+        parts[each] = paint(
+            "live-board.html", "group", each, name, len(members), states.most_common(), short
+        )
+        ids.append(each)
+    return tuple(ids)
+
+
+def _word(row: Row) -> str:
+    held = row["level"]
+    return str(row["state"]) if held is None else f"{row['state']} ({held}, confirmed)"
+
+
+def target(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
+    """Draw a target's page: how it is, what holds it, what can stop it, who is near."""
+    row = scene.by_name.get(viewer.about)
+    if row is None:
+        gone = paint("live-target.html", "gone", viewer.about, scene.live)
+        rest = {name: paint("parts.html", "place", name) for name in ("latches", "layers", "near")}
+        more = paint("live-target.html", "more_place", viewer.about, "gone")
+        return Drawn({"facts": gone, "more": more, **rest})
+    near = _neighbours(scene, row)
+    return Drawn(
+        {
+            "facts": paint("live-target.html", "facts", row, scene.version),
+            "latches": paint("live-target.html", "latches", scene.stops_over(row), viewer),
+            "layers": paint("live-target.html", "layers", row),
+            "near": paint("live-target.html", "near", near),
+            "more": paint("live-target.html", "more_place", row["target"], _digest(row)),
+        }
+    )
+
+
+def _digest(row: Row) -> str:
+    return element_id("v", repr(sorted(row.items(), key=lambda pair: pair[0])))[2:]
+
+
+def _neighbours(scene: Scene, row: Row) -> list[tuple[Row, str]]:
+    """Give targets that share something with `row`, and what."""
+    above = row["target"].rpartition("/")[0]
+    found = []
+    for other in scene.rows:
+        if other is row:
+            continue
+        shared = [
+            f"{key}={value}"
+            for key, value in row["labels"].items()
+            if other["labels"].get(key) == value
+        ]
+        if row["user"] and other["user"] == row["user"]:
+            shared.append(f"user {row['user']}")
+        if above and other["target"].startswith(f"{above}/"):
+            shared.append(f"scope {above}")
+        if shared:
+            found.append((other, ", ".join(shared)))
+    return found
+
+
+def readiness(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
+    """Draw whether everything can be stopped right now, and where not."""
+    shown = button(scene, viewer.scope)
+    rows = scene.covered(viewer.scope)
+    layers: dict[str, Counter[str]] = {}
+    for row in rows:
+        for layer, state in row["readiness"].items():
+            layers.setdefault(layer, Counter())[state] += 1
+    short = [row for row in rows if lacking(row)]
+    nothing_to_stop = shown.ready is Ready.EMPTY and scene.live
+    return Drawn(
+        {
+            "verdict": paint("live-readiness.html", "verdict", shown, nothing_to_stop, len(rows)),
+            "by-layer": paint("live-readiness.html", "by_layer", sorted(layers.items())),
+            "short": paint("live-readiness.html", "short", short[:_TROUBLED], len(short)),
+        }
+    )
