@@ -214,6 +214,8 @@ class Latch:
 
     def covering(self, target: Target) -> list[Live]:
         """List the live stops that cover `target`."""
+        if not self._live:  # as it is nearly always, when a thousand targets are told of
+            return []
         return [live for text in scopes_over(target) for live in self._of_scope(text)]
 
     def level(self, target: Target) -> Level | None:

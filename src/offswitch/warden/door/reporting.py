@@ -50,7 +50,9 @@ def status(core: Core, text: str | None, uid: int) -> dict[str, Any]:
     """Give the object of `status` for a scope, or for everything, as user `uid` is to see it."""
     scope = parse_scope(text) if text else Scope("/")
     rows = core.table.covered([scope])
-    over = set(scopes_above(scope)).union(*(scopes_over(row.target) for row in rows))
+    over = set(scopes_above(scope))
+    if len(core.latch) or core.watch.alarms:
+        over.update(*(scopes_over(row.target) for row in rows))
     live = [each for each in core.latch if _concerns(over, each.stop.scope, scope)]
     names = core.news.names(f"uid:{uid}", core.authority.people)
     more = [f"{len(live)} stops are live: not all are listed"] if len(live) > _LISTED else []
@@ -105,7 +107,8 @@ def _cut(text: str) -> str:
 
 def target(core: Core, row: Tracked) -> dict[str, Any]:
     """Give the object of one target."""
-    level, now = core.level(row), core.clock.mono_us()
+    covering, now = core.latch.covering(row.target), core.clock.mono_us()
+    level = max((live.stop.level for live in covering), default=None)
     pids = _pids(row)
     return {
         "target": row.target.name,
@@ -119,7 +122,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "level": level.label if level is not None else None,
         "confirmed": level is not None and row.confirmed,
         "pids": len(pids) if pids is not None else 0,
-        "stops": [live.stop.digest for live in core.latch.covering(row.target)],
+        "stops": [live.stop.digest for live in covering],
         "signals": core.watch.signals(row.target.name, now),
         "readiness": readiness(core, row),
         "sharing": row.sharing,
