@@ -6,15 +6,18 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drill_by_hand import Drill
 from installation import PYTHON, Installation, until
+from needs import needs_root
 from offswitch.control.client import Conversation
 from offswitch.control.ids import STATION
 from offswitch.control.page import RUN
+from offswitch.decide.authority import add_person
 from offswitch.drills.canary import run_canary
 from offswitch.drills.figures import figures
 from offswitch.errors import Busy, Latched, OffswitchError, Refused, Usage
@@ -22,6 +25,7 @@ from offswitch.warden.cells.users import living_ids
 from scale import runs
 from scripted import Scripted
 
+SECRETS = {"ada": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "bob": "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"}
 LAYERS = ["process", "sweep", "network"]
 COUNTER = """
 import time
@@ -211,6 +215,25 @@ def test_SR_20_a_real_stop_in_the_middle_wins_and_is_not_reset(shared: Installat
     assert not shared.status()["latched"]
     run_canary(shared.place)
     until(lambda: forgotten(shared), "what it left is forgotten by the next one")
+
+
+def test_SR_20_where_two_people_are_wanted_a_drill_still_asks_nobody(tmp_path: Path) -> None:
+    """And nobody's stop of a real target goes the same way."""
+    needs_root()
+    one = Installation(tmp_path)
+    try:
+        one.start()
+        for name, totp in SECRETS.items():
+            add_person(one.home, name, uid=None, keys=[], totp=totp)
+        one.run("sleep", "1000", target="shop/a")
+        one.stop("shop/a")
+        assert one.reset("shop/a")["state"] == "pending"
+        outcome = run_canary(one.place)
+        assert (outcome.state, outcome.trouble) == ("passed", "")
+        assert outcome.reset is not None
+        assert [live["scope"] for live in one.status()["latched"]] == ["shop/a"]
+    finally:
+        one.close()
 
 
 def test_SR_20_a_stop_of_somebody_else_is_never_taken_for_the_drills_own(

@@ -32,6 +32,7 @@ from offswitch.warden.drill.rule import Made, others, own_stops, reset_of, why_n
 from offswitch.warden.reset.judged import OURSELVES
 from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
+from offswitch.warden.table import Tracked
 
 __all__ = ["Ground"]
 
@@ -115,12 +116,17 @@ class Ground:
             connection.drop_fds(fds)
             raise
         self._tidy()
+        try:
+            kept = [os.dup(each) for each in (fds[1], fds[3], fds[2])]
+        except OSError as error:
+            connection.drop_fds(fds)
+            why = f"no descriptor is left: {error.strerror}"
+            raise Busy(why, "offswitch doctor") from None
         by = core.rights.named(connection.peer, dict(message))
         channel = str(message.get("channel") or "drill")[:40]
         drill = _Drill(connection, by, channel, core.clock.mono_us())
         self._drill = drill
         link, beats, null, outside = fds
-        kept = [os.dup(each) for each in (beats, outside, null)]
         connection.drop_fds([outside])
         number = new_nonce()[:_NAMED]
 
@@ -160,16 +166,21 @@ class Ground:
             return
         if old.ending or self._core.clock.mono_us() - old.began_us < _LONGEST_US:
             raise Busy("a drill is under way already", "wait until it is over: a few seconds")
+        if old.made is None:  # its birth hangs: should it come to life yet, it is nobody's
+            self._over(old)
+            return
         self._abandon(old, "it did not end within a minute")
         raise Busy("an older drill is being cleared away", "try again in a few seconds")
 
     def _born(self, drill: _Drill, name: str, fds: list[int], answer: dict[str, Any]) -> None:
         core, connection = self._core, drill.connection
         row = core.table.get(f"{DRILLS}/{name}")
-        if row is None:
+        if row is None or self._drill is not drill:
             connection.drop_fds(fds)
             self._over(drill)
-            connection.error(NotFound("the drill's target is gone already"))
+            if row is not None:
+                self._hush(row)
+            connection.error(NotFound("the drill's target was born too late"))
             return
         drill.made = made = Made(name, row)
         drill.actors = actors = Actors(core)
@@ -337,7 +348,7 @@ class Ground:
             done(None, error.message)
 
         if not own_stops(core, made):
-            self._hush(made)
+            self._hush(made.row)
             cleared({"reset": None})
             return
         trouble = why_not(core, made)
@@ -347,10 +358,11 @@ class Ground:
         order = reset_of(core, made)
         self._resetter.automatic(order, partial(why_not, core, made), cleared, failed)
 
-    def _hush(self, made: Made) -> None:
+    def _hush(self, row: Tracked) -> None:
         """End what was never stopped: a drill that did not come to its press leaves nothing."""
-        if made.row.cell is not None:
-            made.row.cell.kill()
+        if row.cell is not None:
+            row.cell.kill()
+        self._forget_when_gone(row.target.name)
 
     def _over(self, drill: _Drill) -> None:
         if self._drill is drill:
