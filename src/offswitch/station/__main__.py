@@ -25,7 +25,9 @@ from offswitch.ledger.outbox import Outbox
 from offswitch.station.app import create
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
+from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
+from offswitch.station.incidents.book import Book
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
@@ -68,11 +70,12 @@ def _serve(place: Place) -> None:
     section = loaded.config.station
     sock = _listen(section)
     import_ours()
+    faces = Faces.read()
     gc.freeze()
     clerks = [Archive.fork(place.home) for _ in range(3)]
     settled, refused = settle(place)
     complain("station", refused)
-    parts = _parts(settled, loaded, *clerks)
+    parts = _parts(settled, loaded, faces, *clerks)
     _say_where(settled.home, section, sock)
     config = uvicorn.Config(
         create(parts),
@@ -92,7 +95,12 @@ def _serve(place: Place) -> None:
 
 
 def _parts(
-    place: Place, loaded: Loaded, tail: Archive, archive: Archive, checker: Archive
+    place: Place,
+    loaded: Loaded,
+    faces: Faces,
+    clerk: Archive,
+    archive: Archive,
+    checker: Archive,
 ) -> Parts:
     clock = SystemClock()
     store, passwords = Store(folder_of(place.home)), Passwords()
@@ -105,6 +113,8 @@ def _parts(
         clock,
         lambda _pressed: eye.told(tuple(each.as_dict() for each in presser.latest[:_PRESSES])),
     )
+    tail, incidents = Tail(clerk), Book()
+    tail.add(incidents.take)
     return Parts(
         place=place,
         config=loaded.config,
@@ -116,9 +126,11 @@ def _parts(
         confirmers=Confirmers(place),
         presser=presser,
         eye=eye,
-        tail=Tail(tail),
+        tail=tail,
         archive=archive,
         checker=checker,
+        incidents=incidents,
+        faces=faces,
     )
 
 

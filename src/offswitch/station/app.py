@@ -19,6 +19,7 @@ from offswitch.errors import OffswitchError
 from offswitch.station.api import devices as api_devices
 from offswitch.station.api import (
     health,
+    incidents,
     ledger,
     problems,
     resets,
@@ -42,8 +43,8 @@ from offswitch.station.console import (
     target,
     views,
 )
+from offswitch.station.console import incidents as incident_pages
 from offswitch.station.console.drawing import Paint
-from offswitch.station.console.render import assets, environment
 from offswitch.station.headers import Headers
 from offswitch.station.parts import Parts
 from offswitch.station.picture.desk import DeskReader
@@ -62,6 +63,7 @@ _PAGES = (
     board.router,
     target.router,
     record.router,
+    incident_pages.router,
     resetting.router,
     people.router,
     me.router,
@@ -85,6 +87,7 @@ _API = (
     tokens.router,
     api_devices.router,
     ledger.router,
+    incidents.router,
     resets.router,
 )
 
@@ -100,9 +103,7 @@ def create(parts: Parts) -> FastAPI:
         lifespan=_life,
     )
     app.state.parts = parts
-    app.state.static = assets()
-    app.state.templates = environment(app.state.static)
-    app.state.feeds = feed.Feeds(parts.eye, Paint(app.state.templates), _VIEWS)
+    app.state.feeds = feed.Feeds(parts.eye, Paint(parts.faces.templates), _VIEWS)
     problems.install(app)
     app.include_router(health.router)
     for router in _API:

@@ -37,7 +37,8 @@ class Headers:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                headers += self._more
+                own = {name for name, _value in headers}  # a report brings a policy of its own
+                headers += [(name, value) for name, value in self._more if name not in own]
                 if not any(name == b"cache-control" for name, _value in headers):
                     headers.append(_NEVER_KEPT)
             await send(message)

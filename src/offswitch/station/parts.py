@@ -14,7 +14,9 @@ from offswitch.ledger.outbox import Outbox
 from offswitch.model.entry import EntryKind
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
+from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
+from offswitch.station.incidents.book import Book
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.entrance import Entrance
@@ -48,6 +50,9 @@ class Parts:
     """Answers people's questions about the record, each in an instant."""
     checker: Archive
     """Does what takes a while: verifies, exports."""
+    incidents: Book
+    faces: Faces
+    """Templates and static files, as they were read at the start."""
     hub: Hub = field(default_factory=Hub)
     """Holds the picture of the world, and tells who subscribes what has changed."""
     installation: str = ""

@@ -3,6 +3,7 @@
     {"op": "since", "index": 120, "most": 500}      entries from 120 on, and the head
     {"op": "find", "containing": "shop", "end": …}  the latest that contain it, backwards
     {"op": "proof", "index": 120}                   the entry, its inclusion proof, the checkpoint
+    {"op": "pick", "indexes": [3, 8], "at": 120}    these entries, and the root of the first 120
     {"op": "bodies", "index": 0}                    texts as they stand in the tree, for an export
     {"op": "verify"}                                what `offswitch ledger verify` would say
 
@@ -32,6 +33,7 @@ from offswitch.ledger.checkpoint import VerifyKey
 from offswitch.ledger.pin import Pin
 from offswitch.ledger.reader import Reader, ShownEntry, reading
 from offswitch.ledger.store import LedgerPaths
+from offswitch.ledger.tree import Frontier
 from offswitch.ledger.verifier import Head, verify
 
 __all__ = ["serve"]
@@ -130,6 +132,16 @@ def _proof(home: str, message: Message) -> Message:
         }
 
 
+def _pick(home: str, message: Message) -> Message:
+    """Give the entries of these numbers, and what the tree was when it had `at` of them."""
+    wanted = [int(index) for index in list(message.get("indexes", []))[:_MOST]]
+    with reading(home) as reader:
+        size = min(int(message.get("at", reader.head.size)), reader.head.size)
+        rows = [_row(entry) for index in wanted for entry in reader.shown(index, index + 1)]
+        root = Frontier.of(reader.nodes, size).root().hex()
+        return {"entries": rows, "origin": reader.head.origin, "root": root}
+
+
 def _bodies(home: str, message: Message) -> Message:
     """Give texts from `index` on as they were hashed, and the checkpoint that covers them."""
     first = max(int(message.get("index", 0)), 0)
@@ -176,6 +188,7 @@ _WORK: dict[str, Callable[[str, Message], Message]] = {
     "since": _since,
     "find": _find,
     "proof": _proof,
+    "pick": _pick,
     "bodies": _bodies,
     "verify": _verify,
 }

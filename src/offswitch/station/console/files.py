@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from offswitch.errors import NotFound
-from offswitch.station.console.render import Asset
+from offswitch.station.parts import parts_of
 
 __all__ = ["router"]
 
@@ -15,7 +15,7 @@ router = APIRouter()
 @router.get("/static/{name}")
 async def static(request: Request, name: str) -> Response:
     """Give a file."""
-    found: Asset | None = request.app.state.static.get(name)
+    found = parts_of(request).faces.static.get(name)
     if found is None:
         raise NotFound("there is no such file")
     headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}

@@ -132,7 +132,7 @@ def page(
     names what is live on it besides the frame (`app.py` lists them), `about` what else it is
     about, `again` after how many seconds a browser without a script loads it again (never).
     """
-    env: Environment = request.app.state.templates
+    env: Environment = request.app.state.parts.faces.templates
     visitor: Visitor | None = shown.get("visitor", getattr(request.state, "visitor", None))
     base: dict[str, Any] = {
         "visitor": visitor,
