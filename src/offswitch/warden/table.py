@@ -264,6 +264,7 @@ class Table:
         """Forget a target altogether; whoever drops it has seen that nothing of it is left."""
         if self._rows.pop(name, None) is not None:
             self._names.remove(name)
+            self.touched[name] = None
 
     def take_away(self, names: Iterable[str]) -> None:
         """Remove what is kept of forgotten targets. For the disk's thread."""

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from offswitch.control.place import Place
 from offswitch.errors import NotFound, OffswitchError, Refused
 from offswitch.model.latch import Latch
 from offswitch.model.level import Level
@@ -17,7 +18,7 @@ from offswitch.model.target import Target
 from offswitch.warden.core import Core
 from offswitch.warden.drill.drilled import LAYERS, Doubt, Drilled, load, writer
 from offswitch.warden.drill.rule import Made, reset_of, why_not
-from offswitch.warden.table import Tracked
+from offswitch.warden.table import Table, Tracked
 
 NAME = ".drill/canary-1"
 BY = "drill:canary-1"
@@ -113,6 +114,15 @@ def test_HMI_3_a_layer_in_doubt_is_unproven_until_it_is_raised_and_through_a_res
 def test_what_cannot_be_read_leaves_every_layer_in_doubt(tmp_path: Path, text: str) -> None:
     (tmp_path / "drilled.json").write_text(text)
     assert set(load(str(tmp_path)).doubts) == set(LAYERS)
+
+
+def test_a_target_that_is_dropped_is_told_to_who_follows(tmp_path: Path) -> None:
+    table = Table(Place(str(tmp_path), str(tmp_path)), 0)
+    table.put(Tracked(Target(NAME)))
+    table.touched.clear()
+    table.drop(NAME)
+    table.drop("never/there")
+    assert (table.get(NAME), list(table.touched), table.names()) == (None, [NAME], [])
 
 
 def test_a_layer_that_no_canary_tries_is_not_lowered_by_one() -> None:
