@@ -152,7 +152,10 @@ def test_what_could_not_be_confirmed_is_listed(told: Chronicle) -> None:
     told.entries[2] = ShownEntry(2, told.entries[2].public, sealed, intact=False)
     doubts = {(fact.name, fact.value) for fact in made(told).doubts}
     assert ("not confirmed", "network of shop/agent was commanded and not observed") in doubts
-    assert ("not confirmed", "shop/silent was covered, and no receipt tells of it") in doubts
+    assert (
+        "not confirmed",
+        "shop/silent was covered, and no receipt of a layer that counts tells of it",
+    ) in doubts
     assert ("not recorded", "3 entries of watch") in doubts
     assert ("erased", "reason") in doubts
     assert any(name == "damaged" for name, _value in doubts)

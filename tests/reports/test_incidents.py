@@ -340,7 +340,8 @@ def test_merged_stops_stay_live_under_the_one_that_stands_for_them(told: Chronic
         level="kill",
         instead_of=[first, second],
     )
-    assert [each.state for each in incidents_of(told.entries)] == ["confirmed", "confirmed"]
+    found = incidents_of(told.entries)
+    assert [(each.state, each.live) for each in found] == [("confirmed", (digest(99),))] * 2
     told.reset(digest(99), scope="/")
     assert [each.state for each in incidents_of(told.entries)] == ["reset", "reset"]
 
@@ -390,6 +391,29 @@ def test_a_flood_is_counted_and_the_first_and_the_last_are_kept(told: Chronicle)
     assert (incident.counts["finding"], incident.left_out) == (2000, {"finding": 1920})
     assert shown == [*range(first, first + 40), *range(first + 1960, first + 2000)]
     assert incident.counts["moved"] == 1, "nothing else is pushed out"
+
+
+def test_a_thousand_scopes_pressed_in_a_second_are_few_incidents(told: Chronicle) -> None:
+    names = [told.order(f"s/{number}", (), given_us=told.now) for number in range(1000)]
+    found = incidents_of(told.entries)
+    assert len(found) == 100
+    assert sum(each.live_count for each in found) == 1000
+    assert found[-1].counts["order"] == 901
+    told.reset(*names, scope="s")
+    assert {each.state for each in incidents_of(told.entries)} == {IncidentState.RESET}
+    told.wait(3600)
+    told.order("t", ("t",))
+    assert len(incidents_of(told.entries)) == 101
+
+
+def test_where_nothing_that_counts_acts_nothing_is_confirmed(told: Chronicle) -> None:
+    name = told.order(level="restrict")
+    told.add("receipt", target="shop/agent", order=name, layer="guard", level="restrict",
+             commanded_ns=1000, confirmed="no")  # fmt: skip
+    incident = one(told)
+    assert (incident.state, incident.silent) == (IncidentState.UNCONFIRMED, ("shop/agent",))
+    assert incident.severity is Severity.LOW
+    assert incident.delays.of(Step.CONFIRMED) is None
 
 
 def test_taken_in_one_by_one_they_are_the_same_as_all_at_once(told: Chronicle) -> None:

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -21,17 +20,17 @@ from offswitch.cli.show import emit
 from offswitch.clock import SystemClock, boot_id, new_nonce
 from offswitch.control.client import Conversation
 from offswitch.control.place import chosen
-from offswitch.errors import Latched, NotFound, OffswitchError, Refused, Storage, Unreachable, Usage
+from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Unreachable
 from offswitch.ledger.reader import Reader, ShownEntry, reading
 from offswitch.ledger.tree import Frontier
 from offswitch.model.entry import VERSION, EntryKind
-from offswitch.model.scope import parse_scope
 from offswitch.printable import printable
 from offswitch.reports.after_action import Head, Report, cited, report_of
 from offswitch.reports.figures import figures
-from offswitch.reports.incident import Incident, Outcome, Severity, Sort, What
+from offswitch.reports.incident import Incident, Outcome, Severity, Sort
 from offswitch.reports.incidents import Incidents
 from offswitch.reports.paper import Paper
+from offswitch.reports.words import Word, closed, graded, handed_over, noted, opened
 
 __all__ = ["app"]
 
@@ -41,8 +40,7 @@ app = typer.Typer(
 )
 
 _PATIENCE_S = 10.0
-_LONGEST = 2000
-_MOST_ACTIONS = 50
+_CHANNEL = "cli"
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")]
@@ -159,18 +157,6 @@ def stats(*, as_json: Json = False) -> None:
 # --- writing -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """What a person says about an incident."""
-
-    incident: str
-    what: What
-    prior: str
-    state: str
-    public: dict[str, Any]
-    sealed: dict[str, Any]
-
-
 @app.command("open")
 def open_incident(
     scope: Annotated[str, typer.Argument(metavar="SCOPE", help="What it is about.")],
@@ -181,10 +167,8 @@ def open_incident(
     as_json: Json = False,
 ) -> None:
     """Open one by hand: stops of its scope that come while it is open belong to it."""
-    name = f"inc-{new_nonce()[:8]}"
-    public = {"scope": parse_scope(scope).text, "severity": severity.value}
-    word = _Word(name, What.OPENED, "none", "open", public, {"reason": _text(reason, "--reason")})
-    _say(word, f"{name} opened for {public['scope']}", dry=dry, as_json=as_json)
+    word = opened(scope, severity, reason, new_nonce(), by=_me(), channel=_CHANNEL)
+    _say(word, dry=dry, as_json=as_json)
 
 
 @app.command("note")
@@ -196,10 +180,7 @@ def note(
     as_json: Json = False,
 ) -> None:
     """Note something; in reports it is marked as an opinion."""
-    incident = _known(which)
-    state = incident.state.value
-    word = _Word(incident.id, What.NOTED, state, state, {}, {"text": _text(text, "TEXT")})
-    _say(word, f"noted for {incident.id}", dry=dry, as_json=as_json)
+    _say(noted(_known(which), text, by=_me(), channel=_CHANNEL), dry=dry, as_json=as_json)
 
 
 @app.command("grade")
@@ -212,13 +193,8 @@ def grade(
     as_json: Json = False,
 ) -> None:
     """Say how bad it is, in place of the rule; a new trip on probation still raises it."""
-    incident = _known(which)
-    public = {"severity": severity.value}
-    sealed = {"reason": _text(reason, "--reason")}
-    before = f"{incident.state.value}, {incident.severity.value}"
-    after = f"{incident.state.value}, {severity.value}"
-    word = _Word(incident.id, What.GRADED, before, after, public, sealed)
-    _say(word, f"{incident.id} is {severity.value} now", dry=dry, as_json=as_json)
+    word = graded(_known(which), severity, reason, by=_me(), channel=_CHANNEL)
+    _say(word, dry=dry, as_json=as_json)
 
 
 @app.command("hand-over")
@@ -230,10 +206,7 @@ def hand_over(
     as_json: Json = False,
 ) -> None:
     """Hand it over to somebody, by name."""
-    incident = _known(which)
-    state = incident.state.value
-    word = _Word(incident.id, What.HANDED_OVER, state, state, {}, {"to": _text(to, "--to")})
-    _say(word, f"{incident.id} handed over to {to}", dry=dry, as_json=as_json)
+    _say(handed_over(_known(which), to, by=_me(), channel=_CHANNEL), dry=dry, as_json=as_json)
 
 
 @app.command("close")
@@ -251,28 +224,8 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Close it with its cause and what is done about it; refused while something is latched."""
-    incident = _known(which)
-    if not incident.open:
-        raise Usage(f"{incident.id} is closed already", f"offswitch incident show {incident.id}")
-    if incident.live:
-        raise Latched(
-            f"{incident.id}: {len(incident.live)} of its stops are live",
-            f"offswitch reset {incident.scope} --reason TEXT",
-        )
-    if len(action) > _MOST_ACTIONS:
-        raise Usage(f"{len(action)} actions", f"at most {_MOST_ACTIONS}")
-    meant = outcome or (Outcome.NEAR_MISS if not incident.orders else Outcome.STOP)
-    if bool(incident.orders) is (meant is Outcome.NEAR_MISS):
-        stopped = "something was stopped" if incident.orders else "nothing was stopped"
-        raise Usage(
-            f"{incident.id} was no {meant.value}: {stopped}",
-            "--outcome stop or false-stop where something was, near-miss where nothing was",
-        )
-    actions = [_text(one, "--action") for one in action]
-    sealed = {"cause": _text(cause, "--cause"), "actions": actions}
-    public = {"outcome": meant.value, "actions": len(actions)}
-    word = _Word(incident.id, What.CLOSED, incident.state.value, "closed", public, sealed)
-    _say(word, f"{incident.id} closed: {meant.value}", dry=dry, as_json=as_json)
+    word = closed(_known(which), cause, action, outcome, by=_me(), channel=_CHANNEL)
+    _say(word, dry=dry, as_json=as_json)
 
 
 def _known(which: str) -> Incident:
@@ -280,34 +233,31 @@ def _known(which: str) -> Incident:
         return _found(book, which)
 
 
-def _text(text: str, option: str) -> str:
-    if not text.strip() or len(text) > _LONGEST:
-        raise Usage(f"{option}: 1 to {_LONGEST} characters are wanted", "say it shorter, or twice")
-    return text.encode("utf-8", "replace").decode()
+def _me() -> str:
+    return f"uid:{os.getuid()}"
 
 
-def _say(word: _Word, told: str, *, dry: bool, as_json: bool) -> None:
+def _say(word: Word, *, dry: bool, as_json: bool) -> None:
     """Hand the entry to the recorder; the answer comes when it is durable."""
     clock = SystemClock()
     place = chosen()
-    public = {
+    common = {
         "v": VERSION,
         "kind": EntryKind.INCIDENT.value,
         "time_us": clock.wall_us(),
         "mono_us": clock.mono_us(),
         "boot": boot_id(),
         "installation": _installation(place.home),
-        "channel": "cli",
-        "incident": word.incident,
-        "what": word.what.value,
-        "prior": word.prior,
-        "state": word.state,
-        **word.public,
     }
-    entry = {"public": public, "sealed": {"by": f"uid:{os.getuid()}", **word.sealed}}
+    entry = {"public": common | word.public, "sealed": word.sealed}
     index = None if dry else _recorded(place.recorder_socket, entry)
-    answer = {"incident": word.incident, "what": word.what.value, "entry": index, "dry_run": dry}
-    shown = f"would be recorded: {told}" if dry else f"{told}, entry {index}"
+    answer = {
+        "incident": word.incident,
+        "what": word.public["what"],
+        "entry": index,
+        "dry_run": dry,
+    }
+    shown = f"would be recorded: {word.told}" if dry else f"{word.told}, entry {index}"
     emit(answer, as_json=as_json, text=printable(shown))
 
 

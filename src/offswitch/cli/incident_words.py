@@ -101,7 +101,7 @@ def _layers(one: Incident) -> Iterator[str]:
     if left > 0:
         yield f"  … {left} more: --json"
     for target in one.silent[:_SHOWN_LAYERS]:
-        yield f"  no receipt    {printable(target, 200)}"
+        yield f"  NOT OBSERVED  {printable(target, 200)}"
 
 
 def _event(event: Event) -> str:

@@ -21,6 +21,8 @@ COOPERATIVE = "guard"
 
 _MOST_LAYERS = 20_000
 _MOST_TRIPS = 200
+_MOST_FINDINGS = 20
+_LONGEST = 400
 
 
 @dataclass(slots=True)
@@ -61,13 +63,15 @@ class Acts:
     def tripped(self, said: Said, found_us: int) -> None:
         """A detector's finding that it trips."""
         if len(self._trips) < _MOST_TRIPS:
-            self._trips.append((said.at_wall(found_us, "found_us"), said.text("what")))
+            what = said.text("what")[:_LONGEST]
+            self._trips.append((said.at_wall(found_us, "found_us"), what))
 
     def decided(self, said: Said, decided_us: int) -> None:
         """Somebody, or a rule, decided to stop."""
         if len(self._decided) < _MOST_TRIPS:
             moment = said.at_wall(decided_us, "decided_us")
-            self._decided.append((moment, tuple(said.texts("findings"))))
+            found = said.texts("findings")[:_MOST_FINDINGS]
+            self._decided.append((moment, tuple(one[:_LONGEST] for one in found)))
 
     def ordered(
         self, said: Said, digest: str, given_us: int, accepted: Moment | None, covered: list[str]

@@ -240,7 +240,7 @@ class _Making:
             yield self._said("cause, at the reset", of.reset_in, "sealed.reason", opinion=True)
         elif of.live:
             live = tuple(order.index for order in of.orders if order.live)
-            yield self._follows("still latched", f"{len(of.live)} stops are live", live)
+            yield self._follows("still latched", f"{of.live_count} stops are live", live)
         if of.closing is not None:
             yield self._said("closed", of.closing.index, "time_us")
             yield self._said("closed by", of.closing.index, "sealed.by")
@@ -274,7 +274,7 @@ class _Making:
             if one.detail:
                 yield self._said("what may still act", one.index, "sealed.detail", opinion=True)
         for target in of.silent:
-            text = f"{target} was covered, and no receipt tells of it"
+            text = f"{target} was covered, and no receipt of a layer that counts tells of it"
             orders = tuple(order.index for order in of.orders)
             yield self._follows("not confirmed", text, orders)
         for order in of.orders:

@@ -29,15 +29,18 @@ from offswitch.reports.incident import (
 )
 from offswitch.reports.said import Said
 
-__all__ = ["Case"]
+__all__ = ["MOST_SCOPES", "Case"]
 
 _KEPT = 40
 _KEPT_OF_PEOPLE = 1000
 _MOST_ORDERS = 500
+MOST_SCOPES = 2000
+"""So many scopes of its stops an incident lists, and is found by."""
 _MOST_TARGETS = 20_000
 _SHOWN_LAYERS = 2000
 _SHOWN_TARGETS = 2000
 _MOST_NOTES = 500
+_LONGEST = 2000
 _BELIEVED_US = 600_000_000
 """How much earlier than the warden took it a press may say that it was given."""
 
@@ -85,11 +88,11 @@ class Case:
         self.scope = scope
         self.title = title
         self.why = why
-        self.opened = said
+        self.opened_in = said.index
         self.opened_us = said.time_us
         self.opened_by = said.by
         self.source = ""
-        """Of a near miss: the rule or series that saw it."""
+        """Of a near miss: who saw it."""
         self.aliases: list[str] = []
         self.scopes: dict[str, None] = {}
         self.live: set[str] = set()
@@ -114,6 +117,8 @@ class Case:
         """What its stops cover since the last reset of all of them."""
         self._told: set[str] = set()
         """Targets of which a receipt tells since then."""
+        self._watched: set[str] = set()
+        """Those of which the receipt of a layer that counts does."""
         self._notes: list[Note] = []
         self._value: Incident | None = None
 
@@ -124,7 +129,7 @@ class Case:
         self._value = None
         self.last_us, self.last_in = max(self.last_us, said.time_us), said.index
         at_us = said.time_us if time_us is None else time_us
-        self._keep(Event(said.index, at_us, said.kind, what, said.by, words))
+        self._keep(Event(said.index, at_us, said.kind, what[:_LONGEST], said.by, words))
 
     def _keep(self, event: Event) -> None:
         kept = self._kept.get(event.kind)
@@ -180,9 +185,10 @@ class Case:
             )
         self._acts.ordered(said, digest, given_us, accepted, covered)
         if again:
-            self._covered, self._told = {}, set()
+            self._covered, self._told, self._watched = {}, set(), set()
         self.live.add(digest)
-        self.scopes[scope] = None
+        if len(self.scopes) < MOST_SCOPES:
+            self.scopes[scope] = None
         for target in covered[:_MOST_TARGETS]:
             if len(self.targets) < _MOST_TARGETS:
                 self.targets[target] = None
@@ -228,6 +234,8 @@ class Case:
         self.add(said, f"{layer} of {target}: commanded, {seen}", None, said.words("detail") or "")
         self._acts.receipt(said, self._episode)
         self._told.add(target)
+        if layer != COOPERATIVE:
+            self._watched.add(target)
         if not confirmed and layer != COOPERATIVE and not self._unseen:
             self._unseen = True
             if not self._graded:
@@ -334,7 +342,7 @@ class Case:
         shown = {kind: len(kept.first) + len(kept.last) for kind, kept in self._kept.items()}
         grade, why, graded_in = self._severity
         delays = self._acts.delays()
-        cited = {graded_in, self._aware[1], self.opened.index}
+        cited = {graded_in, self._aware[1], self.opened_in}
         cited |= {one.index for one in layers} | {one.seen_in for one in layers if one.seen_in}
         cited |= {one.index for one in self._orders.values()}
         cited |= {m.index for s in delays.segments for m in (s.begin, s.end) if m is not None}
@@ -351,7 +359,7 @@ class Case:
             scopes=tuple(sorted(self.scopes)),
             level=self._level.label if self._level is not None else "",
             opened_us=self.opened_us,
-            opened_in=self.opened.index,
+            opened_in=self.opened_in,
             opened_by=self.opened_by,
             aware_us=self._aware[0],
             aware_in=self._aware[1],
@@ -362,6 +370,8 @@ class Case:
             targets=tuple(sorted(self.targets)[:_SHOWN_TARGETS]),
             target_count=len(self.targets),
             orders=tuple(self._order(one) for one in self._orders.values()),
+            live=tuple(sorted(self.live)[:_MOST_ORDERS]),
+            live_count=len(self.live),
             layers=tuple(layers[:_SHOWN_LAYERS]),
             layers_left_out=max(len(layers) - _SHOWN_LAYERS, 0) + self._acts.left_out,
             events=tuple(sorted(events, key=lambda one: (one.time_us, one.index))),
@@ -372,7 +382,7 @@ class Case:
             delays=delays,
             moved=self._moved,
             trips=self._episode,
-            silent=tuple(sorted(self._covered.keys() - self._told)[:_SHOWN_TARGETS]),
+            silent=tuple(sorted(self._covered.keys() - self._watched)[:_SHOWN_TARGETS]),
             last_us=self.last_us,
             last_in=self.last_in,
             aliases=tuple(self.aliases),
@@ -399,5 +409,7 @@ class Case:
             return IncidentState.OPEN if self.reset_us is None else IncidentState.RESET
         if not self._covered or any(one.counted and not one.confirmed for one in layers):
             return IncidentState.UNCONFIRMED
-        silent = self._covered.keys() - self._told
-        return IncidentState.COMMANDED if silent else IncidentState.CONFIRMED
+        if self._covered.keys() - self._told:
+            return IncidentState.COMMANDED
+        silent = self._covered.keys() - self._watched
+        return IncidentState.UNCONFIRMED if silent else IncidentState.CONFIRMED

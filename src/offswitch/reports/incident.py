@@ -215,9 +215,13 @@ class Incident:
     lead: str | None
     """Who has it in hand: whoever it was last handed over to."""
     targets: tuple[str, ...]
-    """What its stops covered, sorted; at most `MOST_TARGETS`."""
+    """What its stops covered, sorted; at most 2000."""
     target_count: int
     orders: tuple[StopOrder, ...]
+    """Its stops, the first 500."""
+    live: tuple[str, ...]
+    """Digests of those that no reset has cleared, and of what stands for many; at most 500."""
+    live_count: int
     layers: tuple[Layer, ...]
     """By target and layer."""
     layers_left_out: int
@@ -235,7 +239,7 @@ class Incident:
     trips: int
     """How often it was stopped anew after a reset, on probation."""
     silent: tuple[str, ...]
-    """Targets that its stops covered and of which no receipt tells."""
+    """Targets that its stops cover, and of which no receipt of a layer that counts tells."""
     last_us: int
     last_in: int
     """The latest entry that belongs to it."""
@@ -253,11 +257,6 @@ class Incident:
     def open(self) -> bool:
         """Whether nobody has closed it."""
         return self.state is not IncidentState.CLOSED
-
-    @property
-    def live(self) -> tuple[str, ...]:
-        """Digests of its stops that no reset has cleared."""
-        return tuple(order.digest for order in self.orders if order.live)
 
     def line(self) -> dict[str, Any]:
         """Give what a list shows of it."""

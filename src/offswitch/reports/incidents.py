@@ -11,13 +11,15 @@
 Watch writes down what it found after its order has left, so entries come in another order than
 things happened; the timeline is by when they happened. The id is the first eight digits of the
 first stop's digest, of the nonce that a person's `opened` bears, or, of a near miss, of a digest
-over its first entry; where two begin alike the later one shows more digits.
+over its first entry; where two begin alike the later one shows more digits. Whoever presses a
+thousand scopes a second makes one incident of them: beyond so many in a minute it is the last one.
 
 The same entries give the same incidents, whether taken in at once or as they come.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -41,8 +43,13 @@ _ESCALATES_US = 3_600_000_000
 _QUIET_US = 86_400_000_000
 """After so long an incident that a person opened takes in no stops any more."""
 _DIGITS = 8
+_NAME = re.compile(r"inc-[0-9a-f]{4,64}")
+_AT_ONCE = 100
+_AT_ONCE_US = 60_000_000
+_MOST_DIGESTS = 50_000
 _RECENT = 40
-_MOST_RECENT = 4096
+_MOST_RECENT = 5000
+_MOST_NEAR = 5000
 _MOST_COVERED = 20_000
 _MOST_GAPS = 50
 
@@ -58,12 +65,16 @@ class Incidents:
         self._cases: dict[str, Case] = {}
         self._alias: dict[str, str] = {}
         self._rooms = Rooms(self._takes)
-        self._by_digest: dict[str, list[Case]] = {}
+        self._by_digest: OrderedDict[str, list[Case]] = OrderedDict()
+        self._latest: deque[Case] = deque(maxlen=_AT_ONCE)
+        """The latest that stops have opened."""
         self._live: dict[str, Case] = {}
         self._near: OrderedDict[tuple[str, str], Case] = OrderedDict()
         self._near_at: dict[str, dict[str, Case]] = {}
         self._early = EarlySigns()
         self._recent: OrderedDict[str, deque[Said]] = OrderedDict()
+        self._remembered = 0
+        """How many entries are in `_recent`."""
         self._changed: dict[str, None] = {}
         self.size = 0
         """How many entries were taken in: one more than the number of the last."""
@@ -172,8 +183,10 @@ class Incidents:
         cases = self._by_digest.get(digest, [])
         if not cases:
             found = self._rooms.of_stop(scope, targets, said.time_us, _ESCALATES_US)
+            found = found or self._of_a_flood(said.time_us)
             cases = [found or self._open(said, scope, digest, targets)]
             self._by_digest[digest] = cases
+            self._forget_digests()
         for case in cases:
             case.order(said, digest, targets)
             if case.closing is None:
@@ -183,12 +196,28 @@ class Incidents:
         for target in targets:
             self._early.came_true(target)
 
+    def _of_a_flood(self, time_us: int) -> Case | None:
+        """Give the latest where so many were opened in a minute that one more says nothing."""
+        latest = self._latest
+        if len(latest) < _AT_ONCE or time_us - latest[0].opened_us > _AT_ONCE_US:
+            return None
+        return latest[-1] if latest[-1].closing is None else None
+
+    def _forget_digests(self) -> None:
+        """Forget the oldest stops of which none is live: what comes of them is told no more."""
+        if len(self._by_digest) <= _MOST_DIGESTS:
+            return
+        for digest, cases in [*self._by_digest.items()][: _MOST_DIGESTS // 10]:
+            if not any(digest in case.live for case in cases):
+                del self._by_digest[digest]
+
     def _open(self, said: Said, scope: str, digest: str, targets: list[str]) -> Case:
         title = f"{said.text('level')} of {scope}"
         case = Case(self._name(digest), Sort.STOP, said, scope, title, said.words("reason") or "")
         keys = [*scopes_of(scope), *targets]
         self._begin(case, said, keys)
         self._cases[case.name] = case
+        self._latest.append(case)
         return case
 
     def _begin(self, case: Case, said: Said, keys: list[str]) -> None:
@@ -200,7 +229,9 @@ class Incidents:
         known = {event.index for event in case.incident().events}
         recent: dict[int, Said] = {}
         for key in dict.fromkeys(keys):
-            recent.update({one.index: one for one in self._recent.pop(key, ())})
+            kept = self._recent.pop(key, ())
+            self._remembered -= len(kept)
+            recent.update({one.index: one for one in kept})
         for index in sorted(recent.keys() - known):
             if said.time_us - recent[index].time_us <= LEAD_US:
                 _taken(case, recent[index])
@@ -285,28 +316,30 @@ class Incidents:
         recent = self._recent.get(key)
         if recent is None:
             recent = self._recent[key] = deque(maxlen=_RECENT)
+        self._remembered += len(recent) < _RECENT
         recent.append(said)
         self._recent.move_to_end(key)
-        if len(self._recent) > _MOST_RECENT:
-            self._recent.popitem(last=False)
+        while self._remembered > _MOST_RECENT:
+            self._remembered -= len(self._recent.popitem(last=False)[1])
 
     def _near_miss(self, said: Said, title: str) -> None:
         scope = said.text("scope") or said.text("target") or _only(said.texts("targets"))
         if is_drill(scope):
             return
-        key = (scope, said.text("series") or said.by or "")
+        source = "early signs" if said.kind == EntryKind.FINDING else said.by or ""
+        key = (scope, source)
         case = self._near.get(key)
         if case is None or case.closing is not None or said.time_us - case.last_us > SAME_US:
             digits = sha256(f"near miss {said.boot} {said.index}".encode()).hexdigest()
             why = said.text("why") if said.kind == EntryKind.DECISION else said.text("what")
             case = Case(self._name(digits), Sort.NEAR_MISS, said, scope, title, why)
-            case.scopes[scope], case.source = None, key[1]
+            case.scopes[scope], case.source = None, source
             self._cases[case.name] = case
             if key in self._near:
                 self._forget_near(self._near[key])
             self._near[key] = case
             self._near_at.setdefault(scope, {})[case.name] = case
-            if len(self._near) > _MOST_RECENT:
+            if len(self._near) > _MOST_NEAR:
                 self._forget_near(self._near.popitem(last=False)[1])
             for one in self._recent.get(scope, ()):
                 if said.time_us - one.time_us <= LEAD_US and one.index != said.index:
@@ -325,7 +358,7 @@ class Incidents:
         name, what = said.text("incident"), said.text("what")
         case = self._named(name)
         if case is None:
-            if what == What.OPENED and name.startswith("inc-") and not is_drill(said.text("scope")):
+            if what == What.OPENED and _NAME.fullmatch(name) and not is_drill(said.text("scope")):
                 self._opened(said, name)
             return
         self._touch(case).person(said)
@@ -336,7 +369,7 @@ class Incidents:
     def _opened(self, said: Said, name: str) -> None:
         scope = said.text("scope") or "/"
         reason = said.words("reason") or ""
-        case = Case(name[:64], Sort.REPORTED, said, scope, f"opened for {scope}", reason)
+        case = Case(name, Sort.REPORTED, said, scope, f"opened for {scope}", reason)
         self._begin(case, said, [scope])
         case.opened_by_person(said)
         self._cases[case.name] = case

@@ -5,8 +5,9 @@
     shadow      a rule would have stopped: it is tried out, or the installation only observes
     faded       an early sign, and nothing tripped within an hour
 
-What comes again within an hour, of the same scope and from the same source, is the same near
-miss. One that a stop follows within a quarter of an hour was that incident's beginning.
+What comes again within an hour, of the same scope and from the same rule, is the same near miss;
+so are all early signs of one target, whatever their series are called. One that a stop follows
+within a quarter of an hour was that incident's beginning.
 """
 
 from __future__ import annotations

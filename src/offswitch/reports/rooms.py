@@ -47,7 +47,7 @@ class Rooms:
 
     def enter(self, case: Case, scope: str, targets: Collection[str] = ()) -> None:
         """Keep `case` under a scope of its stops, and under what they cover."""
-        if not scope or len(scope) > _LONGEST:
+        if not scope or len(scope) > _LONGEST or scope not in case.scopes:
             return
         self._at.setdefault(scope, {})[case.name] = case
         for above in scopes_of(scope):
@@ -143,4 +143,4 @@ def _concerns(case: Case, scope: str, targets: Sequence[str]) -> bool:
 
 
 def _latest(found: list[Case]) -> Case | None:
-    return max(found, key=lambda case: case.opened.index, default=None)
+    return max(found, key=lambda case: case.opened_in, default=None)
