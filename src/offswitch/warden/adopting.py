@@ -381,6 +381,8 @@ class Adopter:
         self._starter.hear_events(row)
         if level is not None:
             self._stopper.found_again(row, f"{row.adopted.text} was started again")
+        if row.alive:
+            self._stopper.reappeared(row)
 
     def _gone(self, row: Tracked) -> None:
         """No cgroup bears the name: nothing of it runs there."""
@@ -446,6 +448,8 @@ class Adopter:
             return
         if level is None:
             row.state = State.RUNNING if populated else State.EXITED
+            if populated:
+                self._stopper.reappeared(row)
         elif level >= Level.KILL and populated:
             row.cell.kill()
             self._stopper.found_again(row, "it was started again")

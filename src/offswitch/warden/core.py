@@ -32,6 +32,7 @@ from offswitch.warden.recording import Recording
 from offswitch.warden.reset.news import News
 from offswitch.warden.reset.ran_as import RanAs
 from offswitch.warden.reset.rules import ResetRules
+from offswitch.warden.reset.written_off import WrittenOff
 from offswitch.warden.shares import Shares
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
@@ -119,6 +120,8 @@ class Core:
     """Which layers the last drills have put in doubt."""
     reset_rules: ResetRules = field(default_factory=ResetRules)
     """What the configuration asks of a reset beyond the built-in minimum."""
+    written_off: WrittenOff = field(default_factory=WrittenOff)
+    """Targets that were given up as not confirmed."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
 

@@ -232,7 +232,8 @@ class Stopper:
         if row.slot is not None:
             self._core.page.set(row.slot, word_of_level(level))
         if row.adopted is not None:
-            say(self._core.place, row.target.name, allowed=level is None)
+            given_up = bool(self._core.written_off.why(row.target.name))
+            say(self._core.place, row.target.name, allowed=level is None and not given_up)
 
     def _available(self, row: Tracked) -> list[str]:
         absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}
@@ -349,6 +350,12 @@ class Stopper:
         now = core.clock.wall_us()
         by = _WARDEN
         self.press([Stop(core.installation, scope, level, by, by, new_nonce(), now, why)])
+
+    def reappeared(self, row: Tracked) -> None:
+        """Something lives, or is about to: stop it if it was written off (SR-18)."""
+        why = self._core.written_off.why(row.target.name)
+        if why and (self._core.level(row) or 0) < Level.KILL:
+            self.hold(row, Level.KILL, why)
 
     def let_go(self, row: Tracked) -> None:
         """Forget what a target was held for; it was reset, or is held by less from now on."""

@@ -6,6 +6,7 @@ from offswitch.control.peer import Peer
 from offswitch.errors import Usage
 from offswitch.warden.core import Core
 from offswitch.warden.reset.rules import ResetRules, keep_rules, kept_rules
+from offswitch.warden.reset.written_off import WrittenOff
 
 __all__ = ["recall", "set_mode", "set_rules"]
 
@@ -16,9 +17,11 @@ def recall(core: Core) -> None:
     """Go by what was declared to the warden before, until it is declared anew."""
     core.page.observing = core.table.observes()
     core.reset_rules, damaged = kept_rules(core.place.home)
-    if damaged:
-        core.notes["reset-rules"] = damaged
-        core.recording.note("gap", what="reset rules", why=damaged)
+    core.written_off = WrittenOff.kept(core.place.home)
+    for what, why in (("reset rules", damaged), ("written off", core.written_off.trouble)):
+        if why:
+            core.notes[what] = why
+            core.recording.note("gap", what=what, why=why)
 
 
 def set_mode(core: Core, mode: str, peer: Peer) -> None:
@@ -54,9 +57,9 @@ def set_rules(core: Core, declared: ResetRules, peer: Peer) -> None:
     """Ask of resets what is declared, from now on. While latched nothing is let go of."""
     prior = core.reset_rules
     rules = declared.at_least(prior) if len(core.latch) else declared
-    core.notes.pop("reset-rules", None)
+    core.notes.pop("reset rules", None)
     if not declared.covers(rules):
-        core.notes["reset-rules"] = _LATER
+        core.notes["reset rules"] = _LATER
     if rules.wire() == prior.wire() and declared.covers(rules):
         return
     core.reset_rules = rules

@@ -283,6 +283,9 @@ class Operations:
     ) -> None:
         """Have `name` run what is `wanted`: argv, cwd, env, user, raw. The descriptors are ours."""
         connection = relay.connection
+        known = self._core.table.get(name)
+        if known is not None:
+            self._stopper.reappeared(known)
 
         def born(answer: dict[str, Any], log: int | None) -> None:
             row = self._core.table.get(name)

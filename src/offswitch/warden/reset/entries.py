@@ -139,3 +139,11 @@ def done(
         merged={live.stop.digest: live.stop.nonce for live in stops if live.stop.channel == MERGED}
         or None,
     )
+    for name in sorted(written_off):
+        core.recording.note(
+            "note",
+            {"by": order.by, "safe": waiting.grounds.safe},
+            what="written off: never confirmed to stand still; it is stopped if it reappears",
+            target=name,
+            digest=order.digest,
+        )

@@ -293,6 +293,10 @@ class Resetter:
     ) -> dict[str, Any]:
         core, waiting = self._core, opened.waiting
         notes = [*reset_forgeable(core), *_not_told_apart(core, opened)]
+        notes += [
+            f"{name} was never confirmed to stand still: it is stopped if it reappears"
+            for name in sorted(opened.written_off)
+        ]
         said = {
             "reset": opened.order.digest,
             "state": state,
