@@ -347,8 +347,7 @@ class Adopter:
         if not row.sought:
             row.sought = True
             self._stopper.resume(row)  # what is latched was not confirmed while nobody had looked
-        taken = self._taken.pop(name, None)
-        if taken is not None:
+        if (taken := self._taken.pop(name, None)) is not None:
             taken.done(row)
 
     def _found(self, row: Tracked, path: str, inode: int) -> None:
@@ -381,8 +380,7 @@ class Adopter:
         self._starter.hear_events(row)
         if level is not None:
             self._stopper.found_again(row, f"{row.adopted.text} was started again")
-        if row.alive:
-            self._stopper.reappeared(row)
+        self._stopper.reappeared(row, alive=row.alive)
 
     def _gone(self, row: Tracked) -> None:
         """No cgroup bears the name: nothing of it runs there."""
@@ -448,8 +446,7 @@ class Adopter:
             return
         if level is None:
             row.state = State.RUNNING if populated else State.EXITED
-            if populated:
-                self._stopper.reappeared(row)
+            self._stopper.reappeared(row, alive=populated)
         elif level >= Level.KILL and populated:
             row.cell.kill()
             self._stopper.found_again(row, "it was started again")

@@ -351,10 +351,10 @@ class Stopper:
         by = _WARDEN
         self.press([Stop(core.installation, scope, level, by, by, new_nonce(), now, why)])
 
-    def reappeared(self, row: Tracked) -> None:
+    def reappeared(self, row: Tracked, *, alive: bool = True) -> None:
         """Something lives, or is about to: stop it if it was written off (SR-18)."""
         why = self._core.written_off.why(row.target.name)
-        if why and (self._core.level(row) or 0) < Level.KILL:
+        if alive and why and (self._core.level(row) or 0) < Level.KILL:
             self.hold(row, Level.KILL, why)
 
     def let_go(self, row: Tracked) -> None:
