@@ -35,6 +35,7 @@ from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.first import first_account
 from offswitch.station.people.passwords import Passwords
 from offswitch.station.people.store import Store
+from offswitch.station.picture.hub import Hub
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
@@ -107,11 +108,12 @@ def _parts(
     accounts = Accounts(store)
     first_account(folder_of(place.home), accounts, clock)
     outbox = Outbox(place, clock, "station")
-    eye = Eye(place, clock)
+    hub = Hub()
+    eye = Eye(hub, clock)
     presser = Presser(
         place,
         clock,
-        lambda _pressed: eye.told(tuple(each.as_dict() for each in presser.latest[:_PRESSES])),
+        lambda _pressed: eye.told([each.as_dict() for each in presser.latest[:_PRESSES]]),
     )
     tail, incidents = Tail(clerk), Book()
     tail.add(incidents.take)
@@ -126,6 +128,7 @@ def _parts(
         confirmers=Confirmers(place),
         presser=presser,
         eye=eye,
+        hub=hub,
         tail=tail,
         archive=archive,
         checker=checker,

@@ -18,9 +18,10 @@ from jinja2 import Environment
 from offswitch.decide.roles import Power
 from offswitch.model.scope import EVERYTHING, Scope
 from offswitch.model.scope import parse_scope as parse
-from offswitch.station.console.glance import button, sentence, span, weigh
-from offswitch.station.console.scene import Row, Scene
+from offswitch.station.console.glance import button, span, weigh
+from offswitch.station.console.scene import Scene
 from offswitch.station.people.visitor import Visitor
+from offswitch.station.picture.rows import StopRow, TargetRow
 
 __all__ = ["Drawn", "Paint", "View", "Viewer", "element_id", "frame"]
 
@@ -88,26 +89,28 @@ class Paint:
     def __init__(self, templates: Environment) -> None:
         """Draw with `templates`."""
         self._templates = templates
-        self._rows: dict[str, tuple[Row, str]] = {}
+        self._rows: dict[str, tuple[TargetRow, list[StopRow], str]] = {}
 
     def __call__(self, template: str, macro: str, *given: Any, **named: Any) -> str:  # noqa: ANN401
         """Draw by a macro."""
         drawn: str = getattr(self._templates.get_template(template).module, macro)(*given, **named)
         return drawn
 
-    def row(self, row: Row, name: str, scene: Scene) -> str:
+    def row(self, row: TargetRow, name: str, scene: Scene) -> str:
         """Draw a target's row as the element `name`; the same row is the same text."""
-        known = self._rows.get(row["target"])
-        if known is not None and known[0] is row:
-            return known[1]
-        drawn = self("parts.html", "row", row, weigh(row).name.lower(), name, scene.stops_over(row))
-        self._rows[row["target"]] = (row, drawn)
+        held = scene.picture.stops_over(row.name) if row.stops else []
+        known = self._rows.get(row.name)
+        if known is not None and known[0] is row and known[1] == held:
+            return known[2]
+        drawn = self("parts.html", "row", row, weigh(row).name.lower(), name, held)
+        self._rows[row.name] = (row, held, drawn)
         return drawn
 
     def forget(self, scene: Scene) -> None:
         """Forget targets that are gone."""
-        if len(self._rows) > 2 * len(scene.rows) + 100:
-            self._rows = {name: kept for name, kept in self._rows.items() if name in scene.by_name}
+        there = scene.picture.targets
+        if len(self._rows) > 2 * len(there) + 100:
+            self._rows = {name: kept for name, kept in self._rows.items() if name in there}
 
 
 def element_id(kind: str, name: str) -> str:
@@ -117,15 +120,15 @@ def element_id(kind: str, name: str) -> str:
 
 def frame(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
     """Draw what every page has: the sentence, the latest press, the STOP bar."""
-    tone, said = sentence(scene)
+    said = scene.picture.sentence(scene.now_us)
     shown = button(scene, viewer.scope, allowed=viewer.may_stop)
     press = next((each for each in scene.presses), None)
     return Drawn(
         {
-            "top": paint("frame.html", "top", tone.value, said, scene),
+            "top": paint("frame.html", "top", said, scene.picture.notes),
             "press": paint("frame.html", "press", press),
             "bar": paint("frame.html", "bar", shown, span(scene, viewer.scope)),
         },
         live=scene.live,
-        version=scene.version,
+        version=scene.number,
     )

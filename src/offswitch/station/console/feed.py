@@ -83,15 +83,15 @@ class Feeds:
             raise NotFound(f"there is no view {view[:40]!r}")
         scene = self._eye.scene
         kept = self._kept.get((view, viewer))
-        if kept is not None and kept.seen == scene.version:
+        if kept is not None and kept.seen == scene.number:
             self._kept.move_to_end((view, viewer))
             return kept
         base, more = frame(self._paint, scene, viewer), work(self._paint, scene, viewer)
         drawn = replace(base, parts={**base.parts, **more.parts}, lists=more.lists)
         if kept is not None and _same(kept.drawn, drawn):
-            kept.seen = scene.version
+            kept.seen = scene.number
         else:
-            kept = _Kept(drawn, scene.version)
+            kept = _Kept(drawn, scene.number)
             self._kept[view, viewer] = kept
             if len(self._kept) > _SPELLED:
                 self._kept.popitem(last=False)
@@ -146,7 +146,7 @@ class Feeds:
                     yield _event("end", {"why": "signed out"})
                     return
                 yield _event("beat", self._beat(last))
-            if self._eye.scene.version != kept.seen:
+            if self._eye.scene.number != kept.seen:
                 continue
             try:
                 await asyncio.wait_for(self._eye.changed(), max(beat_at - loop.time(), 0))
@@ -160,7 +160,7 @@ class Feeds:
     def _beat(self, drawn: Drawn) -> dict[str, Any]:
         return {
             "live": drawn.live,
-            "why": self._eye.scene.why,
+            "why": self._eye.scene.picture.why,
             "time_us": self._eye.clock.wall_us(),
             "mark": self.mark(drawn),
         }

@@ -1,12 +1,11 @@
 """What a person is told of a scene at one glance: pure, no markup.
 
     weight      how much a target wants an eye: it sorts and folds the Board
-    sentence    the top line: ONE sentence, the worst first
     Button      what STOP looks like for a scope, and says it can do (HMI-3)
     Span        whom a press hits, and whom not (HMI-2)
 
-"Stopped" is said only of what was confirmed. A level at which there is nothing to see (restrict,
-drain) is never called unconfirmed.
+The sentence above everything is the picture's own (`picture.sentence`). A level at which there is
+nothing to see (restrict, drain) is never called unconfirmed.
 """
 
 from __future__ import annotations
@@ -16,34 +15,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from offswitch.model.scope import EVERYTHING, Scope
+from offswitch.model.scope import Scope
 from offswitch.model.state import State
-from offswitch.station.console.scene import Row, Scene
+from offswitch.station.console.scene import Scene
+from offswitch.station.picture.readiness import COOPERATIVE
+from offswitch.station.picture.rows import TargetRow
 
-__all__ = [
-    "Button",
-    "Ready",
-    "Span",
-    "Tone",
-    "Weight",
-    "about",
-    "button",
-    "count",
-    "lacking",
-    "sentence",
-    "span",
-    "unconfirmed",
-    "weigh",
-]
+__all__ = ["Button", "Ready", "Span", "Weight", "button", "lacking", "span", "weigh"]
 
-_NAMED = 3
 _SHOWN = 8
-_UNSEEN_LEVELS = {"restrict", "drain"}
 _CALM = {State.RUNNING, State.IDLE, State.EXITED}
 _GONE = {State.IDLE, State.EXITED, State.STOPPED}
 _LOST = {State.UNKNOWN, State.UNREACHABLE}
-_COOPERATIVE = {"guard"}
-"""Layers that are listed, and never counted on."""
+_OURS = ("keeper", "observer")
+"""Processes of ours without which a stop is less than it should be."""
 
 
 class Weight(IntEnum):
@@ -52,19 +37,10 @@ class Weight(IntEnum):
     ALERT = 0
     """Unknown, blind, or stopped and not confirmed."""
     TROUBLE = 1
-    """Under way, partly stopped, stale, or not to be stopped in full."""
+    """Partly stopped, stale, or not to be stopped in full."""
     STOPPED = 2
     """Latched and confirmed."""
     CALM = 3
-
-
-class Tone(StrEnum):
-    """How the top line looks; its words say the same."""
-
-    ALERT = "alert"
-    TROUBLE = "trouble"
-    STOPPED = "stopped"
-    CALM = "calm"
 
 
 class Ready(StrEnum):
@@ -105,131 +81,26 @@ class Span:
     """Names of what is not surely stopped, each with why."""
 
 
-def unconfirmed(row: Row) -> bool:
-    """Tell whether a stop that can be seen to hold was not seen to."""
-    latched = row["level"] is not None and row["level"] not in _UNSEEN_LEVELS
-    return latched and not row["confirmed"]
-
-
-def lacking(row: Row) -> dict[str, str]:
+def lacking(row: TargetRow) -> dict[str, str]:
     """Give the layers of a target that a stop cannot count on, each with its state."""
     return {
         layer: state
-        for layer, state in sorted(row["readiness"].items())
-        if state != "ready" and layer not in _COOPERATIVE
+        for layer, state in sorted(row.readiness.items())
+        if state != "ready" and layer != COOPERATIVE
     }
 
 
-def weigh(row: Row) -> Weight:
+def weigh(row: TargetRow) -> Weight:
     """Weigh one target."""
-    if row["state"] in _LOST or row["blind"] or unconfirmed(row):
+    if row.state in _LOST or row.blind or row.unproven:
         return Weight.ALERT
-    if row["stale"] or row.get("trouble"):
+    if row.stale or row.trouble:
         return Weight.TROUBLE
-    if row["level"] is not None:
-        return Weight.STOPPED if row["state"] in {State.STOPPED, State.IDLE} else Weight.TROUBLE
-    if lacking(row) or row["state"] not in _CALM:
+    if row.latched:
+        return Weight.STOPPED if row.state in _GONE else Weight.TROUBLE
+    if lacking(row) or row.state not in _CALM:
         return Weight.TROUBLE
     return Weight.CALM
-
-
-def about(rows: Iterable[Row]) -> str:
-    """Name a few targets: `a, b, c and 4 more`."""
-    names = [row["target"] for row in rows]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def count(number: int, noun: str = "target") -> str:
-    """Count a noun: `1 target`, `12 targets`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def sentence(scene: Scene, scope: Scope = EVERYTHING) -> tuple[Tone, str]:
-    """Say in one sentence how `scope` stands, the worst first."""
-    if not scene.live:
-        return Tone.ALERT, f"The warden is silent, so what runs now is unknown: {scene.why}."
-    rows = scene.covered(scope)
-    where = "" if scope.text == "/" else f" in {scope.text}"
-    said = _worst(rows) or _asks(scene, scope)
-    if said:
-        return Tone.ALERT, said
-    latched = [row for row in rows if row["level"] is not None]
-    alive = [row for row in rows if row["state"] not in _GONE]
-    if latched:
-        return _latched(rows, latched, alive, where)
-    if not alive:
-        return Tone.CALM, f"Nothing runs under the switch{where}."
-    trouble = [row for row in rows if row["stale"]]
-    if trouble:
-        return Tone.TROUBLE, f"Signals are stale: {about(trouble)}."
-    short = button(scene, scope)
-    if short.ready is not Ready.READY:
-        return Tone.TROUBLE, f"{_runs(len(alive))}{where}, but STOP is degraded: {short.lacks}."
-    return Tone.CALM, f"Normal: {_runs(len(alive))}{where}, and each can be stopped."
-
-
-def _worst(rows: Sequence[Row]) -> str:
-    moving = [row for row in rows if unconfirmed(row)]
-    if moving:
-        stopping = [row for row in moving if row["state"] == State.STOPPING]
-        if len(stopping) == len(moving):
-            return f"Stopping {count(len(moving))}, NOT CONFIRMED yet: {about(moving)}."
-        return f"NOT CONFIRMED stopped, may still act: {about(moving)}."
-    lost = [row for row in rows if row["state"] in _LOST]
-    if lost:
-        return f"No answer from {about(lost)}: what runs there is unknown."
-    blind = [row for row in rows if row["blind"]]
-    if blind:
-        return f"BLIND: nobody watches {about(blind)}."
-    return ""
-
-
-def _asks(scene: Scene, scope: Scope) -> str:
-    mine = [each for each in scene.alarms if _inside(each, scope, scene)]
-    asking = sorted((each for each in mine if each.get("asks")), key=lambda each: each["due_us"])
-    if asking:
-        first, more = asking[0], len(asking) - 1
-        also = f"; {more} more wait" if more else ""
-        return f"A rule asks you to stop {first['scope']}: {first['harm']}{also}."
-    if mine:
-        first = min(mine, key=lambda each: each["since_us"])
-        also = f"; {count(len(mine) - 1, 'more alarm')}" if len(mine) > 1 else ""
-        return f"ALARM in {first['scope']}: {first['harm']}{also}."
-    return ""
-
-
-def _inside(alarm: Row, scope: Scope, scene: Scene) -> bool:
-    text = alarm["scope"]
-    if scope.text in {"/", text} or text == "/":
-        return True
-    return scope.covers_path(text) or any(
-        row["target"] == text or row["target"].startswith(f"{text}/")
-        for row in scene.covered(scope)
-    )
-
-
-def _latched(
-    rows: Sequence[Row], latched: Sequence[Row], alive: Sequence[Row], where: str
-) -> tuple[Tone, str]:
-    part = [row for row in latched if row["state"] not in _GONE]
-    if part:
-        words = Counter(str(row["state"]) for row in part)
-        how = ", ".join(f"{number} {word}" for word, number in words.most_common())
-        return Tone.TROUBLE, f"Held short of a stop{where}: {how}: {about(part)}."
-    done = f"{len(latched):,}" if len(latched) < len(rows) else f"All {len(rows):,}"
-    of = f" of {count(len(rows))}" if len(latched) < len(rows) else " targets"
-    if len(rows) == 1:
-        done, of = "The one target", ""
-    rest = f"; {len(alive):,} still run" if alive else ""
-    return Tone.STOPPED, f"{done}{of}{where} stopped, confirmed{rest}."
-
-
-def _runs(number: int) -> str:
-    return f"{count(number)} {'runs' if number == 1 else 'run'}"
-
-
-# --- the button -------------------------------------------------------------------
 
 
 def button(scene: Scene, scope: Scope, *, allowed: bool = True) -> Button:
@@ -238,20 +109,21 @@ def button(scene: Scene, scope: Scope, *, allowed: bool = True) -> Button:
     if not allowed:
         return Button(Ready.BARRED, label, "you may not: ask an operator")
     if not scene.live:
-        lacks = "warden silent: keeper and spool are pressed, too, and whatever they can still stop"
+        lacks = "warden silent: keeper and spool are pressed, too, and stop what they can"
         return Button(Ready.SILENT, label, lacks)
     rows = scene.covered(scope)
     if not rows:
         lacks = "covers nothing that is known: it latches what comes, and confirms nothing"
         return Button(Ready.EMPTY, label, lacks)
-    lacks = ", ".join([*_short(rows), *(f"no {name}" for name in scene.missing)])
+    gone = [f"no {name}" for name in _OURS if not scene.picture.processes.get(name)]
+    lacks = ", ".join([*_short(rows), *_doubted(scene, rows), *gone])
     return Button(Ready.DEGRADED if lacks else Ready.READY, label, lacks)
 
 
-def _short(rows: Sequence[Row]) -> list[str]:
+def _short(rows: Sequence[TargetRow]) -> list[str]:
     """Name the layers that are not ready, and for how many targets."""
     counted = Counter(pair for row in rows for pair in lacking(row).items())
-    lost = sum(row["state"] in _LOST for row in rows)
+    lost = sum(row.state in _LOST for row in rows)
     said = [
         f"{layer} {state}" + ("" if number == len(rows) else f" on {number:,} of {len(rows):,}")
         for (layer, state), number in sorted(counted.items())
@@ -259,31 +131,40 @@ def _short(rows: Sequence[Row]) -> list[str]:
     return [*said, f"no answer from {lost:,} of {len(rows):,}"] if lost else said
 
 
+def _doubted(scene: Scene, rows: Sequence[TargetRow]) -> list[str]:
+    """Name layers that look ready, and of which the last drill did not see the act."""
+    return [
+        f"{layer} unproven: the last drill did not see it act"
+        for layer in sorted(scene.picture.doubts)
+        if layer != COOPERATIVE and any(row.readiness.get(layer) == "ready" for row in rows)
+    ]
+
+
 def span(scene: Scene, scope: Scope) -> Span:
     """Name whom a press of `scope` hits, and whom not."""
     covered = scene.covered(scope)
-    inside = {row["target"] for row in covered}
-    hits = [row for row in covered if row["state"] not in _GONE]
+    inside = {row.name for row in covered}
+    hits = [row for row in covered if row.state not in _GONE]
     leaves = [
-        row["target"]
-        for row in scene.rows
-        if row["target"] not in inside and row["state"] not in _GONE
+        row.name
+        for row in scene.picture.targets.values()
+        if row.name not in inside and row.state not in _GONE
     ]
     return Span(
-        hits=tuple(row["target"] for row in hits),
+        hits=tuple(row.name for row in hits),
         quiet=len(covered) - len(hits),
         leaves=tuple(leaves),
         cannot=tuple(_cannot(scene, hits)),
     )
 
 
-def _cannot(scene: Scene, hits: Sequence[Row]) -> Iterable[tuple[str, str]]:
+def _cannot(scene: Scene, hits: Sequence[TargetRow]) -> Iterable[tuple[str, str]]:
     for row in hits:
-        if row["state"] in _LOST:
-            yield row["target"], "no answer: unknown whether it stops"
-        elif row.get("trouble"):
-            yield row["target"], f"not held: {row['trouble']}"
-        elif row.get("escapable"):
-            yield row["target"], "runs as root: it can escape"
-    for each in scene.untracked[:_SHOWN]:
+        if row.state in _LOST:
+            yield row.name, "no answer: unknown whether it stops"
+        elif row.trouble:
+            yield row.name, f"not held: {row.trouble}"
+        elif row.escapable:
+            yield row.name, "runs as root: it can escape"
+    for each in scene.picture.untracked[:_SHOWN]:
         yield f"{each.get('name')} (pid {each.get('pid')})", "under no switch"

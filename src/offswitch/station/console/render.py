@@ -35,6 +35,7 @@ _TYPES = {
 _ROOM = "offswitch.station.console"
 _PAGES = (
     ("/", "Board"),
+    ("/incidents", "Incidents"),
     ("/readiness", "Readiness"),
     ("/reset", "Reset"),
     ("/ledger", "Ledger"),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from offswitch.station.console.drawing import Drawn, Paint, Viewer, element_id
-from offswitch.station.console.glance import Ready, Weight, button, lacking, weigh
-from offswitch.station.console.scene import Row, Scene
+from offswitch.station.console.glance import Weight, button, lacking, weigh
+from offswitch.station.console.scene import Scene
+from offswitch.station.picture.rows import TargetRow
 
 __all__ = ["board", "nothing", "readiness", "scope", "target"]
 
@@ -37,7 +39,7 @@ def scope(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
 
 def _rows(paint: Paint, scene: Scene, viewer: Viewer, unfolded: int, troubled: int) -> Drawn:
     rows = scene.covered(viewer.scope)
-    weighed = sorted(((weigh(row), row["target"], row) for row in rows), key=lambda each: each[:2])
+    weighed = sorted(((weigh(row), row.name, row) for row in rows), key=lambda each: each[:2])
     loud = [row for weight, _name, row in weighed if weight < Weight.STOPPED]
     calm = [row for weight, _name, row in weighed if weight >= Weight.STOPPED]
     parts: dict[str, str] = {"alarms": paint("live-board.html", "alarms", scene, viewer)}
@@ -54,28 +56,28 @@ def _rows(paint: Paint, scene: Scene, viewer: Viewer, unfolded: int, troubled: i
 
 
 def _listed(
-    paint: Paint, scene: Scene, parts: dict[str, str], rows: Sequence[Row], most: int
+    paint: Paint, scene: Scene, parts: dict[str, str], rows: Sequence[TargetRow], most: int
 ) -> tuple[str, ...]:
     ids = []
     for row in rows[:most]:
-        name = element_id("t", row["target"])
+        name = element_id("t", row.name)
         parts[name] = paint.row(row, name, scene)
         ids.append(name)
     if len(rows) > most:
-        name = element_id("more", str(id(rows)) if not rows else rows[0]["target"])
+        name = element_id("more", rows[most].name)
         parts[name] = paint("live-board.html", "more", name, len(rows) - most)
         ids.append(name)
     return tuple(ids)
 
 
 def _folded(
-    paint: Paint, parts: dict[str, str], rows: Iterable[Row], above: str
+    paint: Paint, parts: dict[str, str], rows: Iterable[TargetRow], above: str
 ) -> tuple[str, ...]:
     """Fold rows by the next segment of their path below `above`."""
     depth = 0 if above == "/" or "=" in above else above.count("/") + 1
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[TargetRow]] = {}
     for row in rows:
-        path = row["target"].split("/")
+        path = row.name.split("/")
         groups.setdefault("/".join(path[: depth + 1]), []).append(row)
     ids = []
     for name, members in sorted(groups.items()):
@@ -89,50 +91,49 @@ def _folded(
     return tuple(ids)
 
 
-def _word(row: Row) -> str:
-    held = row["level"]
-    return str(row["state"]) if held is None else f"{row['state']} ({held}, confirmed)"
+def _word(row: TargetRow) -> str:
+    held = row.level
+    return str(row.state) if held is None else f"{row.state} ({held}, confirmed)"
 
 
 def target(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
     """Draw a target's page: how it is, what holds it, what can stop it, who is near."""
-    row = scene.by_name.get(viewer.about)
+    row = scene.picture.targets.get(viewer.about)
     if row is None:
         gone = paint("live-target.html", "gone", viewer.about, scene.live)
         rest = {name: paint("parts.html", "place", name) for name in ("latches", "layers", "near")}
         more = paint("live-target.html", "more_place", viewer.about, "gone")
         return Drawn({"facts": gone, "more": more, **rest})
     near = _neighbours(scene, row)
+    stops = scene.picture.stops_over(row.name)
     return Drawn(
         {
-            "facts": paint("live-target.html", "facts", row, scene.version),
-            "latches": paint("live-target.html", "latches", scene.stops_over(row), viewer),
+            "facts": paint("live-target.html", "facts", row),
+            "latches": paint("live-target.html", "latches", stops, viewer),
             "layers": paint("live-target.html", "layers", row),
             "near": paint("live-target.html", "near", near),
-            "more": paint("live-target.html", "more_place", row["target"], _digest(row)),
+            "more": paint("live-target.html", "more_place", row.name, _digest(row)),
         }
     )
 
 
-def _digest(row: Row) -> str:
-    return element_id("v", repr(sorted(row.items(), key=lambda pair: pair[0])))[2:]
+def _digest(row: TargetRow) -> str:
+    return element_id("v", repr(replace(row, version=0)))[2:]
 
 
-def _neighbours(scene: Scene, row: Row) -> list[tuple[Row, str]]:
+def _neighbours(scene: Scene, row: TargetRow) -> list[tuple[TargetRow, str]]:
     """Give targets that share something with `row`, and what."""
-    above = row["target"].rpartition("/")[0]
+    above = row.name.rpartition("/")[0]
     found = []
-    for other in scene.rows:
+    for other in scene.picture.targets.values():
         if other is row:
             continue
         shared = [
-            f"{key}={value}"
-            for key, value in row["labels"].items()
-            if other["labels"].get(key) == value
+            f"{key}={value}" for key, value in row.labels.items() if other.labels.get(key) == value
         ]
-        if row["user"] and other["user"] == row["user"]:
-            shared.append(f"user {row['user']}")
-        if above and other["target"].startswith(f"{above}/"):
+        if row.user and other.user == row.user:
+            shared.append(f"user {row.user}")
+        if above and other.name.startswith(f"{above}/"):
             shared.append(f"scope {above}")
         if shared:
             found.append((other, ", ".join(shared)))
@@ -141,18 +142,14 @@ def _neighbours(scene: Scene, row: Row) -> list[tuple[Row, str]]:
 
 def readiness(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
     """Draw whether everything can be stopped right now, and where not."""
+    able = scene.picture.can_stop(viewer.scope)
     shown = button(scene, viewer.scope)
-    rows = scene.covered(viewer.scope)
-    layers: dict[str, Counter[str]] = {}
-    for row in rows:
-        for layer, state in row["readiness"].items():
-            layers.setdefault(layer, Counter())[state] += 1
-    short = [row for row in rows if lacking(row)]
-    nothing_to_stop = shown.ready is Ready.EMPTY and scene.live
+    short = [row for row in scene.covered(viewer.scope) if lacking(row) or row.trouble]
     return Drawn(
         {
-            "verdict": paint("live-readiness.html", "verdict", shown, nothing_to_stop, len(rows)),
-            "by-layer": paint("live-readiness.html", "by_layer", sorted(layers.items())),
+            "verdict": paint("live-readiness.html", "verdict", able, shown),
+            "by-layer": paint("live-readiness.html", "by_layer", able.layers),
             "short": paint("live-readiness.html", "short", short[:_TROUBLED], len(short)),
+            "ours": paint("live-readiness.html", "ours", scene.picture.processes),
         }
     )
