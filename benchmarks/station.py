@@ -255,7 +255,7 @@ def stop_beside_load(figures: Figures) -> None:
             os.sched_setaffinity(pid, core)
         for number in range(0, pairs, 10):  # ten of each in a turn: a load takes a while to build
             some = min(10, pairs - number)
-            with _load(one, core) as rate:
+            with _load(one, os.sched_getaffinity(0) - core or core) as rate:
                 loaded += [_stop_ms(one, f"bench/l{number + each}") for each in range(some)]
             rates.append(rate())
             quiet += [_stop_ms(one, f"bench/q{number + each}") for each in range(some)]
@@ -285,11 +285,11 @@ def _stop_ms(one: House, name: str) -> float:
 
 
 @contextlib.contextmanager
-def _load(one: House, core: set[int]) -> Iterator[Callable[[], float]]:
+def _load(one: House, others: set[int]) -> Iterator[Callable[[], float]]:
     """Ask the station as often as it answers; gives what asks how often that was, in a second."""
     argv = ["wrk", "-t1", "-c16", "-d600s", f"{one.url}/healthz"]
     wrk = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    os.sched_setaffinity(wrk.pid, core)
+    os.sched_setaffinity(wrk.pid, others)
     said: list[str] = []
     try:
         time.sleep(0.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 
@@ -14,7 +14,6 @@ from offswitch.ledger.outbox import Outbox
 from offswitch.model.entry import EntryKind
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
-from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
 from offswitch.station.incidents.book import Book
 from offswitch.station.people.accounts import Accounts
@@ -23,6 +22,9 @@ from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.passwords import Passwords
 from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
+
+if TYPE_CHECKING:  # what draws pages asks who looks, and that asks for the parts
+    from offswitch.station.console.faces import Faces
 
 __all__ = ["Parts", "parts_of"]
 
