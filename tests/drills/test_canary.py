@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -148,6 +149,25 @@ def test_a_drill_whose_last_act_nobody_saw_has_not_passed(shared: Installation) 
     run_canary(shared.place)
     ready = shared.target("shop/unseen")["readiness"]
     assert {ready[layer] for layer in LAYERS} == {"ready"}, "a clean drill raises it again"
+
+
+def test_what_a_driller_says_is_bounded_and_odd_words_are_no_proof(shared: Installation) -> None:
+    said = {"seen": "yes", "last_act_ns": 10**30, "why": "\ud800" + "x" * 5000}
+    with Drill(shared, channel="\x1b[2J") as drill:
+        drill.press()
+        layers = {"process": said, "sweep": [], "network": None, "power": {}}
+        body = {"op": "drill", "do": "end", "drill": drill.name, "layers": layers}
+        frame = json.dumps(body).encode()
+        drill.held.sock.sendall(len(frame).to_bytes(4, "big") + frame)
+        answer = drill.held.receive()
+    assert answer is not None
+    assert answer["state"] == "not-confirmed"
+    assert not any(one["seen"] or one["last_act_ns"] for one in answer["layers"])
+    told = drills(shared, drill.name)
+    assert {entry["channel"] for entry in told} == {"drill"}
+    assert [entry["layer"] for entry in told if entry["what"] == "layer"] == LAYERS
+    assert all(len(str(entry)) < 2000 for entry in told)
+    assert run_canary(shared.place).exit_code == 0, "and a clean one makes all ready again"
 
 
 # --- a layer that is broken -----------------------------------------------------------

@@ -4,6 +4,7 @@
     slots of the page            a quarter of a boot's; the last quarter is the owner's alone
     targets that have ended      the latest few are kept, with what `start` needs and their logs
     resets asked for             sixty a minute; the station, which asks for many, ten times that
+    drills                       sixty an hour, and each takes a slot of its share
     stops that wait for a drain  64; one more is obeyed, and answered without waiting
 
 A stop itself has no share: each is obeyed. Whoever is refused is named in the record.
@@ -29,6 +30,7 @@ _ENDED_EACH = 4
 """Ended targets that are kept for each that may be alive."""
 _ENDED_OF_OWNER = 8192
 _RESETS, _RESETS_OF_MANY, _RESETS_US = 60, 600, 60_000_000
+_DRILLS, _DRILLS_US = 60, 3_600_000_000
 _WAITS = 64
 
 
@@ -42,6 +44,7 @@ class Shares:
         self._slots: Counter[int] = Counter()
         self._ended: dict[int, dict[str, None]] = {}
         self._resets: dict[int, deque[int]] = {}
+        self._drills: dict[int, deque[int]] = {}
         self._waits: Counter[int] = Counter()
 
     def begin(self, uid: int, table: Table, handed_out: int) -> None:
@@ -85,6 +88,16 @@ class Shares:
         times = self._resets.setdefault(uid, deque(maxlen=most))
         if len(times) == most and now_us - times[0] < _RESETS_US:
             raise Busy(f"user {uid} has asked for {most} resets within a minute", "wait")
+        times.append(now_us)
+
+    def drill(self, uid: int, now_us: int, table: Table, handed_out: int) -> None:
+        """Count a drill that is asked for; `Busy` where that is more than a schedule would."""
+        if _rules(uid):
+            return
+        times = self._drills.setdefault(uid, deque(maxlen=_DRILLS))
+        if len(times) == _DRILLS and now_us - times[0] < _DRILLS_US:
+            raise Busy(f"user {uid} has had {_DRILLS} drills within an hour", "wait")
+        self.begin(uid, table, handed_out)
         times.append(now_us)
 
     def waits(self, uid: int) -> bool:

@@ -8,8 +8,10 @@ from typing import cast
 
 import pytest
 
+from offswitch.control.ids import STATION
+from offswitch.control.page import SLOTS
 from offswitch.control.place import Place
-from offswitch.errors import NotFound, OffswitchError, Refused
+from offswitch.errors import Busy, NotFound, OffswitchError, Refused
 from offswitch.model.latch import Latch
 from offswitch.model.level import Level
 from offswitch.model.order import Stop
@@ -18,6 +20,7 @@ from offswitch.model.target import Target
 from offswitch.warden.core import Core
 from offswitch.warden.drill.drilled import LAYERS, Doubt, Drilled, load, writer
 from offswitch.warden.drill.rule import Made, reset_of, why_not
+from offswitch.warden.shares import Shares
 from offswitch.warden.table import Table, Tracked
 
 NAME = ".drill/canary-1"
@@ -114,6 +117,21 @@ def test_HMI_3_a_layer_in_doubt_is_unproven_until_it_is_raised_and_through_a_res
 def test_what_cannot_be_read_leaves_every_layer_in_doubt(tmp_path: Path, text: str) -> None:
     (tmp_path / "drilled.json").write_text(text)
     assert set(load(str(tmp_path)).doubts) == set(LAYERS)
+
+
+def test_SEC_4_a_station_that_drills_without_end_has_its_share_and_root_any(
+    tmp_path: Path,
+) -> None:
+    shares, table = Shares(), Table(Place(str(tmp_path), str(tmp_path)), 0)
+    for number in range(60):
+        shares.drill(STATION, number, table, 0)
+    with pytest.raises(Busy):
+        shares.drill(STATION, 60, table, 0)
+    shares.drill(STATION, 3_600_000_001, table, 0)
+    with pytest.raises(Busy):
+        shares.drill(STATION + 1, 0, table, SLOTS)
+    for number in range(100):
+        shares.drill(0, number, table, SLOTS)
 
 
 def test_a_target_that_is_dropped_is_told_to_who_follows(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ from offswitch.errors import Busy, NotFound, OffswitchError, Refused, Usage
 from offswitch.model.reserved import DRILLS, is_drill
 from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
+from offswitch.warden.door.pressed import CHANNELS
 from offswitch.warden.door.request import Request
 from offswitch.warden.drill import drilled, entries
 from offswitch.warden.drill.actors import FOLDER, Actors, command, environment
 from offswitch.warden.drill.drilled import LAYERS, Doubt
 from offswitch.warden.drill.entries import LayerResult
-from offswitch.warden.drill.rule import Made, others, own_stops, reset_of, why_not
+from offswitch.warden.drill.rule import CHANNEL, Made, others, own_stops, reset_of, why_not
 from offswitch.warden.reset.judged import OURSELVES
 from offswitch.warden.reset.resetting import Resetter
 from offswitch.warden.starting import Starter
@@ -112,6 +113,8 @@ class Ground:
             if type(port) is not int or not 0 <= port <= _LONGEST_PORT:
                 raise Usage("a drill listens at a port, or at none (0)")
             self._give_up_old()
+            uid, now = connection.peer.uid, core.clock.mono_us()
+            core.shares.drill(uid, now, core.table, core.page.handed_out)
         except OffswitchError:
             connection.drop_fds(fds)
             raise
@@ -123,8 +126,8 @@ class Ground:
             why = f"no descriptor is left: {error.strerror}"
             raise Busy(why, "offswitch doctor") from None
         by = core.rights.named(connection.peer, dict(message))
-        channel = str(message.get("channel") or "drill")[:40]
-        drill = _Drill(connection, by, channel, core.clock.mono_us())
+        channel = str(message.get("channel"))
+        drill = _Drill(connection, by, channel if channel in CHANNELS else CHANNEL, now)
         self._drill = drill
         link, beats, null, outside = fds
         connection.drop_fds([outside])
@@ -270,7 +273,7 @@ class Ground:
             said = said if isinstance(said, dict) else {}
             receipt = receipts.get(layer)
             confirmed = receipt is not None and receipt.confirmed
-            detail = str(said.get("why") or "")[:_LONGEST_WHY]
+            detail = _clean(said.get("why"))
             if receipt is not None and not confirmed:
                 detail = f"{detail}; the observer: {receipt.detail}".strip("; ")[:_LONGEST_WHY]
             results.append(
@@ -390,6 +393,11 @@ class Ground:
         """Forget what earlier drills left, of this warden or of one before it."""
         for name in [row.target.name for row in self._core.table if is_drill(row.target.name)]:
             self._forget(name)
+
+
+def _clean(value: object) -> str:
+    """Give a text that has UTF-8, whatever came."""
+    return str(value or "")[:_LONGEST_WHY].encode("utf-8", "replace").decode()
 
 
 def _number(value: object) -> int | None:
