@@ -28,6 +28,9 @@ from offswitch.station.archive.tail import Tail
 from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
 from offswitch.station.incidents.book import Book
+from offswitch.station.notify.book import Queues
+from offswitch.station.notify.notifier import Notifier
+from offswitch.station.notify.prepare import Prepared, prepare
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
@@ -72,12 +75,16 @@ def _serve(place: Place) -> None:
     sock = _listen(section)
     import_ours()
     faces = Faces.read()
+    prepared = prepare(loaded.config, SystemClock())
+    complain("station", prepared.problems)
     gc.freeze()
     clerks = [Archive.fork(place.home) for _ in range(3)]
     settled, refused = settle(place)
     complain("station", refused)
     parts = _parts(settled, loaded, faces, *clerks)
-    _say_where(settled.home, section, sock)
+    url = _url(section, sock)
+    parts.notifier = _notifier(parts, prepared, url)
+    _say_where(settled.home, url)
     config = uvicorn.Config(
         create(parts),
         log_config=None,
@@ -93,6 +100,13 @@ def _serve(place: Place) -> None:
         h11_max_incomplete_event_size=32 << 10,
     )
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def _notifier(parts: Parts, prepared: Prepared, url: str) -> Notifier:
+    """Make what tells people, of what was prepared while there were rights."""
+    queues = Queues(folder_of(parts.place.home))
+    known = (parts.config, parts.clock, parts.outbox, parts.tail, parts.hub, queues)
+    return Notifier(*known, prepared=prepared, base=url)
 
 
 def _parts(
@@ -163,12 +177,16 @@ def _listen_at(section: Station, port: int) -> socket.socket:
     return sock
 
 
-def _say_where(home: str, section: Station, sock: socket.socket) -> None:
-    """Leave our address where `up` finds it; port 0 is known only now."""
+def _url(section: Station, sock: socket.socket) -> str:
+    """Give the address by which people reach us; port 0 is known only now."""
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     scheme = "https" if section.tls_cert else "http"
-    url = section.url or f"{scheme}://{shown}:{port}"
+    return section.url or f"{scheme}://{shown}:{port}"
+
+
+def _say_where(home: str, url: str) -> None:
+    """Leave our address where `up` finds it."""
     with suppress(OSError), open(f"{folder_of(home)}/address", "w", encoding="ascii") as file:
         file.write(f"{url}\n")
 

@@ -21,6 +21,7 @@ from offswitch.station.api import (
     health,
     incidents,
     ledger,
+    pages,
     problems,
     resets,
     session,
@@ -46,6 +47,7 @@ from offswitch.station.console import (
 from offswitch.station.console import incidents as incident_pages
 from offswitch.station.console.drawing import Paint
 from offswitch.station.headers import Headers
+from offswitch.station.notify.hooks import pagerduty, slack
 from offswitch.station.parts import Parts
 from offswitch.station.picture.desk import DeskReader
 from offswitch.station.picture.follower import Follower
@@ -89,7 +91,10 @@ _API = (
     ledger.router,
     incidents.router,
     resets.router,
+    pages.router,
 )
+_HOOKS = (slack.router, pagerduty.router)
+"""What others tell us: signed by them, and by nobody who is signed in."""
 
 
 def create(parts: Parts) -> FastAPI:
@@ -108,6 +113,8 @@ def create(parts: Parts) -> FastAPI:
     app.include_router(health.router)
     for router in _API:
         app.include_router(router, prefix="/api/v1")
+    for router in _HOOKS:
+        app.include_router(router, include_in_schema=False)
     for router in _PAGES:
         app.include_router(router, include_in_schema=False)
     app.add_middleware(Headers, secure=parts.config.station.secure)
@@ -119,9 +126,9 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Keep going what goes on beside the requests."""
     parts: Parts = app.state.parts
     parts.tail.add(Proofs(parts.hub).hear)
-    tasks = [
-        asyncio.create_task(work(parts)) for work in (_record, _look, _follow, _see, _hear, _watch)
-    ]
+    parts.tail.add(parts.notifier.hear)
+    always = (_record, _look, _follow, _see, _hear, _watch, _notify)
+    tasks = [asyncio.create_task(work(parts)) for work in always]
     try:
         yield
     finally:
@@ -129,6 +136,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.presser.close()
+        await parts.notifier.close()
         parts.outbox.close()
 
 
@@ -142,6 +150,11 @@ async def _record(parts: Parts) -> None:
     while True:
         parts.outbox.pump()
         await asyncio.sleep(_PUMP_S)
+
+
+async def _notify(parts: Parts) -> None:
+    """Tell people what happens."""
+    await parts.notifier.run()
 
 
 async def _look(parts: Parts) -> None:

@@ -16,6 +16,7 @@ from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.console.scene import Eye
 from offswitch.station.incidents.book import Book
+from offswitch.station.notify.notifier import Notifier
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.entrance import Entrance
@@ -59,6 +60,8 @@ class Parts:
     """Holds the picture of the world, and tells who subscribes what has changed."""
     installation: str = ""
     """As the warden names itself; empty until it has answered once."""
+    notifier: Notifier = field(init=False)
+    """Tells people, and hears that they have seen it; made last, of all the others."""
     _refused_us: dict[str, int] = field(default_factory=dict)
 
     def refused(self, by: str, what: str, channel: str, why: str) -> None:

@@ -16,11 +16,16 @@ from offswitch import drills, reports, station
 __all__ = ["import_ours"]
 
 _TAKEN_LATER = (
+    "anyio._backends._asyncio",
     "asyncio.unix_events",
     "encodings.idna",
+    "httpcore2._async.http_proxy",
+    "httpcore2._backends.anyio",
     "jinja2.ext",
     "multiprocessing",
+    "netrc",
     "python_multipart.multipart",
+    "shlex",
     "uvicorn.lifespan.on",
     "uvicorn.loops.asyncio",
     "uvicorn.protocols.http.h11_impl",

@@ -1,0 +1,1 @@
+"""What Slack and PagerDuty tell us: signed, of now, and once."""

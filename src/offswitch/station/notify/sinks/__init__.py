@@ -1,0 +1,1 @@
+"""The ways to tell somebody, one file each; all keep the promise of `contract`."""
