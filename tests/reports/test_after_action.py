@@ -123,7 +123,8 @@ def test_REP_3_what_somebody_wrote_is_marked_as_an_opinion(told: Chronicle) -> N
     report = made(told)
     written = [fact for fact in report.every if "words of somebody" in fact.value]
     plain = {fact.field for fact in written if not fact.opinion}
-    assert plain <= {"kind", "sealed.evidence"}, "what a detector said is its claim"
+    ours = {"kind", "sealed.evidence", "sealed.detail", "sealed.what"}
+    assert plain <= ours, "what a detector claims, or the observer saw, is none"
     opinions = {fact.name for fact in written if fact.opinion}
     assert {"reason", "note", "cause", "action", "handed over to"} <= opinions
     assert "opinion:" in Page(Paper().html(report)).text

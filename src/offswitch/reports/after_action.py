@@ -29,6 +29,8 @@ _MOST_FINDINGS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = 253_402_300_799_999_999
 _RULE = "by rule of the report"
+_OURS = frozenset({"receipt", "moved"})
+"""Kinds whose sealed words are the warden's and the observer's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class Line:
     fact: Fact
     by: str | None
     """Who; None: nobody, or erased."""
-    opinion: Fact | None
-    """What somebody wrote there."""
+    words: Fact | None
+    """What stands sealed in it: an opinion where somebody wrote it, else what one of ours saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Report:
     def every(self) -> tuple[Fact, ...]:
         """All facts of all parts."""
         told = tuple(line.fact for line in self.timeline)
-        words = tuple(line.opinion for line in self.timeline if line.opinion is not None)
+        words = tuple(line.words for line in self.timeline if line.words is not None)
         parts = (self.facts, self.doubts, self.orders, self.layers, self.evidence, told, words)
         return tuple(fact for part in (*parts, self.opinions) for fact in part)
 
@@ -272,7 +274,7 @@ class _Making:
             text = f"{one.layer} of {one.target} was commanded and not observed"
             yield Fact("not confirmed", text, (one.index,), "confirmed", "no")
             if one.detail:
-                yield self._said("what may still act", one.index, "sealed.detail", opinion=True)
+                yield self._said("what may still act", one.index, "sealed.detail")
         for target in of.silent:
             text = f"{target} was covered, and no receipt of a layer that counts tells of it"
             orders = tuple(order.index for order in of.orders)
@@ -352,11 +354,12 @@ class _Making:
     def line(self, event: Event) -> Line:
         """Say one line of the timeline."""
         fact = Fact(event.kind, event.what, (event.index,), "kind", event.kind)
-        opinion = None
+        words = None
         if event.words:
             field = self._field_of(event.index, event.words)
-            opinion = Fact("words", event.words, (event.index,), field, event.words, opinion=True)
-        return Line(event.time_us, fact, event.by, opinion)
+            wrote = event.kind not in _OURS
+            words = Fact("words", event.words, (event.index,), field, event.words, opinion=wrote)
+        return Line(event.time_us, fact, event.by, words)
 
     def _field_of(self, index: int, words: str) -> str:
         entry = self._entries.get(index)

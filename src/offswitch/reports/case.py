@@ -195,7 +195,7 @@ class Case:
                 self._covered[target] = None
         many = f", {said.number('times')} times" if said.number("times") else ""
         self.add(
-            said, f"stop ({level}) of {scope} by {said.text('channel')}{many}", given_us, reason
+            said, f"stop ({level}) of {scope} over {said.text('channel')}{many}", given_us, reason
         )
         self.aware(given_us, said.index, "a stop")
         self._stopped(said, _LEVELS.get(level), covers=bool(covered), again=again)

@@ -166,7 +166,7 @@ class Incidents:
             if found is not None:
                 return [found]
             if key == "scope":
-                return self._rooms.below(text, said.time_us)
+                return [case for case in self._rooms.below(text, said.time_us) if case.live]
         return []
 
     # --- stops ------------------------------------------------------------------------
@@ -330,7 +330,8 @@ class Incidents:
         key = (scope, source)
         case = self._near.get(key)
         if case is None or case.closing is not None or said.time_us - case.last_us > SAME_US:
-            digits = sha256(f"near miss {said.boot} {said.index}".encode()).hexdigest()
+            of = f"near miss {said.text('installation')} {said.boot} {said.index}"
+            digits = sha256(of.encode()).hexdigest()
             why = said.text("why") if said.kind == EntryKind.DECISION else said.text("what")
             case = Case(self._name(digits), Sort.NEAR_MISS, said, scope, title, why)
             case.scopes[scope], case.source = None, source
