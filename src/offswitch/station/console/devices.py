@@ -135,7 +135,7 @@ async def manifest(request: Request, key: Key) -> Response:
     """Say how the page lies on a phone's home screen."""
     one = _device(request, key)
     what = "everything" if one.scope == "/" else one.scope
-    icon = next(name for name in request.app.state.static if name.startswith("icon."))
+    icon = next(name for name in parts_of(request).faces.static if name.startswith("icon."))
     about = {
         "name": f"STOP {what}",
         "short_name": "STOP",

@@ -8,7 +8,6 @@ drawing (`feed`). Forms in it carry no token: their buttons name the page's own 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,7 +22,7 @@ from offswitch.station.console.scene import Scene
 from offswitch.station.people.visitor import Visitor
 from offswitch.station.picture.rows import StopRow, TargetRow
 
-__all__ = ["Drawn", "Paint", "View", "Viewer", "element_id", "frame"]
+__all__ = ["Drawn", "Paint", "View", "Viewer", "frame"]
 
 _SHOWING = frozenset({Power.STOP, Power.ACK, Power.ANSWER, Power.RESET})
 """Powers on which it depends what is drawn."""
@@ -111,11 +110,6 @@ class Paint:
         there = scene.picture.targets
         if len(self._rows) > 2 * len(there) + 100:
             self._rows = {name: kept for name, kept in self._rows.items() if name in there}
-
-
-def element_id(kind: str, name: str) -> str:
-    """Make the id of an element from whatever something is called."""
-    return f"{kind}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def frame(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:

@@ -10,7 +10,7 @@ is kept: a press that is doubted is obeyed.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -87,8 +87,8 @@ async def stopped(
     if found is None:
         raise NotFound("no such press is known here", "the record has it: page Ledger")
     if part:
-        macro = request.app.state.templates.get_template("frame.html").module.press
-        return HTMLResponse(macro(found.as_dict()))
+        frame: Any = parts_of(request).faces.templates.get_template("frame.html").module
+        return HTMLResponse(frame.press(found.as_dict()))
     return page(
         request,
         "stopped.html",

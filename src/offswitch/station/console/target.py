@@ -48,7 +48,7 @@ async def part(
 ) -> Response:
     """Give what is shown of a target besides its row, for a page that has heard of a change."""
     more = await _more(parts_of(request), check_name(name))
-    env = request.app.state.templates
+    env = parts_of(request).faces.templates
     return HTMLResponse(env.get_template("target-more.html").render(more))
 
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from offswitch.station.console.drawing import Drawn, Paint, Viewer, element_id
+from offswitch.station.console.drawing import Drawn, Paint, Viewer
+from offswitch.station.console.element import element_id
 from offswitch.station.console.glance import Weight, button, lacking, weigh
 from offswitch.station.console.scene import Scene
 from offswitch.station.picture.rows import TargetRow
