@@ -30,7 +30,7 @@ from offswitch.reports.figures import figures
 from offswitch.reports.incident import Incident, Outcome, Severity, Sort
 from offswitch.reports.incidents import Incidents
 from offswitch.reports.paper import Paper
-from offswitch.reports.words import Word, closed, graded, handed_over, noted, opened
+from offswitch.reports.word import Word, closed, graded, handed_over, noted, opened
 
 __all__ = ["app"]
 
@@ -40,7 +40,6 @@ app = typer.Typer(
 )
 
 _PATIENCE_S = 10.0
-_CHANNEL = "cli"
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")]
@@ -167,7 +166,7 @@ def open_incident(
     as_json: Json = False,
 ) -> None:
     """Open one by hand: stops of its scope that come while it is open belong to it."""
-    word = opened(scope, severity, reason, new_nonce(), by=_me(), channel=_CHANNEL)
+    word = opened(new_nonce(), scope, severity, reason)
     _say(word, dry=dry, as_json=as_json)
 
 
@@ -180,7 +179,7 @@ def note(
     as_json: Json = False,
 ) -> None:
     """Note something; in reports it is marked as an opinion."""
-    _say(noted(_known(which), text, by=_me(), channel=_CHANNEL), dry=dry, as_json=as_json)
+    _say(noted(_known(which), text), dry=dry, as_json=as_json)
 
 
 @app.command("grade")
@@ -193,7 +192,7 @@ def grade(
     as_json: Json = False,
 ) -> None:
     """Say how bad it is, in place of the rule; a new trip on probation still raises it."""
-    word = graded(_known(which), severity, reason, by=_me(), channel=_CHANNEL)
+    word = graded(_known(which), severity, reason)
     _say(word, dry=dry, as_json=as_json)
 
 
@@ -206,7 +205,7 @@ def hand_over(
     as_json: Json = False,
 ) -> None:
     """Hand it over to somebody, by name."""
-    _say(handed_over(_known(which), to, by=_me(), channel=_CHANNEL), dry=dry, as_json=as_json)
+    _say(handed_over(_known(which), to), dry=dry, as_json=as_json)
 
 
 @app.command("close")
@@ -224,17 +223,13 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Close it with its cause and what is done about it; refused while something is latched."""
-    word = closed(_known(which), cause, action, outcome, by=_me(), channel=_CHANNEL)
+    word = closed(_known(which), cause, action, outcome)
     _say(word, dry=dry, as_json=as_json)
 
 
 def _known(which: str) -> Incident:
     with _ledger() as (_reader, book):
         return _found(book, which)
-
-
-def _me() -> str:
-    return f"uid:{os.getuid()}"
 
 
 def _say(word: Word, *, dry: bool, as_json: bool) -> None:
@@ -248,12 +243,18 @@ def _say(word: Word, *, dry: bool, as_json: bool) -> None:
         "mono_us": clock.mono_us(),
         "boot": boot_id(),
         "installation": _installation(place.home),
+        "channel": "cli",
+        "incident": word.incident,
+        "what": word.what.value,
+        "prior": word.prior,
+        "state": word.state,
     }
-    entry = {"public": common | word.public, "sealed": word.sealed}
+    sealed = {"by": f"uid:{os.getuid()}", **word.sealed}
+    entry = {"public": {**common, **word.public}, "sealed": sealed}
     index = None if dry else _recorded(place.recorder_socket, entry)
     answer = {
         "incident": word.incident,
-        "what": word.public["what"],
+        "what": word.what.value,
         "entry": index,
         "dry_run": dry,
     }

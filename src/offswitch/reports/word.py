@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from offswitch.errors import Latched, Usage
 from offswitch.model.scope import parse_scope
 from offswitch.reports.incident import Incident, Outcome, Severity, What
+from offswitch.reports.rooms import is_drill
 
 __all__ = ["LONGEST", "Word", "closed", "graded", "handed_over", "noted", "opened"]
 
@@ -32,10 +33,30 @@ class Word:
     sealed: Mapping[str, Any] = field(default_factory=dict)
     """A person's own words."""
 
+    @property
+    def told(self) -> str:
+        """Say what has been done."""
+        match self.what:
+            case What.OPENED:
+                return f"{self.incident} opened for {self.public['scope']}"
+            case What.NOTED:
+                return f"noted for {self.incident}"
+            case What.GRADED:
+                return f"{self.incident} is {self.public['severity']} now"
+            case What.HANDED_OVER:
+                return f"{self.incident} handed over to {self.sealed['to']}"
+            case What.CLOSED:
+                return f"{self.incident} closed: {self.public['outcome']}"
+            case _:
+                assert_never(self.what)
+
 
 def opened(nonce: str, scope: str, severity: Severity, reason: str) -> Word:
     """Open one by hand: stops of its scope that come while it is open belong to it."""
-    public = {"scope": parse_scope(scope).text, "severity": severity.value}
+    meant = parse_scope(scope).text
+    if is_drill(meant):
+        raise Usage(f"{meant} is a drill's own scope", "drills have figures, not incidents")
+    public = {"scope": meant, "severity": severity.value}
     sealed = {"reason": _text(reason, "reason")}
     return Word(f"inc-{nonce[:8]}", What.OPENED, "none", "open", public, sealed)
 
@@ -66,9 +87,9 @@ def closed(
     """Close it with its cause and what is done about it; refused while something is latched."""
     if not incident.open:
         raise Usage(f"{incident.id} is closed already", f"offswitch incident show {incident.id}")
-    if incident.live:
+    if incident.live_count:
         raise Latched(
-            f"{incident.id}: {len(incident.live)} of its stops are live",
+            f"{incident.id}: {incident.live_count} of its stops are live",
             f"offswitch reset {incident.scope} --reason TEXT",
         )
     if not 0 < len(actions) <= _MOST_ACTIONS:
