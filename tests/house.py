@@ -43,6 +43,8 @@ class House:
         self, installation: Installation, config: str = "", people: People | None = None
     ) -> None:
         self.installation = installation
+        self.verify: Any = True
+        """What its clients believe of certificates."""
         self.people = people or {}
         self.config = config
         self.station: subprocess.Popen[bytes] | None = None
@@ -89,7 +91,8 @@ class House:
         assert self.station is not None
         assert self.station.poll() is None, self.said()
         try:
-            return bool(httpx2.get(f"{self.url}/healthz", timeout=1).json()["warden"])
+            with httpx2.Client(base_url=self.url, timeout=1, verify=self.verify) as client:
+                return bool(client.get("/healthz").json()["warden"])
         except (OSError, httpx2.HTTPError):
             return False
 
@@ -127,7 +130,7 @@ class House:
 
     def stranger(self) -> httpx2.Client:
         """Give a client of nobody."""
-        client = httpx2.Client(base_url=self.url, timeout=20)
+        client = httpx2.Client(base_url=self.url, timeout=20, verify=self.verify)
         self.clients.append(client)
         return client
 
@@ -150,7 +153,12 @@ class House:
 
 
 @contextlib.contextmanager
-def house(folder: Path, config: str = "", people: People | None = None) -> Iterator[House]:
+def house(
+    folder: Path,
+    config: str = "",
+    people: People | None = None,
+    verify: Any = None,  # noqa: ANN401 - as a client takes it
+) -> Iterator[House]:
     """Give a house with warden and station; nothing of it is left afterwards.
 
     `people` are those who have accounts, each with the password `secret of NAME`; without any
@@ -160,6 +168,7 @@ def house(folder: Path, config: str = "", people: People | None = None) -> Itera
     try:
         installation.start()
         one = House(installation, config, people)
+        one.verify = verify or True
         try:
             yield one.start()
         finally:

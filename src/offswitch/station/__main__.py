@@ -7,8 +7,10 @@ archive's clerks forked, and becomes a user of its own (`settle`).
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +30,7 @@ from offswitch.station.archive.tail import Tail
 from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
 from offswitch.station.incidents.book import Book
+from offswitch.station.lines import Lines, protocol
 from offswitch.station.notify.book import Queues
 from offswitch.station.notify.notifier import Notifier
 from offswitch.station.notify.prepare import Prepared, prepare
@@ -42,6 +45,7 @@ from offswitch.station.picture.hub import Hub
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
+from offswitch.station.tls import context_of
 
 __all__ = ["main"]
 
@@ -72,6 +76,7 @@ def _serve(place: Place) -> None:
     loaded = load(place.config, installed_kinds(), named=named)
     complain("station", loaded.degraded)
     section = loaded.config.station
+    context = context_of(section, place.home)
     sock = _listen(section)
     import_ours()
     faces = Faces.read()
@@ -85,20 +90,28 @@ def _serve(place: Place) -> None:
     url = _url(section, sock)
     parts.notifier = _notifier(parts, prepared, url)
     _say_where(settled.home, url)
+    _hear(parts, context, sock)
+
+
+def _hear(parts: Parts, context: ssl.SSLContext | None, sock: socket.socket) -> None:
+    """Answer requests until told to end."""
+    lines = Lines(lambda address, why: parts.refused(f"from:{address}", "a request", "http", why))
     config = uvicorn.Config(
         create(parts),
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http="h11",
+        http=protocol(lines),
         ws="none",
         loop="asyncio",
         lifespan="on",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=32 << 10,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     uvicorn.Server(config).run(sockets=[sock])
 
 

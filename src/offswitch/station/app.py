@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from offswitch import __version__
 from offswitch.errors import OffswitchError
 from offswitch.station.api import devices as api_devices
 from offswitch.station.api import (
@@ -30,6 +29,7 @@ from offswitch.station.api import (
     tokens,
 )
 from offswitch.station.api import people as api_people
+from offswitch.station.bounds import Bounds
 from offswitch.station.console import (
     board,
     devices,
@@ -58,6 +58,8 @@ __all__ = ["create"]
 
 _PUMP_S = 0.05
 _LOOK_S = 2.0
+_API_VERSION = "1"
+"""Of the interface; which build answers is told to nobody who is not signed in."""
 
 _PAGES = (
     signing.router,
@@ -101,7 +103,7 @@ def create(parts: Parts) -> FastAPI:
     """Make the application of a station."""
     app = FastAPI(
         title="Offswitch",
-        version=__version__,
+        version=_API_VERSION,
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -117,6 +119,11 @@ def create(parts: Parts) -> FastAPI:
         app.include_router(router, include_in_schema=False)
     for router in _PAGES:
         app.include_router(router, include_in_schema=False)
+    app.add_middleware(
+        Bounds,
+        section=parts.config.station,
+        tell=lambda address, why: parts.refused(f"from:{address}", "a request", "http", why),
+    )
     app.add_middleware(Headers, secure=parts.config.station.secure)
     return app
 

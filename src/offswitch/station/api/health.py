@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from offswitch import __version__
 from offswitch.station.parts import parts_of
 
 __all__ = ["router"]
@@ -18,4 +17,4 @@ router = APIRouter()
 async def healthz(request: Request) -> dict[str, Any]:
     """Answer. Says nothing about targets: anybody may ask."""
     parts = parts_of(request)
-    return {"ok": True, "version": __version__, "warden": bool(parts.installation)}
+    return {"ok": True, "warden": bool(parts.installation)}

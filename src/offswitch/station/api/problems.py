@@ -17,7 +17,7 @@ from offswitch.station.console.render import page
 from offswitch.station.people.pauses import Paused
 from offswitch.station.people.visitor import Nobody
 
-__all__ = ["install"]
+__all__ = ["Limit", "install", "problem"]
 
 _STATUS = {
     "usage": 400,
@@ -37,6 +37,15 @@ _STATUS = {
 }
 """The HTTP status of each kind."""
 _PROBLEM = "application/problem+json"
+
+
+class Limit(HTTPException):
+    """A request is larger or slower than we read; raised from within its body, too."""
+
+    def __init__(self, status: int, error: OffswitchError) -> None:
+        """Answer with `status` and `error`."""
+        super().__init__(status, error.message)
+        self.error = error
 
 
 def problem(error: OffswitchError, status: int | None = None) -> JSONResponse:
@@ -94,14 +103,20 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def other(request: Request, error: HTTPException) -> Response:
         found: OffswitchError
-        if error.status_code == 404:  # noqa: PLR2004 - that is its name
+        if isinstance(error, Limit):
+            found = error.error
+        elif error.status_code == 404:  # noqa: PLR2004 - that is its name
             found = NotFound(f"there is no {request.url.path[:200]}", "begin at /")
         elif error.status_code < 500:  # noqa: PLR2004
             found = Usage(str(error.detail)[:300], "see /api/docs")
         else:
             found = Unreachable(str(error.detail)[:300])
+        headers = error.headers or {}  # of 405: which methods there are
+        answer: Response
         if wants_page(request):
-            return page(
-                request, "error.html", status=error.status_code, error=found, code=error.status_code
-            )
-        return problem(found, error.status_code)
+            code = error.status_code
+            answer = page(request, "error.html", status=code, error=found, code=code)
+        else:
+            answer = problem(found, error.status_code)
+        answer.headers.update(headers)
+        return answer
