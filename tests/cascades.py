@@ -40,7 +40,7 @@ def neighbours(rng: random.Random, targets: list[str]) -> dict[str, set[str]]:
     ties: dict[str, set[str]] = defaultdict(set)
     busy = [targets[0]]
     for number, name in enumerate(targets[1:], 1):
-        for other in {rng.choice(busy) for _ in range(rng.choice((1, 1, 2, 3)))}:
+        for other in sorted({rng.choice(busy) for _ in range(rng.choice((1, 1, 2, 3)))}):
             ties[name].add(other)
             ties[other].add(name)
             busy += [name, other]

@@ -563,7 +563,8 @@ def test_HMI_7_the_desk_tells_newer_findings_only_with_their_delays(
     assert [one["series"] for one in said["findings"]] == ["processes.count", "processes.threads"]
     [_first, second] = said["findings"]
     assert (second["target"], second["index"], said["next"]) == ("shop/agent", 1, 2)
-    assert second["lag_us"] == front.watch.wired.sources["processes", "shop/agent"].section.every
+    every_us = front.watch.wired.sources["processes", "shop/agent"].section.every
+    assert (second["lag_us"], second["wait_us"]) == (every_us, 0)
     later = front.say(ANN, "alarms", after=said["next"])
     assert (later["findings"], later["missed"]) == ([], 0)
     assert "findings" not in front.say(ANN, "alarms")

@@ -1,5 +1,6 @@
-"""`offswitch alarm list|ack|shelve|unshelve`: the alarms of rules that stand (HMI-6).
+"""`offswitch alarm list|ack|shelve|unshelve`: the alarms of rules that stand (HMI-6, HMI-7).
 
+The list shows what came first, as far as can be told, and below it what seems to follow from it.
 To acknowledge says that somebody has seen an alarm; it goes on standing. To shelve takes it out of
 sight for at most eight hours, with an owner, a reason and what is done instead; the rule acts as
 before, and a question that waits for an answer is never out of sight.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -21,11 +23,15 @@ from offswitch.cli.desk import For, Measure, Owner, Reason, ask_watch, clock_of,
 from offswitch.cli.show import emit
 from offswitch.errors import Usage
 from offswitch.printable import printable
+from offswitch.station.alarms.grouping import grouped
+from offswitch.station.alarms.rows import alarm_key, signs_of
 
 __all__ = ["RuleName", "app", "lower"]
 
 app = typer.Typer(help="Alarms that stand: list, ack, shelve, unshelve.", no_args_is_help=True)
 
+_SHOWN = 10
+"""Consequences of one root; all of them stand in `--json`."""
 _STATES = {
     "asks": "asks",
     "acted": "nobody has answered, asks on",
@@ -43,19 +49,42 @@ def show_all(*, as_json: Json = False) -> None:
     if as_json:
         emit({"alarms": answer["alarms"], "near": answer["near"]}, as_json=True, text="")
         return
-    rows = answer["alarms"]
-    if rows:
+    groups = _first_out(answer["alarms"])
+    if groups:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
         for title in ("RULE", "SCOPE", "ACTS", "SINCE", "SEEN", "HARM"):
             table.add_column(title, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in _cells(row)))
+        for root, *others in groups:
+            for cells in _grouped(root, others):
+                table.add_row(*(Text(printable(cell)) for cell in cells))
         Console(highlight=False).print(table)
     else:
         sys.stdout.write("No alarm stands.\n")
     for row in answer["near"]:
         words = f"near: {row['series']} ({row['rule']}): {row['near']}"
         sys.stdout.write(f"{printable(words)}\n")
+
+
+def _first_out(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Group alarms, each group's root first."""
+    by_key = {alarm_key(row): row for row in rows}
+    groups = [
+        [by_key.pop(sign.key) for sign in group.ranked({}) if sign.key in by_key]
+        for group in grouped(signs_of(rows))
+    ]
+    return [group for group in (*groups, *([row] for row in by_key.values())) if group]
+
+
+def _grouped(root: dict[str, Any], others: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """Give the cells of a root, with how many follow from it, and of the first that do."""
+    cells = _cells(root)
+    if others:
+        noun = "consequence" if len(others) == 1 else "consequences"
+        cells[-1] += f"  (first; + {len(others)} {noun})"
+    yield cells
+    for row in others[:_SHOWN]:
+        name, *rest = _cells(row)
+        yield [f"  {name}", *rest]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

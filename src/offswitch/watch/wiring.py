@@ -92,16 +92,17 @@ class Wiring:
         eye.open(section.model_dump(mode="json"), evidence, prepared)
         return source
 
-    def lag_us(self, target: str, series: str) -> int:
-        """Say how long after the fact a finding on a series may come, at most, as far as we know.
+    def lag_us(self, target: str, series: str) -> tuple[int, int]:
+        """Say how long after the fact a finding on a series may come: at most, and at least.
 
-        That is the interval of its sensor, and what the slowest detector on it waits on purpose.
+        That is the interval of its sensor, and what its detectors wait on purpose, as far as known.
         """
         sensor = series.partition(".")[0].partition("{")[0]
         source = self.sources.get((sensor, target))
         judged = self.by_series.get((sensor, target, series), ())
-        waits_us = max((judge.section.delay_us() for _bench, judge in judged), default=0)
-        return (source.section.every if source is not None else 0) + waits_us
+        waits = [judge.section.delay_us() for _bench, judge in judged]
+        every_us = source.section.every if source is not None else 0
+        return every_us + max(waits, default=0), min(waits, default=0)
 
     def forget(self, key: Key) -> None:
         """Let go of a source."""

@@ -32,12 +32,12 @@ _MOST_CANDIDATES = 24
 _FINALISTS = 6
 _MOST_PLACES = 120
 _MOST_BESIDE = 8
-_MOST_BY_NAME = 30
+_MOST_BY_NAME = 16
 """Of places, where only names say what lies near: then each may have been reached from each."""
 _FARTHEST = 4.0
 _NOISE_US = 40_000.0
 """How exact a window is at its edges."""
-_CHANCE = 0.7
+_CHANCE = 0.55
 """How much of the time of a hop is chance: the spread of its logarithm."""
 _STEP = 0.5
 """What a step in the tree of names costs: two siblings are as near as neighbours."""

@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-Lag = Callable[[str, str], int]
-"""How long after the fact a finding may come at most, by target and series, in microseconds."""
+Lag = Callable[[str, str], tuple[int, int]]
+"""How long after the fact a finding comes, at most and at least, by target and series; in us."""
 _MOST_EVIDENCE = 8
 _LONGEST_NAME, _LONGEST_EVIDENCE, _LONGEST_TEXT = 60, 200, 300
 
@@ -112,6 +112,7 @@ def alarm_row(bench: Bench, acked: tuple[str, int] | None, lag: Lag, *, shelved:
 def finding_row(finding: Finding, lag: Lag, index: int | None = None) -> Row:
     """Tell of one finding; what a target wrote into it is bounded, and hostile all the same."""
     evidence = list(finding.evidence.items())[:_MOST_EVIDENCE]
+    lag_us, wait_us = lag(finding.target, finding.series)
     return {
         **({} if index is None else {"index": index}),
         "target": finding.target,
@@ -119,7 +120,8 @@ def finding_row(finding: Finding, lag: Lag, index: int | None = None) -> Row:
         "detector": finding.detector[:_LONGEST_TEXT],
         "what": finding.what[:_LONGEST_TEXT],
         "found_us": finding.time_us,
-        "lag_us": lag(finding.target, finding.series),
+        "lag_us": lag_us,
+        "wait_us": wait_us,
         "score": finding.score if math.isfinite(finding.score) else None,
         "evidence": {key[:_LONGEST_NAME]: text[:_LONGEST_EVIDENCE] for key, text in evidence},
     }
