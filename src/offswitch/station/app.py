@@ -31,6 +31,7 @@ from offswitch.station.api import (
 from offswitch.station.api import people as api_people
 from offswitch.station.bounds import Bounds
 from offswitch.station.console import (
+    answering,
     board,
     devices,
     feed,
@@ -65,6 +66,7 @@ _PAGES = (
     signing.router,
     stopping.router,
     board.router,
+    answering.router,
     target.router,
     record.router,
     incident_pages.router,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -22,6 +21,7 @@ from offswitch.model.entry import EntryKind
 from offswitch.model.level import parse_level
 from offswitch.model.scope import parse_scope
 from offswitch.station.console.render import page
+from offswitch.station.console.signing import local
 from offswitch.station.parts import parts_of
 from offswitch.station.people.visitor import Nobody, SignedIn, Visitor, find, may, same_site
 
@@ -75,7 +75,7 @@ async def stop(
             await asyncio.wait_for(pressed.changed.wait(), _SHOWN_WITHIN_S)
         except TimeoutError:
             break
-    return RedirectResponse(f"/stopped/{pressed.id}?back={_local(back)}", 303)
+    return RedirectResponse(f"/stopped/{pressed.id}?back={local(back)}", 303)
 
 
 @router.get("/stopped/{press}")
@@ -95,7 +95,7 @@ async def stopped(
         visitor=who,
         scope=found.scopes[0],
         pressed=found.as_dict(),
-        back=_local(back),
+        back=local(back),
         noted=bool(noted),
     )
 
@@ -125,10 +125,3 @@ async def reason(
         {"by": who.by, "text": text},
     )
     return RedirectResponse(f"/stopped/{press}?noted=1", 303)
-
-
-def _local(url: str) -> str:
-    """Give a path of ours, whatever was asked for."""
-    parts = urlsplit(url)
-    whole = not parts.scheme and not parts.netloc and url.startswith("/")
-    return url if whole and not url.startswith("//") and "\\" not in url else "/"

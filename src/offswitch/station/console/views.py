@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from offswitch.station.console.alarming import alarms, questions
 from offswitch.station.console.drawing import Drawn, Paint, Viewer
 from offswitch.station.console.element import element_id
 from offswitch.station.console.glance import Weight, button, lacking, weigh
@@ -43,7 +44,12 @@ def _rows(paint: Paint, scene: Scene, viewer: Viewer, unfolded: int, troubled: i
     weighed = sorted(((weigh(row), row.name, row) for row in rows), key=lambda each: each[:2])
     loud = [row for weight, _name, row in weighed if weight < Weight.STOPPED]
     calm = [row for weight, _name, row in weighed if weight >= Weight.STOPPED]
-    parts: dict[str, str] = {"alarms": paint("live-board.html", "alarms", scene, viewer)}
+    desk = scene.picture.desk
+    asked, groups = questions(scene, viewer.scope), alarms(scene, viewer.scope)
+    parts: dict[str, str] = {
+        "asks": paint("live-board.html", "asks", asked, viewer, desk),
+        "alarms": paint("live-board.html", "alarms", groups, viewer, desk),
+    }
     lists = {
         "loud": _listed(paint, scene, parts, loud, troubled),
         "calm": _listed(paint, scene, parts, calm, unfolded)

@@ -52,6 +52,10 @@ function begin() {
         : silent ? `The station has said nothing since ${since} UTC. What is below was true then; it may not be now.`
         : `The warden is silent: ${why}. What is below was true before; it may not be now.`;
       if ($("not-live-why").textContent !== text) $("not-live-why").textContent = text;
+      const still = serverLive || silent || ended
+        ? "STOP still works: it is sent again and again until the station hears it. Surest now, at the machine: offswitch stop --all"
+        : "STOP still works: the press goes to warden, keeper and spool.";
+      if ($("still").textContent !== still) $("still").textContent = still;
     }
   }
   let began = performance.now();

@@ -1,0 +1,95 @@
+"""Alarms and questions for the Board: what came first on top, its consequences folded under it.
+
+Watch's desk tells of both; where it does not answer, the warden still knows which alarms stand.
+A question that waits for a person stands above all others, the most urgent first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from offswitch.errors import OffswitchError
+from offswitch.model.scope import Scope, parse_scope
+from offswitch.station.console.scene import Message, Scene
+
+__all__ = ["Group", "alarms", "questions"]
+
+_SPREADS_US = 120_000_000
+"""What comes later than this after the first is no consequence of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An alarm, and what followed from it as far as can be told."""
+
+    first: Message
+    others: tuple[Message, ...]
+
+    @property
+    def seen(self) -> bool:
+        """Whether somebody has acknowledged all of it."""
+        return all(one.get("acked_by") for one in (self.first, *self.others))
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules whose alarms nobody has acknowledged."""
+        those = (self.first, *self.others)
+        return [str(one["rule"]) for one in those if not one.get("acked_by")]
+
+
+def alarms(scene: Scene, scope: Scope) -> list[Group]:
+    """Give the alarms that concern `scope`: those that nobody has seen first, then by time."""
+    picture = scene.picture
+    known = picture.desk.alarms if picture.desk.live else picture.alarms
+    standing = [
+        one
+        for one in known
+        if not one.get("shelved")
+        and not (one.get("decision") or one.get("asks"))
+        and _concerns(scope, str(one.get("scope")))
+    ]
+    groups = _grouped(sorted(standing, key=lambda one: int(one.get("since_us") or 0)))
+    return sorted(groups, key=lambda group: group.seen)
+
+
+def questions(scene: Scene, scope: Scope) -> list[Message]:
+    """Give what waits for a person and concerns `scope`, the most urgent first."""
+    picture = scene.picture
+    if picture.desk.live:
+        known: Iterable[Message] = picture.desk.decisions
+    else:
+        known = [{**one, "decision": one["asks"]} for one in picture.alarms if one.get("asks")]
+    mine = [one for one in known if _concerns(scope, str(one.get("scope")))]
+    return sorted(mine, key=lambda one: int(one.get("due_us") or 0))
+
+
+def _grouped(standing: Sequence[Message]) -> list[Group]:
+    groups: list[tuple[Message, list[Message]]] = []
+    for one in standing:
+        for first, others in groups:
+            near = int(one.get("since_us") or 0) - int(first.get("since_us") or 0) <= _SPREADS_US
+            if near and _related(str(first.get("scope")), str(one.get("scope"))):
+                others.append(one)
+                break
+        else:
+            groups.append((one, []))
+    return [Group(first, tuple(others)) for first, others in groups]
+
+
+def _related(one: str, other: str) -> bool:
+    """Tell whether two scopes lie within each other, or side by side in the same folder."""
+    above = one.rpartition("/")[0]
+    return _meet(one, other) or (bool(above) and other.startswith(f"{above}/"))
+
+
+def _concerns(scope: Scope, text: str) -> bool:
+    return scope.text == "/" or _meet(scope.text, text)
+
+
+def _meet(one: str, other: str) -> bool:
+    try:
+        mine, theirs = parse_scope(one), parse_scope(other)
+    except OffswitchError:
+        return True  # an alarm is shown rather than not
+    return mine.contains(theirs) or theirs.contains(mine)

@@ -1,0 +1,88 @@
+"""Answers to alarms and to what rules ask: seen, stop it, let it go on.
+
+    POST /alarms/ack          rules      somebody has seen it; it goes on standing
+    POST /decisions/approve   decision   stop it now: one click, no question
+    GET  /decisions/DIGEST               let it go on? which takes a reason
+    POST /decisions/deny      decision, reason, hours
+
+Watch decides who may say what (`watch/desk/visitors`); here a person's name goes with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from offswitch.decide.roles import Power
+from offswitch.errors import NotFound
+from offswitch.station.console.board import Reads
+from offswitch.station.console.render import page
+from offswitch.station.console.signing import local
+from offswitch.station.parts import Parts, parts_of
+from offswitch.station.people.visitor import Visitor, may
+from offswitch.station.wire import ask
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+_MOST_RULES = 500
+_HOUR_US = 3_600_000_000
+
+Acks = Annotated[Visitor, Depends(may(Power.ACK))]
+Answers = Annotated[Visitor, Depends(may(Power.ANSWER))]
+Back = Annotated[str, Form(max_length=500)]
+Name = Annotated[str, Form(min_length=8, max_length=80)]
+
+
+def _desk(parts: Parts) -> str:
+    return f"{parts.place.control}/watch"
+
+
+@router.post("/alarms/ack")
+async def ack(
+    request: Request,
+    who: Acks,
+    rules: Annotated[str, Form(max_length=20_000)],
+    back: Back = "/",
+) -> Response:
+    """Say that alarms were seen."""
+    for name in list(dict.fromkeys(rules.split()))[:_MOST_RULES]:
+        message = {"op": "ack", "rule": name[:200], "by": who.by}
+        await ask(_desk(parts_of(request)), message)
+    return RedirectResponse(local(back), 303)
+
+
+@router.post("/decisions/approve")
+async def approve(request: Request, who: Answers, decision: Name, back: Back = "/") -> Response:
+    """Stop what a rule asks about."""
+    message = {"op": "approve", "decision": decision, "by": who.by}
+    await ask(_desk(parts_of(request)), message)
+    return RedirectResponse(local(back), 303)
+
+
+@router.get("/decisions/{digest}")
+async def question(request: Request, who: Reads, digest: str) -> Response:
+    """Show one question, and the form that lets it go on."""
+    desk = parts_of(request).hub.picture.desk
+    found = next((one for one in desk.decisions if one["decision"] == digest), None)
+    if found is None:
+        raise NotFound("no such question is open: it was answered, or ran out", "see the Board")
+    return page(request, "question.html", visitor=who, scope=str(found["scope"]), asked=found)
+
+
+@router.post("/decisions/deny")
+async def deny(
+    request: Request,
+    who: Answers,
+    decision: Name,
+    reason: Annotated[str, Form(max_length=2000)],
+    hours: Annotated[float, Form(ge=0, le=8)] = 0,
+) -> Response:
+    """Let it go on."""
+    message = {"op": "deny", "decision": decision, "reason": reason.strip(), "by": who.by}
+    held = {"for_us": int(hours * _HOUR_US)} if hours else {}
+    await ask(_desk(parts_of(request)), message | held)
+    return RedirectResponse("/", 303)
