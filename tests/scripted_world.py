@@ -31,7 +31,7 @@ LAYERS = ("guard", "network", "process", "sweep")
 Message = dict[str, Any]
 
 
-def row(name: str, state: str = "running", **said: Any) -> Message:
+def row(name: str, state: str = "running", **said: Any) -> Message:  # noqa: ANN401
     """Give a target as the warden's feed spells it."""
     return {
         "target": name,
@@ -61,7 +61,7 @@ class World:
 
     def __init__(self) -> None:
         self.home = tempfile.mkdtemp(prefix="offswitch-world-")
-        self.run_folder = tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")  # noqa: S108
+        self.run_folder = tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
         os.chmod(self.home, 0o755)
         os.chmod(self.run_folder, 0o755)
         self.place = Place(self.home, self.run_folder)
@@ -91,11 +91,11 @@ class World:
 
     # --- what a test says ---------------------------------------------------------
 
-    def put(self, *rows: Message, **said: Any) -> None:
+    def put(self, *rows: Message, **said: Any) -> None:  # noqa: ANN401
         """Have rows, and whatever else the feed carries, be so from now on."""
         self._do(self._put(rows, said))
 
-    def stop(self, scope: str, *names: str, by: str = "person:ada", **said: Any) -> Message:
+    def stop(self, scope: str, *names: str, by: str = "person:ada", **said: Any) -> Message:  # noqa: ANN401
         """Have a live stop cover `names`, all of them stopped and confirmed."""
         digest = f"{len(self.stops) + 1:064x}"
         live = {
