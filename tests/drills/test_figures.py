@@ -19,7 +19,7 @@ from offswitch.drills.arithmetic import (
     rate,
     upper_bound,
 )
-from offswitch.drills.figures import NO_SIL, Demand, Figures, LayerFigures, State, figures
+from offswitch.drills.figures import NO_SIL, Demand, Figures, LayerFigures, State, Tally, figures
 from offswitch.drills.schedule import due
 
 HOUR = 3_600_000_000
@@ -202,6 +202,13 @@ def test_an_empty_ledger_proves_nothing_and_garbage_breaks_nothing() -> None:
     assert {one.state for one in known.layers} == {State.UNTRIED}
     assert {one.bound for one in known.layers} == {1.0}
     assert known.worst is None
+
+
+def test_a_tally_that_follows_the_record_says_what_the_whole_record_does() -> None:
+    entries, tally = many(12, fails=4), Tally()
+    for at, entry in enumerate(entries, 1):
+        tally.hear(entry)
+        assert tally.figures(HOUR) == figures(entries[:at], HOUR)
 
 
 # --- the schedule ---------------------------------------------------------------------

@@ -10,11 +10,13 @@ is the strict reading: that another layer would have made up for it is no excuse
 of demand (a target that cooperates, has crashed, resists) is counted for itself; the canary
 resists, and what was never tried is shown as untried.
 
-`figures` gives everything that a page, `/metrics` or a report shows, in one value.
+`figures` gives everything that a page, `/metrics` or a report shows, in one value. Whoever follows
+the record as it grows keeps a `Tally` instead, and asks that.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -23,7 +25,17 @@ from typing import Any
 from offswitch.drills import arithmetic
 from offswitch.drills.arithmetic import Architecture
 
-__all__ = ["COMBINED", "NO_SIL", "Demand", "Figures", "LayerFigures", "State", "Times", "figures"]
+__all__ = [
+    "COMBINED",
+    "NO_SIL",
+    "Demand",
+    "Figures",
+    "LayerFigures",
+    "State",
+    "Tally",
+    "Times",
+    "figures",
+]
 
 COMBINED = "combined"
 """The name of the row in which a drill is one demand."""
@@ -141,80 +153,129 @@ class Figures:
 class _Trial:
     """One drill of one layer."""
 
+    layer: str
+    demand: Demand
     time_us: int
     passed: bool
     times: Times
     why: str
 
 
-def figures(entries: Iterable[Mapping[str, Any]], now_us: int) -> Figures:
-    """Count the drills among `entries`, oldest first; what is no drill of the warden's is ignored.
+@dataclass(slots=True)
+class _Sum:
+    """All that is kept of the trials of one layer under one class of demand."""
 
-    An entry is its public fields, and as far as they can be read the sealed ones, in one object.
-    """
-    begun: dict[str, int] = {}
-    ends: dict[str, str] = {}
-    told: list[Mapping[str, Any]] = []
-    for entry in entries:
+    n: int = 0
+    k: int = 0
+    first_us: int = 0
+    last: _Trial | None = None
+    clean_us: int | None = None
+    slowest_ns: int | None = None
+
+    def add(self, trial: _Trial) -> None:
+        if not self.n:
+            self.first_us = trial.time_us
+        self.n += 1
+        self.last = trial
+        if not trial.passed:
+            self.k += 1
+            return
+        self.clean_us = trial.time_us
+        at = trial.times.last_act_ns
+        if at is not None:
+            self.slowest_ns = at if self.slowest_ns is None else max(self.slowest_ns, at)
+
+
+class Tally:
+    """Counts drills as their entries come, oldest first; small however many there were."""
+
+    __slots__ = ("_counted", "_last_us", "_not_counted", "_open", "_sums")
+
+    def __init__(self) -> None:
+        """No drill has counted yet."""
+        self._sums: dict[tuple[str, Demand], _Sum] = {}
+        self._open: dict[str, list[_Trial]] = {}
+        """Drills without an end so far."""
+        self._counted = 0
+        self._not_counted: Counter[str] = Counter()
+        self._last_us: int | None = None
+
+    def hear(self, entry: Mapping[str, Any]) -> None:
+        """Take in one entry; most are none of a drill.
+
+        It is its public fields, and as far as they can be read the sealed ones, in one object.
+        """
         if entry.get("kind") != "drill" or entry.get("via") != _JOURNAL:
-            continue
+            return
         name = str(entry.get("drill"))
         match entry.get("what"):
             case "begin":
-                begun[name] = _int(entry.get("time_us")) or 0
+                self._open.setdefault(name, [])
+                self._last_us = max(self._last_us or 0, _int(entry.get("time_us")) or 0)
             case "layer":
-                told.append(entry)
+                trial = _trial(entry)
+                if trial is not None:
+                    self._open.setdefault(name, []).append(trial)
             case "end":
-                ends[name] = str(entry.get("state"))
+                self._end(str(entry.get("state")), self._open.pop(name, []))
             case _:
-                continue
-    trials = _trials(told, ends)
-    names = [*_FIRST, *sorted({layer for layer, _demand in trials} - {*_FIRST, COMBINED})]
-    rows = {
-        (layer, demand): _row(layer, demand, trials.get((layer, demand), []), now_us)
-        for layer in (*names, COMBINED)
-        for demand in Demand
-    }
-    others: dict[str, int] = {}
-    for name in begun.keys() | ends.keys():
-        state = ends.get(name, "unfinished")
+                return
+
+    def _end(self, state: str, parts: list[_Trial]) -> None:
         if state not in _COUNTS:
-            others[state] = others.get(state, 0) + 1
-    return Figures(
-        now_us,
-        tuple(row for (layer, _demand), row in rows.items() if layer != COMBINED),
-        tuple(rows[COMBINED, demand] for demand in Demand),
-        sum(state in _COUNTS for state in ends.values()),
-        others,
-        max(begun.values(), default=None),
-    )
+            self._not_counted[state] += 1
+            return
+        self._counted += 1
+        wholes = [
+            _together([part for part in parts if part.demand is demand])
+            for demand in {part.demand for part in parts}
+        ]
+        for trial in [*parts, *wholes]:
+            self._sums.setdefault((trial.layer, trial.demand), _Sum()).add(trial)
+
+    def figures(self, now_us: int) -> Figures:
+        """Say what all of it proves at that moment."""
+        known = {layer for layer, _demand in self._sums}
+        names = [*_FIRST, *sorted(known - {*_FIRST, COMBINED})]
+        rows = {
+            (layer, demand): _row(layer, demand, self._sums.get((layer, demand), _Sum()), now_us)
+            for layer in (*names, COMBINED)
+            for demand in Demand
+        }
+        others = dict(self._not_counted)
+        if self._open:
+            others["unfinished"] = len(self._open)
+        return Figures(
+            now_us,
+            tuple(row for (layer, _demand), row in rows.items() if layer != COMBINED),
+            tuple(rows[COMBINED, demand] for demand in Demand),
+            self._counted,
+            others,
+            self._last_us,
+        )
 
 
-def _trials(
-    told: Iterable[Mapping[str, Any]], ends: Mapping[str, str]
-) -> dict[tuple[str, Demand], list[_Trial]]:
-    """Sort what counts by layer and class; a whole drill is a trial of `combined`."""
-    found: dict[tuple[str, Demand], list[_Trial]] = {}
-    whole: dict[tuple[str, Demand], list[_Trial]] = {}
-    for entry in told:
-        name = str(entry.get("drill"))
-        if ends.get(name) not in _COUNTS or _yes(entry.get("dry")):
-            continue
-        try:
-            demand = Demand(str(entry.get("demand")))
-        except ValueError:
-            continue
-        times = [_int(entry.get(key)) for key in ("commanded_ns", "last_act_ns", "confirmed_ns")]
-        passed = all(_yes(entry.get(key)) for key in ("passed", "seen", "confirmed"))
-        why = "" if passed else str(entry.get("why") or "it was not seen to act")
-        trial = _Trial(_int(entry.get("time_us")) or 0, passed, Times(*times), why)
-        layer = str(entry.get("layer"))
-        if layer != COMBINED:
-            found.setdefault((layer, demand), []).append(trial)
-            whole.setdefault((name, demand), []).append(trial)
-    for (_name, demand), parts in whole.items():
-        found.setdefault((COMBINED, demand), []).append(_together(parts))
-    return found
+def figures(entries: Iterable[Mapping[str, Any]], now_us: int) -> Figures:
+    """Count the drills among `entries`, oldest first; what the warden did not write is not."""
+    tally = Tally()
+    for entry in entries:
+        tally.hear(entry)
+    return tally.figures(now_us)
+
+
+def _trial(entry: Mapping[str, Any]) -> _Trial | None:
+    """Read what an entry tells of a layer; None where it tells of none, or is dry."""
+    layer = str(entry.get("layer"))
+    if layer == COMBINED or _yes(entry.get("dry")):
+        return None
+    try:
+        demand = Demand(str(entry.get("demand")))
+    except ValueError:
+        return None
+    times = [_int(entry.get(key)) for key in ("commanded_ns", "last_act_ns", "confirmed_ns")]
+    passed = all(_yes(entry.get(key)) for key in ("passed", "seen", "confirmed"))
+    why = "" if passed else str(entry.get("why") or "it was not seen to act")
+    return _Trial(layer, demand, _int(entry.get("time_us")) or 0, passed, Times(*times), why)
 
 
 def _together(parts: list[_Trial]) -> _Trial:
@@ -226,15 +287,13 @@ def _together(parts: list[_Trial]) -> _Trial:
 
     times = Times(*(latest(key) for key in ("commanded_ns", "last_act_ns", "confirmed_ns")))
     why = "; ".join(part.why for part in parts if not part.passed)
-    at = max(part.time_us for part in parts)
-    return _Trial(at, all(part.passed for part in parts), times, why)
+    at, passed = max(part.time_us for part in parts), all(part.passed for part in parts)
+    return _Trial(COMBINED, parts[0].demand, at, passed, times, why)
 
 
-def _row(layer: str, demand: Demand, trials: list[_Trial], now_us: int) -> LayerFigures:
-    n, k = len(trials), sum(not trial.passed for trial in trials)
-    last = trials[-1] if trials else None
-    clean = [trial for trial in trials if trial.passed]
-    exposure_us = trials[-1].time_us - trials[0].time_us if trials else 0
+def _row(layer: str, demand: Demand, sums: _Sum, now_us: int) -> LayerFigures:
+    n, k, last = sums.n, sums.k, sums.last
+    exposure_us = last.time_us - sums.first_us if last is not None else 0
     interval_us = exposure_us // (n - 1) if n > 1 else None
     rate = arithmetic.rate(k, exposure_us / _HOUR_US)
     average = pfd_now = None
@@ -246,7 +305,6 @@ def _row(layer: str, demand: Demand, trials: list[_Trial], now_us: int) -> Layer
     elif last is not None and rate is not None:
         pfd_now = arithmetic.now(rate, (now_us - last.time_us) / _HOUR_US)
     state = State.UNTRIED if last is None else State.PROVEN if last.passed else State.UNPROVEN
-    slowest = [at for trial in clean if (at := trial.times.last_act_ns) is not None]
     return LayerFigures(
         layer,
         demand,
@@ -260,9 +318,9 @@ def _row(layer: str, demand: Demand, trials: list[_Trial], now_us: int) -> Layer
         average,
         pfd_now,
         None if last is None else last.time_us,
-        clean[-1].time_us if clean else None,
+        sums.clean_us,
         None if last is None else last.times,
-        max(slowest, default=None),
+        sums.slowest_ns,
         "" if last is None else last.why,
     )
 
