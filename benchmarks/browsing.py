@@ -29,33 +29,36 @@ PATIENCE_MS = 15_000
 WATCH = """
 (() => {
   const now = () => performance.timeOrigin + performance.now();
-  window.bench = { down: 0, sent: 0, seen: 0 };
+  const late = (what) => new Promise((_, fail) => setTimeout(() => fail(new Error(what)), 15000));
+  const bench = window.bench = { down: 0 };
   addEventListener("pointerdown", (e) => {
-    window.bench.down = performance.timeOrigin + e.timeStamp;
+    bench.down = performance.timeOrigin + e.timeStamp;
   }, true);
   const bare = window.fetch;
   window.fetch = function (url, ...more) {
-    if (String(url).startsWith("/stop") && !window.bench.sent) window.bench.sent = now();
+    if (String(url).startsWith("/stop") && bench.told) bench.told(now());
     return bare.call(this, url, ...more);
   };
-  // Counts the moment at which `true()` was painted for the first time.
-  window.wait = (true_) => {
-    window.bench.seen = 0;
-    const painted = () => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => { window.bench.seen = now(); };
-      requestAnimationFrame(() => channel.port2.postMessage(0));
-    };
-    const look = () => {
-      if (!true_()) return;
-      observer.disconnect();
-      painted();
-    };
-    const observer = new MutationObserver(look);
-    const all = { subtree: true, childList: true, characterData: true, attributes: true };
-    observer.observe(document.documentElement, all);
-    look();
+  // When the next press leaves.
+  bench.press = () => { bench.sent = new Promise((done) => { bench.told = done; }); };
+  bench.left = () => Promise.race([bench.sent, late("no press has left")]);
+  // When `seen()` was painted for the first time.
+  bench.wait = (seen) => {
+    bench.painted = new Promise((done) => {
+      const look = () => {
+        if (!seen()) return;
+        observer.disconnect();
+        const channel = new MessageChannel();
+        channel.port1.onmessage = () => done(now());
+        requestAnimationFrame(() => channel.port2.postMessage(0));
+      };
+      const observer = new MutationObserver(look);
+      const all = { subtree: true, childList: true, characterData: true, attributes: true };
+      observer.observe(document.documentElement, all);
+      look();
+    });
   };
+  bench.shown = () => Promise.race([bench.painted, late("it is not painted")]);
 })();
 """
 """Watches in the page: when the pointer went down, the press left, and something was painted."""
@@ -91,22 +94,21 @@ class Visit:
 
     def expect(self, condition: str) -> None:
         """Begin to wait for what is to be painted, a condition in the page's own words."""
-        self.page.evaluate(f"window.wait(() => {condition})")
+        self.page.evaluate(f"() => {{ bench.wait(() => {condition}); }}")
 
     def seen_ms(self) -> float:
         """Give when it was painted, UTC in milliseconds."""
-        self.page.wait_for_function("window.bench.seen > 0", timeout=PATIENCE_MS)
-        return float(self.page.evaluate("window.bench.seen"))
+        return float(self.page.evaluate("() => bench.shown()"))
 
     def hold_stop(self) -> float:
         """Press STOP as a hand does, and give when the hold was over, UTC in milliseconds."""
         box = self.page.locator("#stop").bounding_box()
-        self.page.evaluate("window.bench.sent = 0")
+        self.page.evaluate("() => bench.press()")
         self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         self.page.mouse.down()
-        self.page.wait_for_function("window.bench.sent > 0", timeout=PATIENCE_MS)
+        self.page.evaluate("() => bench.left()")
         self.page.mouse.up()
-        return float(self.page.evaluate("window.bench.down + 400"))
+        return float(self.page.evaluate("() => bench.down + 400"))
 
 
 @contextlib.contextmanager

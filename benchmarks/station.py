@@ -19,6 +19,7 @@ All on this machine's loopback, with a real warden, a real station and a real Ch
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import statistics
@@ -64,9 +65,10 @@ def _press(visit: Visit, name: str) -> tuple[float, float, float]:
     running = one.installation.run(*SLEEP, target=name)
     word = Word(one, running)
     visit.to(f"/target/{name}")
+    before = visit.page.get_attribute("#press", "data-press") or ""
     visit.expect(
-        "document.querySelector('#press[data-done]')"
-        " && document.querySelector('#press').textContent.includes('CONFIRMED')"
+        f"((press) => press.dataset.done && press.dataset.press !== {json.dumps(before)}"
+        " && press.textContent.includes('CONFIRMED'))(document.getElementById('press'))"
     )
     heard: list[float] = []
     thread = threading.Thread(target=lambda: heard.append(word.set_ms()))
@@ -95,10 +97,12 @@ def change_to_pixel(figures: Figures, targets: int, target: str) -> None:
     runs = figures.runs(60, 5)
     figures.say(f"change-to-pixel-{targets}: {runs} stops and resets")
     took = []
-    with housed(targets) as one, visiting(one) as visit:
+    with housed(targets - 4) as one, visiting(one) as visit:
+        names = [f"shop/live/{number}" for number in range(4)]
+        running = [one.installation.run(*SLEEP, target=name) for name in names]
         visit.to("/")
         for number in range(runs):
-            name = f"shop/s00/t{number % 40:04}"
+            name = names[number % 4]
             there = f"document.querySelector('#loud a[href=\"/target/{name}\"]')"
             with Conversation(one.installation.place.warden_socket) as line:
                 visit.expect(there)
@@ -109,6 +113,8 @@ def change_to_pixel(figures: Figures, targets: int, target: str) -> None:
             began = time.time_ns() / 1e6
             one.installation.reset(name)
             took.append(visit.seen_ms() - began)
+        for each in running:
+            each.close()
     what = f"order sent to the warden → the Board's row is painted, {targets} targets"
     figures.value(f"change-to-pixel-{targets}", took, "ms", what=what, target=target)
 
@@ -156,7 +162,7 @@ def idle_cpu(figures: Figures) -> None:
     """Report signals of a thousand targets each second, and count the station's time."""
     seconds = figures.runs(20, 5)
     figures.say(f"idle-cpu: {seconds} s with 1,000 targets")
-    with housed(1000) as one, _reporting(one), one.client() as client, _watching(client):
+    with housed(1000) as one, _reporting(one), _watching(one.client()):
         assert one.station is not None
         time.sleep(2)
         idle, warden = _used(one, seconds)
@@ -224,6 +230,7 @@ def _watching(client: httpx2.Client) -> Iterator[None]:
 
     def read() -> None:
         with client.stream("GET", "/events", params={"view": "board"}) as got:
+            got.raise_for_status()
             for _ in got.iter_raw():
                 if over.is_set():
                     return
