@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from offswitch.errors import OffswitchError
 from offswitch.model.scope import EVERYTHING, Scope, parse_scope
@@ -20,6 +20,8 @@ from offswitch.station.picture.rows import StopRow, TargetRow
 from offswitch.station.picture.sentence import Sentence, sentence
 
 __all__ = ["Desk", "Picture"]
+
+_MOST_KNOWN = 256
 
 Message = Mapping[str, Any]
 
@@ -82,6 +84,10 @@ class Picture:
     desk: Desk = field(default_factory=Desk)
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     """Layer → when it was last seen to act."""
+    _known: dict[tuple[str, str, int], Any] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """What was worked out of this very picture: many look at it."""
 
     # --- by scope -----------------------------------------------------------------
 
@@ -131,11 +137,25 @@ class Picture:
 
     def can_stop(self, scope: str | Scope = "/") -> CanStop:
         """Say whether everything in a scope can be stopped right now, layer by layer."""
-        return can_stop(self, self.under(scope))
+        text = scope if isinstance(scope, str) else scope.text
+        known = self._known.get(("can", text, 0))
+        if known is None:
+            known = self._keep(("can", text, 0), can_stop(self, self.under(scope)))
+        return cast("CanStop", known)
 
     def sentence(self, now_us: int, scope: str = "/") -> Sentence:
         """Say in one sentence what a person must know first, at `now_us` (UTC, microseconds)."""
-        return sentence(self, scope, now_us)
+        key = ("sentence", scope, now_us // 1_000_000)
+        known = self._known.get(key)
+        if known is None:
+            known = self._keep(key, sentence(self, scope, now_us))
+        return cast("Sentence", known)
+
+    def _keep(self, key: tuple[str, str, int], made: object) -> object:
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = made
+        return made
 
     # --- the next one -------------------------------------------------------------
 

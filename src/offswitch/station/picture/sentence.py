@@ -52,19 +52,17 @@ class Sentence:
 def sentence(picture: Picture, scope: str, now_us: int) -> Sentence:
     """Say what is most important in `scope`."""
     rows = picture.under(scope)
-    for said in (
-        _lost(picture, now_us),
-        _unproven(rows),
-        _asked(picture, scope),
-        _unknown(rows),
-        _stopping_itself(picture, scope),
-        _blind(rows),
-        _cannot(picture, scope),
-        _stopped(rows),
-    ):
-        if said is not None:
-            return said
-    return _calm(picture, rows, scope, now_us)
+    return (
+        _lost(picture, now_us)
+        or _unproven(rows)
+        or _asked(picture, scope)
+        or _unknown(rows)
+        or _stopping_itself(picture, scope)
+        or _blind(rows)
+        or _cannot(picture, scope)
+        or _stopped(rows)
+        or _calm(picture, rows, scope, now_us)
+    )
 
 
 def _lost(picture: Picture, now_us: int) -> Sentence | None:

@@ -32,9 +32,9 @@ from offswitch.warden.table import Tracked
 
 __all__ = ["Feed", "shown_row"]
 
-_SOON_S = 0.004
+_SOON_S = 0.002
 """From a change to its frame: what was commanded and what was seen of it often come together."""
-_APART_S = 0.012
+_APART_S = 0.01
 _ON_S = 0.002
 _BEHIND_S = 0.02
 _TICK_S = 0.1
