@@ -73,8 +73,9 @@ class Caller:
 
     async def close(self) -> None:
         """Hang up."""
-        if self._client is not None:
-            await self._client.aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
 
 def outcome(reply: Reply | Later) -> Result:
