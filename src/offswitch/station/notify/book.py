@@ -103,9 +103,10 @@ class Queues:
 
     def _load(self, db: sqlite3.Connection) -> None:
         for row in db.execute("SELECT * FROM deliveries ORDER BY id"):
-            number, sink, thread, body, made_us, tries, next_us = row
+            number, sink, thread, body, made_us, tries, _next_us = row
             with suppress(ValueError):
-                one = Delivery(number, sink, thread, json.loads(body), made_us, tries, next_us)
+                # A new life tries at once: what was in the way may have ended with the last one.
+                one = Delivery(number, sink, thread, json.loads(body), made_us, tries, 0)
                 self._waiting.setdefault(sink, deque()).append(one)
             self._next_id = max(self._next_id, number + 1)
         for room, key, body in db.execute("SELECT room, key, body FROM kept"):

@@ -64,6 +64,7 @@ def incident_page(context: Context, incident: Incident) -> Page:
 def _unseen(incident: Incident, target: str) -> str:
     layers = incident.layers.get(target, {})
     missing = incident.missing.get(target) or tuple(k for k, seen in layers.items() if not seen)
+    missing = tuple(sorted(missing))
     return f"{target}: NOT seen to have stopped ({', '.join(missing) or 'no layer'})"
 
 
