@@ -169,6 +169,24 @@ def test_a_trend_is_found_through_outliers_and_by_its_own_past_only() -> None:
     assert slope.crossing() is None
 
 
+def test_RST_6_while_the_warden_says_that_it_is_on_probation_its_rules_are_strict(
+    kinds: Kinds,
+) -> None:
+    """It may be started long after its reset: the probation of its start is what counts."""
+    table = Table(kinds)
+    bench = table.bench
+    bench.heighten(table.clock.mono_us(), on_probation=False)
+    assert not bench.probation(table.clock.mono_us())
+    bench.heighten(table.clock.mono_us(), on_probation=True)
+    table.see(85)
+    assert bench.probation(table.clock.mono_us())
+    decision = bench.decide(Known(1, 1), table.clock.mono_us(), table.clock.wall_us())
+    assert decision is not None
+    assert (decision.choice, decision.level) == (Choice.STOP, Level.DRAIN), "earlier, and harder"
+    table.clock.advance(4 * S)
+    assert not bench.probation(table.clock.mono_us()), "it lapses when nobody says so any more"
+
+
 def test_RST_6_what_was_reset_is_on_probation_and_a_re_trip_is_one_level_higher(
     kinds: Kinds,
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,7 +18,7 @@ from offswitch.cli.begin import ensure_warden, open_log, spawn_daemon
 from offswitch.cli.show import emit
 from offswitch.control.client import call
 from offswitch.control.place import Place, chosen, within_reach
-from offswitch.errors import Ambiguous, OffswitchError, Unreachable, from_kind
+from offswitch.errors import Ambiguous, OffswitchError, Unreachable, Usage, from_kind
 
 __all__ = ["bring_up", "command", "holder"]
 
@@ -70,10 +70,19 @@ def bring_up(place: Place, target: str) -> dict[str, object]:
 def command(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target that was run here.")],
     *,
+    full: Annotated[
+        bool, typer.Option("--full", help="It runs: end its probation now (for its owner).")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why its probation ends early.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Start again, detached, what a target ran. Refused (3) while it is latched."""
+    """Start again, detached, what a target ran. Refused (3) while it is latched.
+
+    What was stopped and reset starts restricted where that is asked for, until its probation ends.
+    """
     place = holder(target)
+    if full:
+        _end_probation(place, target, reason, as_json=as_json)
     born = bring_up(place, target)
     rows = call(place, {"op": "status", "scope": target}, 5.0)["targets"]
     row: dict[str, Any] = next((row for row in rows if row["target"] == target), {})
@@ -82,5 +91,19 @@ def command(
         "state": row.get("state", "unknown"),
         "pids": row.get("pids", 0),
     }
-    emit(answer, as_json=as_json, text=f"{target} runs, pid {born['pid']}, user {born['user']}")
+    text = f"{target} runs, pid {born['pid']}, user {born['user']}"
+    if row.get("probation_s") is not None:
+        minutes = -(-row["probation_s"] // 60)
+        text += f"\nRESTRICTED for {minutes} min: it was reset, and is on probation."
+        text += f" To end that: offswitch start {target} --full --reason TEXT"
+    emit(answer, as_json=as_json, text=text)
+    sys.exit(0)
+
+
+def _end_probation(place: Place, target: str, reason: str, *, as_json: bool) -> NoReturn:
+    if not reason.strip():
+        raise Usage("a probation ends early for a reason", "add --reason TEXT")
+    row = call(place, {"op": "end-probation", "target": target, "reason": reason}, 5.0)
+    answer = {"target": target, "state": row["state"], "pids": row["pids"]}
+    emit(answer, as_json=as_json, text=f"{target}: its probation is over.")
     sys.exit(0)

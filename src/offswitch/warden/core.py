@@ -29,10 +29,10 @@ from offswitch.warden.loop import Loop
 from offswitch.warden.observer_link import ObserverLink
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.recording import Recording
+from offswitch.warden.reset.marks import STAGED, WRITTEN_OFF, Marks
 from offswitch.warden.reset.news import News
 from offswitch.warden.reset.ran_as import RanAs
 from offswitch.warden.reset.rules import ResetRules
-from offswitch.warden.reset.written_off import WrittenOff
 from offswitch.warden.shares import Shares
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
@@ -120,8 +120,8 @@ class Core:
     """Which layers the last drills have put in doubt."""
     reset_rules: ResetRules = field(default_factory=ResetRules)
     """What the configuration asks of a reset beyond the built-in minimum."""
-    written_off: WrittenOff = field(default_factory=WrittenOff)
-    """Targets that were given up as not confirmed."""
+    marks: dict[str, Marks] = field(default_factory=dict)
+    """What resets left behind on names, by what it is."""
     watch: WatchReport = field(default_factory=WatchReport)
     """What watch said last, and when."""
 
@@ -142,6 +142,30 @@ class Core:
             "sweeper": self.sweeper.pid if self.sweeper else None,
             **finder,
         }
+
+    @property
+    def written_off(self) -> Marks:
+        """Targets that were given up as not confirmed."""
+        return self.marks.get(WRITTEN_OFF, Marks(WRITTEN_OFF))
+
+    @property
+    def staged(self) -> Marks:
+        """Targets that were stopped and reset, and start on probation."""
+        return self.marks.get(STAGED, Marks(STAGED))
+
+    def mark(self, marks: Marks) -> None:
+        """Put one set of names in the place of the one before, here and on the disk."""
+        if self.marks.get(marks.what, Marks(marks.what)).names == marks.names:
+            return
+        self.marks[marks.what] = marks
+
+        def kept(outcome: OSError | None) -> None:
+            self.notes.pop(marks.what, None)
+            if isinstance(outcome, OSError):
+                why = f"which targets are {marks.what} is not kept: {outcome.strerror}"
+                self.notes[marks.what] = why
+
+        self.errands.send(lambda: marks.keep(self.place.home), kept)
 
     def trim_logs(self) -> None:
         """Have logs emptied that were written beyond their cap."""

@@ -225,6 +225,9 @@ class Recovery:
             return
         row.adopted = row.adopted or Named.of(facts["facts"].get("adopted") or {})
         row.readiness = arm(core, row)
+        until_us = facts.get("probation_us")
+        row.probation_us = until_us if isinstance(until_us, int) else None
+        self._starter.probation.take_up(row)
         self._heed_word(row, level)
         self._starter.follow(row)
 
@@ -233,7 +236,7 @@ class Recovery:
         core = self._core
         word = core.page.word(row.slot) if row.slot is not None else RUN
         shown = min(word - RUN, Level.POWEROFF)
-        if shown > (level or 0):
+        if shown > (row.shown(level) or 0):
             why = f"the page says {Level(shown).label}: the order was lost with the warden before"
             self._order(Scope(row.target.name), Level(shown), why)
         else:

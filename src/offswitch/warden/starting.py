@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 from offswitch.clock import new_nonce
-from offswitch.control.page import RUN
 from offswitch.errors import Busy, Latched, OffswitchError, Refused, Storage, Unsupported
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
@@ -31,6 +30,7 @@ from offswitch.warden.cells.reports import Reports
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.door.request import Request, limits_of
+from offswitch.warden.probation import Probation
 from offswitch.warden.table import Tracked
 from offswitch.warden.trust import ours
 
@@ -48,6 +48,7 @@ class Starter:
         """Work on the parts of this warden."""
         self._core = core
         self.reports = Reports(core.place)
+        self.probation = Probation(core)
         self._waiting: dict[str, tuple[Request, Tracked, birth.Spec]] = {}
         self._count = 0
         self._births = 0
@@ -136,7 +137,7 @@ class Starter:
         row.unseen()
         row.readiness = arm(core, row)
         row.keeper_has_it = False
-        core.page.set(row.slot, RUN)
+        self.probation.prepare(row)
         if not core.table.keep():
             raise Storage(f"its cell cannot be kept: {core.table.trouble}", "free that tmpfs")
         spec = birth.Spec(
@@ -255,6 +256,7 @@ class Starter:
             return
         name = row.target.name
         core.table.keep()
+        self.probation.begin(row)
         self.hear_events(row)
         core.recording.note(
             "start" if request.detached else "run",

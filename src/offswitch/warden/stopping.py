@@ -230,9 +230,9 @@ class Stopper:
     def set_word(self, row: Tracked, level: Level | None) -> None:
         """Show a target's level to its guards."""
         if row.slot is not None:
-            self._core.page.set(row.slot, word_of_level(level))
+            self._core.page.set(row.slot, word_of_level(row.shown(level)))
         if row.adopted is not None:
-            given_up = bool(self._core.written_off.why(row.target.name))
+            given_up = row.target.name in self._core.written_off
             say(self._core.place, row.target.name, allowed=level is None and not given_up)
 
     def _available(self, row: Tracked) -> list[str]:
@@ -353,9 +353,9 @@ class Stopper:
 
     def reappeared(self, row: Tracked, *, alive: bool = True) -> None:
         """Something lives, or is about to: stop it if it was written off (SR-18)."""
-        why = self._core.written_off.why(row.target.name)
-        if alive and why and (self._core.level(row) or 0) < Level.KILL:
-            self.hold(row, Level.KILL, why)
+        given_up = row.target.name in self._core.written_off
+        if alive and given_up and (self._core.level(row) or 0) < Level.KILL:
+            self.hold(row, Level.KILL, "it was written off, and is there again")
 
     def let_go(self, row: Tracked) -> None:
         """Forget what a target was held for; it was reset, or is held by less from now on."""

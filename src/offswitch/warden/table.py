@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, NotFound, Usage
+from offswitch.model.level import Level
 from offswitch.model.named import Named
 from offswitch.model.receipt import Receipt
 from offswitch.model.scope import Scope, scopes_over
@@ -28,7 +29,7 @@ from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.page_writer import PageWriter
 
-__all__ = ["Listener", "Table", "Tracked"]
+__all__ = ["Listener", "Table", "Tracked", "write_anew"]
 
 _GARBLED = (
     OSError,
@@ -41,8 +42,8 @@ _GARBLED = (
 )
 """What reading a file that is not of our making may raise, whatever it holds."""
 _SHOWN = frozenset({
-    "adopted", "cell", "confirmed", "order", "readiness", "receipts", "sharing", "since_us",
-    "sought", "state", "target", "trouble", "uid", "user",
+    "adopted", "cell", "confirmed", "order", "probation_us", "readiness", "receipts", "sharing",
+    "since_us", "sought", "state", "target", "trouble", "uid", "user",
 })  # fmt: skip
 """What of a row a follower is shown (`door.shown`): a change of anything else touches nobody."""
 _LONGEST_LOG = 16 << 20
@@ -79,6 +80,7 @@ class Tracked:
         "order",
         "ours",
         "pidfd",
+        "probation_us",
         "readiness",
         "receipts",
         "remains",
@@ -133,6 +135,8 @@ class Tracked:
         self.keeper_has_it = False
         self.watched = False
         self.blind = False
+        self.probation_us: int | None = None
+        """Until when it is shown as restricted (CLOCK_MONOTONIC); None: it is on no probation."""
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set it, and write down that the row is another one now: nobody looks for changes."""
@@ -144,6 +148,16 @@ class Tracked:
     def named(cls, name: str) -> Tracked:
         """Begin with nothing known of it but its name."""
         return cls(Target(name))
+
+    def shown(self, level: Level | None) -> Level | None:
+        """Give the level that guards are shown where `level` is latched."""
+        return Level.RESTRICT if level is None and self.probation_us is not None else level
+
+    @property
+    def said(self) -> State:
+        """The state as it is told: on probation it is restricted."""
+        restricted = self.state is State.RUNNING and self.probation_us is not None
+        return State.RESTRICTED if restricted else self.state
 
     @property
     def alive(self) -> bool:
@@ -203,6 +217,7 @@ class Tracked:
             "sharing": self.sharing,
             "log": self.log,
             "since_us": self.since_us,
+            "probation_us": self.probation_us,
         }
 
 
@@ -311,7 +326,7 @@ class Table:
             {"cells": cells, "remains": remains, "page": page, "slots": slots}
         ).encode()
         try:
-            _write_anew(self._path, body, 0o640, self._gid)
+            write_anew(self._path, body, 0o640, self._gid)
         except OSError as error:
             self.trouble = f"{self._path}: {error.strerror}"
             return False
@@ -354,7 +369,7 @@ class Table:
     def save_spec(self, name: str, spec: dict[str, Any]) -> None:
         """Keep what `start` needs to bring `name` up again, for its owner's eyes only."""
         body = json.dumps(spec).encode()
-        _write_anew(self._spec_path(name), body, 0o600)
+        write_anew(self._spec_path(name), body, 0o600)
 
     def forget_spec(self, name: str) -> None:
         """Remove it: what is kept there is no longer what ran last."""
@@ -422,7 +437,7 @@ class Table:
 
     def save_declared(self, items: list[dict[str, Any]]) -> None:
         """Keep names, labels and plans: a stop by label covers after a reboot, too."""
-        _write_anew(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
+        write_anew(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
 
     def load_declared(self) -> list[Any]:
         """Read them again; garbage raises `Corrupt`, and none were ever declared is none."""
@@ -438,34 +453,15 @@ class Table:
 
     def save_adopted(self, items: list[dict[str, str]]) -> None:
         """Keep it: what is latched by such a name is latched after a reboot, too."""
-        _write_anew(f"{self._place.home}/adopted.json", json.dumps(items).encode(), 0o600)
+        write_anew(f"{self._place.home}/adopted.json", json.dumps(items).encode(), 0o600)
 
     def load_adopted(self) -> list[Any]:
         """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
         return self._load_list("adopted.json")
 
-    def save_mode(self, mode: str) -> None:
-        """Keep the mode: it holds until another one is declared (SR-15).
-
-        To act needs no file, so a full disk keeps nobody observing.
-        """
-        if mode == "observe":
-            _write_anew(f"{self._place.home}/mode", f"{mode}\n".encode(), 0o600)
-        else:
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self._place.home}/mode")
-
-    def observes(self) -> bool:
-        """Tell whether the mode that was declared last is `observe`; what cannot be read acts."""
-        try:
-            with open(f"{self._place.home}/mode", encoding="ascii") as file:
-                return file.read(16).strip() == "observe"
-        except (OSError, ValueError):
-            return False
-
     def save_watched(self, scopes: list[str | list[str]]) -> None:
         """Keep what automatic rules are about: the next warden knows who is blind without watch."""
-        _write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
+        write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
 
     def load_watched(self) -> list[Any]:
         """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
@@ -485,7 +481,7 @@ class Table:
         return items
 
 
-def _write_anew(path: str, body: bytes, mode: int, gid: int = -1) -> None:
+def write_anew(path: str, body: bytes, mode: int, gid: int = -1) -> None:
     """Put a whole file in the place of an older one; OSError leaves the older one as it is."""
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)

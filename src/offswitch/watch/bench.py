@@ -30,6 +30,9 @@ from offswitch.watch.channels import Judge
 
 __all__ = ["Alarm", "Bench", "Tally", "rule_of"]
 
+_HEIGHTENED_US = 3_000_000
+"""How long what the warden said of a probation holds: it is asked a few times a second."""
+
 
 def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str] = ()) -> Rule:
     """Make the rule that a table of the configuration declares.
@@ -168,6 +171,11 @@ class Bench:
     def probation(self, mono_us: int) -> bool:
         """Tell whether it is on probation."""
         return any(judge.strict(mono_us) for judge in self.judges)
+
+    def heighten(self, mono_us: int, *, on_probation: bool) -> None:
+        """Be strict while the warden says that what it is about is on probation (RST-6)."""
+        for judge in self.judges if on_probation else ():
+            judge.stricter(mono_us + _HEIGHTENED_US)
 
     def in_force_now(self, mono_us: int) -> Rule:
         """Give the rule as it is in force at this moment."""

@@ -297,6 +297,10 @@ class Judge:
         """Say how near its limit it is, for people; empty: it is not."""
         return self._approach.standing() if self._approach is not None and not self._raised else ""
 
+    def stricter(self, until_us: int) -> None:
+        """Be on probation at least until then."""
+        self._strict_until_us = max(self._strict_until_us, until_us)
+
     def rearm(self, strict_until_us: int = 0) -> None:
         """A person has reset what it stopped: judge anew, and more strictly for a while."""
         self._raised, self._score, self._finding = False, 0.0, None

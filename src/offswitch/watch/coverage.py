@@ -25,12 +25,14 @@ _LEVELS = {level.label: level for level in Level}
 class Coverage:
     """The targets that one scope covers, as the warden last told of them."""
 
-    __slots__ = ("_all", "_free", "_held", "latched", "names")
+    __slots__ = ("_all", "_free", "_held", "latched", "names", "on_probation")
 
     def __init__(self) -> None:
         """Cover nothing."""
         self.names: set[str] = set()
         self.latched: set[str] = set()
+        self.on_probation = False
+        """Whether one of them was started again after a reset, and is on probation."""
         self._free = 0
         self._held: Counter[Level] = Counter()
         self._all: Counter[Level | None] = Counter()
@@ -42,6 +44,7 @@ class Coverage:
         self._all[level] += 1
         if cell.get("level") is not None:
             self.latched.add(name)
+        self.on_probation = self.on_probation or cell.get("probation") is True
         if cell["state"] not in RUNNING:
             return
         if level is None:

@@ -484,6 +484,7 @@ class Watch:
             ordered = bench.rule.by in sure
             now_us = self._clock.mono_us()
             bench.hear_of_latches(covered.names, covered.latched, now_us, ordered=ordered)
+            bench.heighten(now_us, on_probation=covered.on_probation)
 
     def _cover(self, targets: dict[str, Target], cells: dict[str, Message]) -> None:
         """Take in what there is, and find what of it lies in each rule's scope."""

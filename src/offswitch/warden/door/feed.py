@@ -321,7 +321,7 @@ def shown_row(core: Core, row: Tracked) -> dict[str, object]:
         "target": row.target.name,
         "kind": row.target.kind,
         "labels": dict(row.target.labels),
-        "state": (State.UNKNOWN if lost else row.state).value,
+        "state": (State.UNKNOWN if lost else row.said).value,
         "level": None if level is None else level.label,
         "confirmed": level is not None and row.confirmed,
         "blind": core.watch.blind(row.target, mono_us),

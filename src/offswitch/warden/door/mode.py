@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from offswitch.control.peer import Peer
 from offswitch.errors import Usage
 from offswitch.warden.core import Core
+from offswitch.warden.reset.marks import STAGED, WRITTEN_OFF, Marks
 from offswitch.warden.reset.rules import ResetRules, keep_rules, kept_rules
-from offswitch.warden.reset.written_off import WrittenOff
+from offswitch.warden.table import write_anew
 
 __all__ = ["recall", "set_mode", "set_rules"]
 
@@ -15,10 +19,11 @@ _LATER = "resets take what they took while something is latched: declare it agai
 
 def recall(core: Core) -> None:
     """Go by what was declared to the warden before, until it is declared anew."""
-    core.page.observing = core.table.observes()
+    core.page.observing = _observes(core.place.home)
     core.reset_rules, damaged = kept_rules(core.place.home)
-    core.written_off = WrittenOff.kept(core.place.home)
-    for what, why in (("reset rules", damaged), ("written off", core.written_off.trouble)):
+    core.marks = {what: Marks.kept(what, core.place.home) for what in (WRITTEN_OFF, STAGED)}
+    troubles = {what: marks.trouble for what, marks in core.marks.items()}
+    for what, why in {"reset rules": damaged, **troubles}.items():
         if why:
             core.notes[what] = why
             core.recording.note("gap", what=what, why=why)
@@ -50,7 +55,28 @@ def set_mode(core: Core, mode: str, peer: Peer) -> None:
         else:
             core.notes.pop("mode", None)
 
-    core.errands.send(lambda: core.table.save_mode(mode), kept)
+    core.errands.send(lambda: _keep_mode(core.place.home, mode), kept)
+
+
+def _keep_mode(home: str, mode: str) -> None:
+    """Keep the mode: it holds until another one is declared (SR-15).
+
+    To act needs no file, so a full disk keeps nobody observing.
+    """
+    if mode == "observe":
+        write_anew(f"{home}/mode", f"{mode}\n".encode(), 0o600)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{home}/mode")
+
+
+def _observes(home: str) -> bool:
+    """Tell whether the mode that was declared last is `observe`; what cannot be read acts."""
+    try:
+        with open(f"{home}/mode", encoding="ascii") as file:
+            return file.read(16).strip() == "observe"
+    except (OSError, ValueError):
+        return False
 
 
 def set_rules(core: Core, declared: ResetRules, peer: Peer) -> None:

@@ -437,6 +437,10 @@ class Operations:
     def _op_resets(self, connection: Connection, message: dict[str, Any]) -> None:
         self._answers.resets(connection, message)
 
+    def _op_end_probation(self, connection: Connection, message: dict[str, Any]) -> None:
+        row = self._starter.probation.end(message, connection.peer)
+        connection.reply({"ok": True, **reporting.target(self._core, row)})
+
     def _op_prove(self, connection: Connection, message: dict[str, Any]) -> None:
         self._answers.prove(connection, message)
 

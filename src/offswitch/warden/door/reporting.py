@@ -125,6 +125,7 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "stops": [live.stop.digest for live in covering],
         "signals": core.watch.signals(row.target.name, now),
         "readiness": readiness(core, row),
+        "probation_s": _left_s(row, now),
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,
@@ -144,6 +145,11 @@ def readiness(core: Core, row: Tracked) -> dict[str, str]:
     return {layer: "unproven" if state == "ready" else state for layer, state in states.items()}
 
 
+def _left_s(row: Tracked, mono_us: int) -> int | None:
+    """Give how long it is still on probation, in seconds; None: it is on none."""
+    return None if row.probation_us is None else max(0, row.probation_us - mono_us) // 1_000_000
+
+
 def _pids(row: Tracked) -> list[int] | None:
     if row.cell is None:
         return []
@@ -158,7 +164,7 @@ def _state(row: Tracked, pids: list[int] | None) -> State:
         return State.UNKNOWN
     if row.cell is not None and (pids is None or row.cell.populated() is None):
         return State.UNKNOWN
-    return row.state
+    return row.said
 
 
 def reset_forgeable(core: Core) -> list[str]:
@@ -241,7 +247,8 @@ def cells(core: Core) -> dict[str, Any]:
                 "uid": row.uid,
                 "log": row.log,
                 "report": f"{core.place.reports}/{row.cell.name}" if row.cell else None,
-                "state": row.state.value,
+                "state": row.said.value,
+                "probation": row.probation_us is not None,
                 "level": level.label if level is not None else None,
             }
         )

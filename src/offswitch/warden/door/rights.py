@@ -26,7 +26,17 @@ from offswitch.errors import Refused
 __all__ = ["OWNER_ONLY", "STATION_CHANNELS", "Rights", "cgroup_of"]
 
 OWNER_ONLY = frozenset(
-    {"adopt", "declare", "drill", "handover", "people", "prove", "release", "report"}
+    {
+        "adopt",
+        "declare",
+        "drill",
+        "end-probation",
+        "handover",
+        "people",
+        "prove",
+        "release",
+        "report",
+    }
 )
 """Operations that take the owner, or whoever of ours has them as its work."""
 _LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health", "resets"})

@@ -8,7 +8,7 @@ anew. It lets go of what the order names, and starts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from offswitch.errors import NotFound, OffswitchError, Refused, Storage, Unconfi
 from offswitch.model.latch import Live
 from offswitch.model.level import Level
 from offswitch.model.order import Reset
+from offswitch.model.reserved import is_drill
 from offswitch.model.state import Event, step
 from offswitch.warden.core import Core
 from offswitch.warden.merging import anew
@@ -225,7 +226,9 @@ class Carrier:
         self.end(opened)
         for live in opened.stops:
             core.news.add(live, opened.order, core.clock.wall_us())
-        self._mark(opened.written_off, held - opened.written_off)
+        core.mark(core.written_off.but(opened.written_off, held - opened.written_off))
+        ended = {row.target.name for row in opened.rows if not lives(row)}
+        core.mark(core.staged.but({name for name in ended if not is_drill(name)}))
         for row in opened.rows:
             self._let_go(row)
         wider = core.wider(opened.order.scope)
@@ -235,21 +238,6 @@ class Carrier:
         answer["exit"] = 3 if wider else 0
         opened.reply(answer)
         self._starter.on_idle()
-
-    def _mark(self, lost: Collection[str], seen: Collection[str]) -> None:
-        """Keep what was given up; what was seen to stand still is not given up any more."""
-        core, marks = self._core, self._core.written_off.but(lost, seen)
-        if marks.names == core.written_off.names:
-            return
-        core.written_off = marks
-
-        def kept(outcome: OSError | None) -> None:
-            core.notes.pop("written off", None)
-            if isinstance(outcome, OSError):
-                why = f"what was written off is not kept for the next warden: {outcome.strerror}"
-                core.notes["written off"] = why
-
-        core.errands.send(lambda: marks.keep(core.place.home), kept)
 
     def _let_go(self, row: Tracked) -> None:
         core = self._core
