@@ -251,6 +251,32 @@ def test_REP_6_no_near_miss_where_it_came_true_or_is_not_yet_answered(told: Chro
     assert incidents_of(told.entries) == []
 
 
+def test_REP_6_what_almost_trips_on_probation_is_a_near_miss_of_its_own(told: Chronicle) -> None:
+    told.reset(told.stop())
+    told.decision("would-stop", by="rule:tried")
+    told.finding(state="early sign")
+    told.wait(3601)
+    told.add("restart", process="watch")
+    stop, shadow, faded = incidents_of(told.entries)
+    assert [stop.counts["decision"], stop.counts["finding"]] == [1, 1]
+    assert {shadow.sort, faded.sort} == {Sort.NEAR_MISS}
+    told.decision("would-stop", "bank")
+    name = told.stop("bank")
+    told.decision("would-stop", "bank")
+    assert len(incidents_of(told.entries)) == 4, "what is latched was no near miss"
+    told.reset(name, scope="bank")
+
+
+def test_what_was_found_late_in_probation_belongs_to_the_next_stop_too(told: Chronicle) -> None:
+    told.reset(told.stop())
+    told.wait(1790)
+    found_us = told.now
+    told.finding()
+    told.wait(60)
+    told.stop()
+    assert incidents_of(told.entries)[1].aware_us == found_us
+
+
 def test_the_same_near_miss_again_within_an_hour_is_one(told: Chronicle) -> None:
     for _ in range(5):
         told.decision("would-stop", by="rule:tried")

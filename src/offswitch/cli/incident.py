@@ -138,7 +138,9 @@ def _report(which: str, at: int | None) -> Report:
 def _write(path: str, page: str) -> None:
     """Write the page, for its owner alone: it names people and says why."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         with open(fd, "w", encoding="utf-8") as file:
             file.write(page)
     except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offswitch.model.entry import EntryKind
 from offswitch.model.level import Level
@@ -59,9 +59,27 @@ _OF_PEOPLE = frozenset({EntryKind.INCIDENT.value, EntryKind.RESET.value, EntryKi
 class _Kept:
     """Events of one kind: the first, the last, and how many there were."""
 
-    first: list[Event]
-    last: deque[Event]
+    most: int
+    """How many of the first, and as many of the last."""
+    first: list[Event] = field(default_factory=list)
+    last: deque[Event] | None = None
+    """None while there are no more than the first: most incidents are small."""
     count: int = 0
+
+    def add(self, event: Event) -> None:
+        """Keep one more."""
+        self.count += 1
+        if len(self.first) < self.most:
+            self.first.append(event)
+            return
+        if self.last is None:
+            self.last = deque(maxlen=self.most)
+        self.last.append(event)
+
+    @property
+    def shown(self) -> list[Event]:
+        """Those that are kept."""
+        return [*self.first, *(self.last or ())]
 
 
 @dataclass(slots=True)
@@ -135,10 +153,8 @@ class Case:
         kept = self._kept.get(event.kind)
         if kept is None:
             most = _KEPT_OF_PEOPLE if event.kind in _OF_PEOPLE else _KEPT
-            kept = self._kept[event.kind] = _Kept([], deque(maxlen=most))
-        kept.count += 1
-        room = kept.last.maxlen or 0
-        (kept.first if len(kept.first) < room else kept.last).append(event)
+            kept = self._kept[event.kind] = _Kept(most)
+        kept.add(event)
 
     def aware(self, time_us: int, index: int, how: str) -> None:
         """Somebody, or a rule, knew at that moment: the first counts."""
@@ -313,9 +329,9 @@ class Case:
     def absorb(self, near: Case) -> None:
         """A near miss was the beginning of this one."""
         self.aliases += [near.name, *near.aliases]
-        known = {one.index for kept in self._kept.values() for one in (*kept.first, *kept.last)}
+        known = {one.index for kept in self._kept.values() for one in kept.shown}
         for kind, kept in near._kept.items():
-            shown = [*kept.first, *kept.last]
+            shown = kept.shown
             for event in shown:
                 if event.index not in known:
                     self._keep(event)
@@ -336,10 +352,10 @@ class Case:
         return self._value
 
     def _made(self) -> Incident:
-        events = [one for kept in self._kept.values() for one in (*kept.first, *kept.last)]
+        events = [one for kept in self._kept.values() for one in kept.shown]
         layers = self._acts.layers()
         counts = {kind: kept.count for kind, kept in sorted(self._kept.items())}
-        shown = {kind: len(kept.first) + len(kept.last) for kind, kept in self._kept.items()}
+        shown = {kind: len(kept.shown) for kind, kept in self._kept.items()}
         grade, why, graded_in = self._severity
         delays = self._acts.delays()
         cited = {graded_in, self._aware[1], self.opened_in}

@@ -290,7 +290,8 @@ class Incidents:
             self._early.came_true(target)
         if case is not None:
             self._touch(case).finding(said)
-            return
+            if _goes_on(case):
+                return
         if said.text("state") == "early sign":
             self._early.add(said)
         self._remember(target, said)
@@ -306,7 +307,9 @@ class Incidents:
             case = below[0] if below and below[0].live else None
         if case is not None:
             self._touch(case).decision(said)
-        elif near:
+            if _goes_on(case):
+                return
+        if near:
             self._near_miss(said, near)
         else:
             self._remember(scope, said)
@@ -409,6 +412,11 @@ def _taken(case: Case, said: Said) -> None:
         case _:
             case.add(said, said.text("what"))
             case.aware(said.time_us, said.index, "a note of what would have been done")
+
+
+def _goes_on(case: Case) -> bool:
+    """Whether what comes belongs to this one alone: one that was reset may be over."""
+    return bool(case.live) or case.reset_us is None
 
 
 def _told(said: Said) -> str:
