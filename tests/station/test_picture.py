@@ -169,14 +169,14 @@ def test_watch_that_has_no_desk_is_said_and_one_that_has_is_heard(tmp_path: Path
         task = asyncio.create_task(reader.run())
         await soon(lambda: "no watch" in hub.picture.desk.why)
         server = await asyncio.start_unix_server(_desk(answers), path)
-        reader.hurry()
+        hub.tell("watch")
         await soon(lambda: hub.picture.desk.live)
         first = hub.picture.desk
         assert first.alarms[0]["rule"] == "r"
         assert first.sensors[0]["sensor"] == "s"
         question["left_ms"] = 4000
         version = hub.picture.version
-        reader.hurry()
+        hub.tell("watch")
         await soon(lambda: hub.picture.desk is not first)
         assert hub.picture.desk.decisions[0]["due_us"] == first.decisions[0]["due_us"]
         assert hub.picture.version == version, "time that passes is no news"

@@ -1,7 +1,8 @@
 """Asking watch at its desk: alarms and questions once a second, rules and sensors less often.
 
 Watch works for the targets first, so it is asked one thing at a time over one connection, and at
-once only when the warden says that an alarm has changed. Ages and times left change with every
+once only when the warden says that an alarm has changed, or whoever has answered watch says so
+(`hub.tell("watch")`). Ages and times left change with every
 look, and are no news: a question gets the moment when its time is up instead.
 """
 
@@ -25,6 +26,7 @@ _PATIENCE_S = 2.0
 _EVERY_S = 1.0
 _RULES_EVERY, _SENSORS_EVERY = 2, 5
 """Looks from one to the next."""
+_NEWS = frozenset({"alarms", "reload", "watch"})
 _LONGEST = 8 << 20
 _CHUNK = 1 << 18
 _FLEETING = frozenset({"age_ms", "left_ms", "heard", "score", "tally", "near"})
@@ -44,10 +46,6 @@ class DeskReader:
         self._hurry = asyncio.Event()
         self._due_us: dict[str, int] = {}
 
-    def hurry(self) -> None:
-        """Ask now: somebody has answered, or waits for what comes of it."""
-        self._hurry.set()
-
     async def run(self) -> None:
         """Ask, again and again, until cancelled."""
         watching = asyncio.create_task(self._watch_alarms())
@@ -61,7 +59,7 @@ class DeskReader:
     async def _watch_alarms(self) -> None:
         with self._hub.subscribe() as subscription:
             async for event in subscription:
-                if event.kind in {"alarms", "reload"}:
+                if event.kind in _NEWS:
                     self._hurry.set()
 
     async def _pause(self) -> None:
