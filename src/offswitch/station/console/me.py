@@ -12,7 +12,9 @@ from offswitch.station.console.render import page
 from offswitch.station.parts import Parts, parts_of
 from offswitch.station.people.entering import begin, by_password, changed, own_page
 from offswitch.station.people.invitations import Invitation
+from offswitch.station.people.passkeys import HERE
 from offswitch.station.people.passwords import LONGEST
+from offswitch.station.people.reach import only_here, relying_party
 from offswitch.station.people.visitor import SignedIn, Visitor
 
 __all__ = ["router"]
@@ -117,6 +119,11 @@ def _page(
         visitor=who,
         error=error,
         password=account.password is not None,
+        passkeys=parts.entrance.passkeys.of(who.name),
+        offered=HERE,
+        rp=relying_party(request),
+        localhost=only_here(request) and parts.config.station.url is None,
+        port=request.url.port,
         sessions=parts.accounts.sessions_of(who.name),
         now_us=parts.clock.wall_us(),
     )

@@ -11,8 +11,10 @@ from fastapi.responses import RedirectResponse, Response
 from offswitch.errors import OffswitchError, Refused
 from offswitch.station.console.render import page
 from offswitch.station.people.entering import begin, by_password, end, own_page
+from offswitch.station.people.passkeys import HERE
 from offswitch.station.people.passwords import LONGEST
 from offswitch.station.people.pauses import Paused
+from offswitch.station.people.reach import relying_party
 from offswitch.station.people.visitor import SignedIn
 
 __all__ = ["local", "router"]
@@ -59,7 +61,10 @@ async def sign_out(request: Request, who: SignedIn) -> Response:
 def _form(
     request: Request, status: int, to: str, name: str = "", error: OffswitchError | None = None
 ) -> Response:
-    return page(request, "sign-in.html", status, to=local(to), error=error, name=name)
+    passkeys = HERE and bool(relying_party(request))
+    return page(
+        request, "sign-in.html", status, to=local(to), error=error, name=name, passkeys=passkeys
+    )
 
 
 def local(url: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from offswitch.station.people.grants import Grants
 from offswitch.station.people.invitations import Invitations
 from offswitch.station.people.offers import Offers
+from offswitch.station.people.passkeys import Passkeys
 from offswitch.station.people.pauses import Pauses
 from offswitch.station.people.store import Store
 
@@ -30,10 +31,11 @@ class Entrance:
 
     grants: Grants
     invitations: Invitations
+    passkeys: Passkeys
     pauses: Pauses = field(default_factory=Pauses)
     enrolments: Offers[Enrolment] = field(default_factory=lambda: Offers(_ENROL_US))
 
     @classmethod
     def of(cls, store: Store) -> Entrance:
         """Make that of a station whose people are in `store`."""
-        return cls(Grants(store), Invitations(store))
+        return cls(Grants(store), Invitations(store), Passkeys(store))

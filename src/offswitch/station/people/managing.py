@@ -68,6 +68,7 @@ async def remove(parts: Parts, who: Visitor, name: str, channel: str) -> None:
     prior = parts.accounts.known(name).roles
     parts.accounts.remove(name)
     parts.entrance.invitations.withdraw(name)
+    parts.entrance.passkeys.remove_all(name)
     for one in parts.entrance.grants.of(GrantKind.DEVICE, name):
         await revoke(parts, who, one, channel)
     changed(parts, who.by, f"removed {name}", channel, _named(prior), "unknown", why="asked to")
@@ -105,6 +106,7 @@ def account_shown(parts: Parts, one: Account) -> dict[str, Any]:
         "name": one.name,
         "roles": sorted([*one.roles, *safety]),
         "password": one.password is not None,
+        "passkeys": len(parts.entrance.passkeys.of(one.name)),
         "invited_until_us": 0 if invitation is None else invitation.until_us,
         "seen_us": seen,
         "confirms": known is not None,
