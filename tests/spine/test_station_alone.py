@@ -94,11 +94,11 @@ def test_RST_5_an_operator_alone_resets_no_kill_from_the_station(
     one: Installation, station: Voice
 ) -> None:
     """The second person switches to two, so this is the last that one of them can show."""
-    key, other = Authenticator(), Authenticator()
-    add_person(one.home, "bob", uid=None, keys=[], passkeys=[other.raw])
-    mode = add_person(
-        one.home, "olga", uid=None, keys=[], passkeys=[key.raw], roles=[Role.OPERATOR]
-    )
+    key = Authenticator()
+    roles = [Role.OPERATOR]
+    add_person(one.home, "olga", uid=None, keys=[], passkeys=[key.raw], roles=roles)
+    for name in ("bob", "zoe"):
+        mode = add_person(one.home, name, uid=None, keys=[], passkeys=[Authenticator().raw])
     assert mode == "people"
     digest = station.ask(SAID)["reset"]
     answer = station.ask({**SAID, "digest": digest, "proofs": [key.word(digest)]})

@@ -305,6 +305,25 @@ def test_SEC_5_the_warden_says_who_proved_something_else(team: Team) -> None:
     assert Voice(team.one, 4242).ask({**about, "proofs": words})["error"]["kind"] == "refused"
 
 
+def test_SEC_5_one_admin_attempts_all_and_nothing_comes_of_it(team: Team) -> None:
+    """Reset, bypass, configuration, code, people: with the station, and a passkey of their own."""
+    amy = Authenticator()
+    team.keys["amy"] = amy
+    roles = [Role.ADMIN]
+    add_person(team.one.home, "amy", uid=None, keys=[], passkeys=[amy.raw], roles=roles)
+    team.stop()
+    digest = team.opened(by="person:amy")
+    assert team.confirm(digest, "amy")["proven"] == []
+    about = {"op": "prove", "digest": "cd" * 32, "people": 1, "role": "safety"}
+    for what in ("bypass", "shelve", "people", "rules"):
+        said = team.station.ask({**about, "about": what, "proofs": [amy.word("cd" * 32)]})
+        assert (said["allowed"], said["people"]) == (False, [])
+    for op in ("declare", "handover", "adopt", "release", "report", "end-probation", "run"):
+        refused = team.station.ask({"op": op, "targets": [], "target": "x"})
+        assert refused["error"]["kind"] == "refused", op
+    assert team.latched
+
+
 def test_RST_5_a_freeze_that_has_become_a_kill_takes_two(team: Team) -> None:
     """One is enough for a freeze; but it moved, or outlived its limit, and was killed."""
     one = team.one

@@ -21,7 +21,7 @@ from offswitch.cli.begin import ensure_warden
 from offswitch.clock import SystemClock, boot_id
 from offswitch.control.client import Conversation, call
 from offswitch.control.place import Place
-from offswitch.decide.authority import Authority, Mode, read_authority
+from offswitch.decide.authority import Authority, Mode, able, read_authority
 from offswitch.decide.people import Person
 from offswitch.decide.roles import Role, rank
 from offswitch.errors import Latched, OffswitchError, Refused, Storage
@@ -57,9 +57,7 @@ class Before:
 
     def able(self) -> set[str]:
         """Name those who can confirm the reset of a kill."""
-        safety = rank({Role.SAFETY})
-        known = self.authority.people.persons
-        return {one.name for one in known if one.proves and rank(one.roles) >= safety}
+        return able(self.authority.people)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ namespace of their own, confirm other things that take a person (`prove`).
 
 Which way it fails: a missing file is `local` in a fresh installation; a garbled one, or
 one that somebody else could have written, is `people` with nobody in it, so nothing is
-reset until root has looked. The second person switches to `people` for good. Going back is
-an act of root on a stopped installation: `at_start` compares with the mode that was in
-force last, reports the change for the ledger, and does not take it while a stop is live.
+reset until root has looked. The second person of role safety switches to `people` for good.
+Going back is an act of root on a stopped installation: `at_start` compares with the mode that
+was in force last, reports the change for the ledger, and does not take it while a stop is live.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = [
     "Mode",
     "Ruling",
     "Start",
+    "able",
     "add_person",
     "again",
     "at_start",
@@ -135,6 +136,11 @@ class Start:
 def needed(level: Level) -> int:
     """How many people a reset takes: two where it clears a kill or poweroff."""
     return 2 if level >= Level.KILL else 1
+
+
+def able(people: People) -> set[str]:
+    """Name those who can confirm the reset of a kill."""
+    return {one.name for one in people.persons if one.proves and rank(one.roles) >= _SAFETY}
 
 
 def _read_word(path: str, owner_uid: int) -> str | None:
@@ -235,11 +241,11 @@ def add_person(
     passkeys: Sequence[Mapping[str, str]] = (),
     roles: Collection[Role] = (),
 ) -> Mode:
-    """Add a person as the warden's user; the second one switches to `people` for good."""
+    """Add a person as the warden's user; the second who can reset a kill makes it take two."""
     write_person(home, name, uid=uid, keys=keys, totp=totp, passkeys=passkeys, roles=roles)
     owner = os.geteuid()
     now = read_authority(home, owner)
-    if now.mode is Mode.LOCAL and len(read_people(home, owner).persons) > 1:
+    if now.mode is Mode.LOCAL and len(able(now.people)) > 1:
         _write_word(f"{home}/authority", Mode.PEOPLE.value)
         return Mode.PEOPLE
     return now.mode

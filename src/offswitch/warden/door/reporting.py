@@ -42,6 +42,7 @@ OBSERVES = (
     "OBSERVE MODE: rules, leases and the keeper only record what they would do; "
     "a stop by hand works (mode in offswitch.toml)"
 )
+_PROBLEMS = 3
 _SHOWN = 200
 """Characters of a reason in a list of stops: all of it is in the ledger."""
 
@@ -196,6 +197,7 @@ def notes(core: Core) -> list[str]:
     notes = [*core.notes.values(), *_degraded(core)]
     if core.authority.problem:
         notes.append(core.authority.problem)
+    notes += [f"who may reset: {one}" for one in core.authority.people.problems[:_PROBLEMS]]
     shares = core.rights.uid in core.ran_as.uids
     if not shares and len(core.ran_as.uids) and not core.secret_set:
         notes.append("targets share people's users and no secret is set: only root can reset")
