@@ -121,7 +121,8 @@ def frame(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
         {
             "top": paint("frame.html", "top", said, scene.picture.notes),
             "press": paint("frame.html", "press", press),
-            "bar": paint("frame.html", "bar", shown, span(scene, viewer.scope)),
+            "bar": paint("frame.html", "bar", shown),
+            "span": paint("frame.html", "span", span(scene, viewer.scope)),
         },
         live=scene.live,
         version=scene.number,

@@ -140,7 +140,7 @@ function begin() {
   function tick() {
     for (const each of document.querySelectorAll("[data-due]")) {
       const left = Math.round(each.dataset.due / 1e6 - (Date.now() + skew) / 1000);
-      const words = left > 0 ? `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} left` : "time is up";
+      const words = left > 0 ? `in ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` : "now";
       if (each.textContent !== words) each.textContent = words;
     }
   }
