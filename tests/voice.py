@@ -15,18 +15,19 @@ from offswitch.errors import OffswitchError
 
 
 class Voice:
-    """Speaks as one user, of the group that may stop."""
+    """Speaks as one user, of the group that may stop; to the warden unless a `path` is given."""
 
-    def __init__(self, one: Installation, uid: int) -> None:
+    def __init__(self, one: Installation, uid: int, path: str = "") -> None:
         self._one = one
         self.uid = uid
+        self._path = path or one.place.warden_socket
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send one message; give the final answer, or the error as it came."""
         os.setegid(self._one.gid)
         os.seteuid(self.uid)
         try:
-            conversation = Conversation(self._one.place.warden_socket, 30.0)
+            conversation = Conversation(self._path, 30.0)
         finally:
             os.seteuid(0)
             os.setegid(0)

@@ -104,14 +104,13 @@ class Watch:
         self._tick = self._shortest_tick()
         self._lookout = Lookout()
         self.reception = Reception(
-            place.home,
+            place,
             desk or Desk(None, clock),
             self._scribe,
             self.wired,
             covered=lambda bench: self._coverage[bench.rule.scope.text],
             act=self._act,
             apply=self._apply,
-            ask=self._warden.ask,
         )
 
     def _shortest_tick(self) -> int:

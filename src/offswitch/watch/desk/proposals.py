@@ -23,19 +23,18 @@ from offswitch.decide.lowering import CONFIRM_US, Lowered, begun, checked, diges
 from offswitch.decide.who import Who
 from offswitch.errors import NotFound, OffswitchError, Refused, Unreachable, Usage, from_kind
 from offswitch.watch.desk.door import Later
+from offswitch.watch.desk.enquiries import Ask
 from offswitch.watch.desk.lowered import LoweredBook
 from offswitch.watch.desk.visitors import Visitors
 
-__all__ = ["Ask", "Proposal", "Proposals"]
+__all__ = ["Proposal", "Proposals"]
 
 _MOST = 100
 _MOST_PROOFS = 8
 _LONGEST_PROOF = 16_384
-_WARDEN_US = 5_000_000
+_WARDEN_US = 6_000_000
 
 Message = dict[str, Any]
-Ask = Callable[[Message, Callable[[Message], None]], bool]
-"""Asks the warden; false: there is no line just now."""
 
 
 @dataclass(frozen=True, slots=True)

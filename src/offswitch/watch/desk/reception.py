@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from offswitch.control.peer import Peer
+from offswitch.control.place import Place
 from offswitch.model.decision import Decision
 from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
 from offswitch.watch.coverage import Coverage
 from offswitch.watch.desk.clerk import Clerk, Office
 from offswitch.watch.desk.door import Desk
+from offswitch.watch.desk.enquiries import Enquiries
 from offswitch.watch.desk.listing import banner
 from offswitch.watch.desk.lowered import LoweredBook
-from offswitch.watch.desk.proposals import Ask, Proposals
+from offswitch.watch.desk.proposals import Proposals
 from offswitch.watch.desk.visitors import Visitors
 from offswitch.watch.scribe import Scribe
 from offswitch.watch.wiring import Wiring
@@ -36,7 +38,7 @@ class Reception:
 
     def __init__(
         self,
-        home: str,
+        place: Place,
         desk: Desk,
         scribe: Scribe,
         wired: Wiring,
@@ -44,17 +46,16 @@ class Reception:
         covered: Callable[[Bench], Coverage],
         act: Callable[[Decision], None],
         apply: Callable[[Peer, Message], Message],
-        ask: Ask,
     ) -> None:
         """Serve at `desk` for the rules that are `wired`."""
         self._desk = desk
         self._clock = clock = desk.clock
         self._wired = wired
-        self._ask = ask
+        self._enquiries = Enquiries(place.warden_socket, clock)
         self._people_us = 0
         self._visitors = Visitors(desk.owner, desk.gid, desk.station)
-        self._lowered = LoweredBook(home, clock)
-        proposals = Proposals(clock, ask, self._lowered, self._visitors)
+        self._lowered = LoweredBook(place.home, clock)
+        proposals = Proposals(clock, self._enquiries.ask, self._lowered, self._visitors)
         self.clerk = Clerk(
             Office(
                 wired, scribe, clock, self._visitors, self._lowered, proposals, covered, act, apply
@@ -72,15 +73,16 @@ class Reception:
 
     def waits(self) -> Iterable[tuple[int, bool]]:
         """Give the descriptors to wait for, and whether also to write."""
-        return self._desk.waits()
+        return [*self._desk.waits(), *self._enquiries.waits()]
 
     def turn(self) -> None:
         """Serve what has come, and let return what has come to its end."""
+        self._enquiries.turn()
         self._desk.turn(self.clerk.serve)
         self.clerk.turn()
         now_us = self._clock.mono_us()
         if now_us >= self._people_us:
-            asked = self._ask({"op": "people"}, self._visitors.hear_people)
+            asked = self._enquiries.ask({"op": "people"}, self._visitors.hear_people)
             self._people_us = now_us + (_PEOPLE_US if asked else _SOON_US)
 
     def hear(self, rows: Iterable[Mapping[str, Any]], ran: object) -> None:
@@ -101,4 +103,5 @@ class Reception:
     def close(self) -> None:
         """Hang up."""
         self._desk.close()
+        self._enquiries.close()
         self._lowered.close()
