@@ -29,6 +29,7 @@ from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
+from offswitch.station.drilling import Drilling
 from offswitch.station.incidents.book import Book
 from offswitch.station.lines import Lines, protocol
 from offswitch.station.notify.book import Queues
@@ -144,6 +145,8 @@ def _parts(
     )
     tail, incidents = Tail(clerk), Book()
     tail.add(incidents.take)
+    drilling = Drilling(place, clock, loaded.config.drill.canary)
+    tail.add(drilling.take)
     return Parts(
         place=place,
         config=loaded.config,
@@ -160,6 +163,7 @@ def _parts(
         archive=archive,
         checker=checker,
         incidents=incidents,
+        drilling=drilling,
         faces=faces,
     )
 

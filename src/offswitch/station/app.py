@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from offswitch.errors import OffswitchError
 from offswitch.station.api import devices as api_devices
+from offswitch.station.api import drills as api_drills
 from offswitch.station.api import (
     health,
     incidents,
@@ -29,11 +30,13 @@ from offswitch.station.api import (
     tokens,
 )
 from offswitch.station.api import people as api_people
+from offswitch.station.api import rules as api_rules
 from offswitch.station.bounds import Bounds
 from offswitch.station.console import (
     answering,
     board,
     devices,
+    drills,
     feed,
     files,
     me,
@@ -41,6 +44,7 @@ from offswitch.station.console import (
     people,
     record,
     resetting,
+    rules,
     signing,
     stopping,
     target,
@@ -72,6 +76,8 @@ _PAGES = (
     record.router,
     incident_pages.router,
     resetting.router,
+    rules.router,
+    drills.router,
     people.router,
     me.router,
     passkeys.router,
@@ -97,6 +103,8 @@ _API = (
     ledger.router,
     incidents.router,
     resets.router,
+    api_rules.router,
+    api_drills.router,
     pages.router,
 )
 _HOOKS = (slack.router, pagerduty.router)
@@ -138,7 +146,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     parts.tail.add(Proofs(parts.hub).hear)
     parts.tail.add(parts.notifier.hear)
-    always = (_record, _look, _follow, _see, _hear, _watch, _notify)
+    always = (_record, _look, _follow, _see, _hear, _watch, _notify, _drill)
     tasks = [asyncio.create_task(work(parts)) for work in always]
     try:
         yield
@@ -196,3 +204,8 @@ async def _see(parts: Parts) -> None:
 async def _hear(parts: Parts) -> None:
     """Keep what watch says at its desk."""
     await DeskReader(f"{parts.place.control}/watch", parts.hub, parts.clock).run()
+
+
+async def _drill(parts: Parts) -> None:
+    """Rehearse."""
+    await parts.drilling.go_on()

@@ -15,6 +15,7 @@ from offswitch.model.entry import EntryKind
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.console.scene import Eye
+from offswitch.station.drilling import Drilling
 from offswitch.station.incidents.book import Book
 from offswitch.station.notify.notifier import Notifier
 from offswitch.station.people.accounts import Accounts
@@ -54,6 +55,7 @@ class Parts:
     checker: Archive
     """Does what takes a while: verifies, exports."""
     incidents: Book
+    drilling: Drilling
     faces: Faces
     """Templates and static files, as they were read at the start."""
     hub: Hub = field(default_factory=Hub)

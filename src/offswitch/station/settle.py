@@ -56,6 +56,6 @@ def settle(place: Place) -> tuple[Place, list[str]]:
     if user is not None:
         code = [path for path in sys.path if os.path.isdir(path)]
         read = [*_SEEN, *_MORE_SEEN, *code]
-        said.append(confine_files(write=[folder, place.run], read=read))
+        said.append(confine_files(write=[folder, place.run, "/dev/null"], read=read))
     said.append(forbid("any", signals=True))
     return settled, [each for each in said if each]

@@ -20,6 +20,8 @@ _PAGES = (
     ("/incidents", "Incidents"),
     ("/readiness", "Readiness"),
     ("/reset", "Reset"),
+    ("/rules", "Rules"),
+    ("/drills", "Drills"),
     ("/ledger", "Ledger"),
     ("/people", "People"),
 )
