@@ -21,7 +21,7 @@ from offswitch.station.desk import at_desk
 from offswitch.station.parts import parts_of
 from offswitch.station.people.visitor import Visitor, may
 
-__all__ = ["router"]
+__all__ = ["Lowering", "lowering", "router"]
 
 router = APIRouter(tags=["rules"])
 
