@@ -237,6 +237,25 @@ def test_SR_20_a_real_stop_in_the_middle_wins_and_is_not_reset(shared: Installat
     until(lambda: forgotten(shared), "what it left is forgotten by the next one")
 
 
+def test_SR_20_a_real_stop_that_comes_while_it_is_being_reset_holds(shared: Installation) -> None:
+    """Whichever comes first: the real one is never cleared, nor is what it covers let go."""
+    for late_s in [0.002 * number for number in range(runs(60))]:
+        with Drill(shared) as drill:
+            drill.press()
+            layers = {name: {"seen": True} for name in drill.born["layers"]}
+            body = {"op": "drill", "do": "end", "drill": drill.name, "layers": layers}
+            drill.held.send(body)
+            time.sleep(late_s)  # that much later: what is tried here is the moment itself
+            shared.press("/")
+            answer = drill.held.receive()
+        assert answer is not None
+        scopes = {live["scope"] for live in shared.status()["latched"]}
+        kept = set() if answer["reset"] else {drill.target}
+        assert scopes == {"/", *kept}
+        assert answer["reset"] or "another stop covers" in answer["trouble"]
+        shared.reset("/")
+
+
 def test_SR_20_where_two_people_are_wanted_a_drill_still_asks_nobody(tmp_path: Path) -> None:
     """And nobody's stop of a real target goes the same way."""
     needs_root()
