@@ -246,7 +246,8 @@ class Case:
         """One layer has acted on one of its targets."""
         target, layer = said.text("target"), said.text("layer")
         confirmed = said.text("confirmed") == "yes"
-        seen = "seen" if confirmed else "NOT seen"
+        missing = "which is cooperative" if layer == COOPERATIVE else "NOT seen"
+        seen = "seen" if confirmed else missing
         self.add(said, f"{layer} of {target}: commanded, {seen}", None, said.words("detail") or "")
         self._acts.receipt(said, self._episode)
         self._told.add(target)
