@@ -201,6 +201,14 @@ def test_RST_4_SR_5_a_station_that_claims_two_confirmations_is_refused(
     assert "the warden finds out itself" in answer["error"]["message"]
 
 
+def test_RST_4_SR_5_a_station_that_names_no_road_is_the_station_all_the_same(team: Team) -> None:
+    for channel in (None, "cli", "", ["console"], 7):
+        answer = team.reset(channel=channel)
+        assert answer["error"]["kind"] == "refused", channel
+    [*_, last] = [one for one in team.refusals() if one["what"] == "reset"]
+    assert last["channel"] == "station"
+
+
 def test_RST_4_SR_5_a_stations_words_in_the_place_of_proofs_are_none(team: Team) -> None:
     digest, other = team.opened(), team.opened()
     assert digest != other

@@ -72,6 +72,12 @@ def test_SR_4_a_name_that_is_none_is_the_stations_own(rights: Rights, by: object
     assert rights.named(peer(STATION), said(by)) == f"uid:{STATION}"
 
 
+@pytest.mark.parametrize("channel", [["console"], {"console": 1}, 7, None, True])
+def test_SR_4_a_road_that_is_none_spoils_no_stop(rights: Rights, channel: object) -> None:
+    for uid in (0, STATION, WATCH):
+        assert rights.named(peer(uid), said(channel=channel)) == f"uid:{uid}"
+
+
 def test_SR_4_the_station_asks_about_people_and_the_group_only_looks_at_resets(
     rights: Rights,
 ) -> None:

@@ -96,7 +96,14 @@ class Rights:
         """
         if self._roles.get(peer.uid) == "station":
             return True
-        return self.owner(peer) and message.get("channel") in STATION_CHANNELS
+        return self.owner(peer) and _channel(message) in STATION_CHANNELS
+
+    def road(self, peer: Peer, message: dict[str, Any]) -> str:
+        """Name the road by which a reset came; one that the station does not name is its own."""
+        if not self.station(peer, message):
+            return "cli"
+        channel = _channel(message)
+        return channel if channel in STATION_CHANNELS else "station"
 
     def speaks_for_people(self, peer: Peer) -> bool:
         """Tell whether `peer` may be told what only a person themselves is told."""
@@ -108,7 +115,7 @@ class Rights:
         Our own watch names its rule, the station a person, a token, a device or a drill. Whatever
         else claims to be somebody is who it is for the kernel.
         """
-        by, channel = message.get("by"), message.get("channel")
+        by, channel = message.get("by"), _channel(message)
         speaks = self.owner(peer) or self._roles.get(peer.uid) in {"watch", "gateway"}
         if speaks and channel == "rule" and by:
             return str(by)[:_LONGEST_NAME].encode("utf-8", "replace").decode()
@@ -157,3 +164,9 @@ class Rights:
             raise Refused(
                 f"only the owner may ask for {operation!r}", "do it as root or as the owner"
             )
+
+
+def _channel(message: dict[str, Any]) -> str:
+    """Give the road that a message names, whatever it is: a stop is never refused for it."""
+    channel = message.get("channel")
+    return channel if isinstance(channel, str) else ""

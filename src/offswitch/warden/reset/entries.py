@@ -32,7 +32,7 @@ def refused(core: Core, message: Mapping[str, Any], peer: Peer, error: Offswitch
         {"by": core.rights.named(peer, said), "reason": str(said.get("reason", ""))[:LONGEST]},
         what="reset",
         scope=scope[:_LONGEST_SCOPE],
-        channel=str(said["channel"]) if core.rights.station(peer, said) else "cli",
+        channel=core.rights.road(peer, said),
         error=error.kind,
         why=error.message,
         prior=stands,

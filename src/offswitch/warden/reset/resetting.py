@@ -174,7 +174,7 @@ class Resetter:
                 scope,
                 tuple(sorted(live.stop.digest for live in stops)),
                 core.rights.named(peer, message),
-                str(message["channel"]) if core.rights.station(peer, message) else "cli",
+                core.rights.road(peer, message),
                 grounds.nonce(message),
                 core.clock.wall_us(),
                 grounds.reason,
