@@ -50,6 +50,7 @@ _NOUNS = {
     "sensor": _Noun(_LOOK),
     "alarm": _Noun(_LOOK),
     "decision": _Noun(_RULES),
+    "ticket": _Noun(_RULES),
     "rule": _Noun(_RULES),
     "detector": _Noun(_RULES),
     "drill": _Noun(_RULES),

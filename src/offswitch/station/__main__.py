@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 
@@ -29,6 +30,7 @@ from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.console.faces import Faces
 from offswitch.station.console.scene import Eye
+from offswitch.station.door import Door, listen
 from offswitch.station.drilling import Drilling
 from offswitch.station.incidents.book import Book
 from offswitch.station.lines import Lines, protocol
@@ -46,6 +48,7 @@ from offswitch.station.picture.hub import Hub
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
+from offswitch.station.tickets.intake import Tickets
 from offswitch.station.tls import context_of
 
 __all__ = ["main"]
@@ -76,9 +79,10 @@ def _serve(place: Place) -> None:
     named = bool(os.environ.get("OFFSWITCH_CONFIG"))
     loaded = load(place.config, installed_kinds(), named=named)
     complain("station", loaded.degraded)
-    section = loaded.config.station
+    section, owner = loaded.config.station, os.geteuid()
     context = context_of(section, place.home)
     sock = _listen(section)
+    door = listen(place.control)
     import_ours()
     faces = Faces.read()
     prepared = prepare(loaded.config, SystemClock())
@@ -89,7 +93,9 @@ def _serve(place: Place) -> None:
     complain("station", refused)
     parts = _parts(settled, loaded, faces, *clerks)
     url = _url(section, sock)
-    parts.notifier = _notifier(parts, prepared, url)
+    _tell_people(parts, prepared, url)
+    if door is not None:
+        parts.door = Door(*door, owner, parts).run
     _say_where(settled.home, url)
     _hear(parts, context, sock)
 
@@ -116,11 +122,14 @@ def _hear(parts: Parts, context: ssl.SSLContext | None, sock: socket.socket) -> 
     uvicorn.Server(config).run(sockets=[sock])
 
 
-def _notifier(parts: Parts, prepared: Prepared, url: str) -> Notifier:
-    """Make what tells people, of what was prepared while there were rights."""
+def _tell_people(parts: Parts, prepared: Prepared, url: str) -> None:
+    """Make what tells people, and what they are asked from outside, last of all parts."""
     queues = Queues(folder_of(parts.place.home))
     known = (parts.config, parts.clock, parts.outbox, parts.tail, parts.hub, queues)
-    return Notifier(*known, prepared=prepared, base=url)
+    parts.notifier = Notifier(*known, prepared=prepared, base=url)
+    issuers, here = parts.config.outside, partial(getattr, parts, "installation")
+    asked = (parts.clock, parts.outbox, queues, parts.presser)
+    parts.tickets = Tickets(issuers, *asked, here)
 
 
 def _parts(

@@ -31,6 +31,7 @@ from offswitch.station.api import (
 )
 from offswitch.station.api import people as api_people
 from offswitch.station.api import rules as api_rules
+from offswitch.station.api import tickets as api_tickets
 from offswitch.station.bounds import Bounds
 from offswitch.station.console import (
     answering,
@@ -48,6 +49,7 @@ from offswitch.station.console import (
     signing,
     stopping,
     target,
+    tickets,
     views,
 )
 from offswitch.station.console import incidents as incident_pages
@@ -78,6 +80,7 @@ _PAGES = (
     resetting.router,
     rules.router,
     drills.router,
+    tickets.router,
     people.router,
     me.router,
     passkeys.router,
@@ -106,6 +109,7 @@ _API = (
     api_rules.router,
     api_drills.router,
     pages.router,
+    api_tickets.router,
 )
 _HOOKS = (slack.router, pagerduty.router)
 """What others tell us: signed by them, and by nobody who is signed in."""
@@ -146,7 +150,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     parts.tail.add(Proofs(parts.hub).hear)
     parts.tail.add(parts.notifier.hear)
-    always = (_record, _look, _follow, _see, _hear, _watch, _notify, _drill)
+    always = (_record, _look, _follow, _see, _hear, _watch, _notify, _drill, _remind, _door)
     tasks = [asyncio.create_task(work(parts)) for work in always]
     try:
         yield
@@ -174,6 +178,17 @@ async def _record(parts: Parts) -> None:
 async def _notify(parts: Parts) -> None:
     """Tell people what happens."""
     await parts.notifier.run()
+
+
+async def _door(parts: Parts) -> None:
+    """Hear people at this machine."""
+    if parts.door is not None:
+        await parts.door()
+
+
+async def _remind(parts: Parts) -> None:
+    """Remind people of what they are asked from outside."""
+    await parts.tickets.run()
 
 
 async def _look(parts: Parts) -> None:

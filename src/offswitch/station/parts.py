@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +25,7 @@ from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.passwords import Passwords
 from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
+from offswitch.station.tickets.intake import Tickets
 
 if TYPE_CHECKING:  # what draws pages asks who looks, and that asks for the parts
     from offswitch.station.console.faces import Faces
@@ -64,6 +66,10 @@ class Parts:
     """As the warden names itself; empty until it has answered once."""
     notifier: Notifier = field(init=False)
     """Tells people, and hears that they have seen it; made last, of all the others."""
+    tickets: Tickets = field(init=False)
+    """Orders from outside."""
+    door: Callable[[], Awaitable[None]] | None = None
+    """Hears people at this machine; None: nobody is heard there."""
     _refused_us: dict[str, int] = field(default_factory=dict)
 
     def refused(self, by: str, what: str, channel: str, why: str) -> None:

@@ -22,6 +22,7 @@ _PAGES = (
     ("/reset", "Reset"),
     ("/rules", "Rules"),
     ("/drills", "Drills"),
+    ("/tickets", "Tickets"),
     ("/ledger", "Ledger"),
     ("/people", "People"),
 )

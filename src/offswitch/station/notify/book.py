@@ -12,15 +12,17 @@ falls out of it is a gap that the caller has recorded.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from offswitch.errors import Storage
@@ -75,7 +77,7 @@ class Queues:
         self._next_id = 1
         db = self._opened()
         self._load(db)
-        self._changes: queue.Queue[list[Change] | None] = queue.Queue()
+        self._changes: queue.Queue[list[Change] | Callable[[], object] | None] = queue.Queue()
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write, args=(db,), daemon=True, name="notify")
         self._writer.start()
@@ -191,6 +193,17 @@ class Queues:
             return
         self._changes.put(list(changes))
 
+    async def settled(self, patience_s: float) -> bool:
+        """Wait until all of it so far is on disk, for so long at most; tells whether it is."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        self._changes.put(partial(loop.call_soon_threadsafe, done.set))
+        try:
+            await asyncio.wait_for(done.wait(), patience_s)
+        except TimeoutError:
+            return False
+        return True
+
     @property
     def behind(self) -> int:
         """How many changes are not written yet."""
@@ -201,9 +214,12 @@ class Queues:
             changes = self._changes.get()
             if changes is None:
                 break
-            while not self._written(db, changes):
+            while not callable(changes) and not self._written(db, changes):
                 if self._closing.wait(_AGAIN_S):
                     break
+            if callable(changes):
+                with suppress(RuntimeError):  # the loop that waited has ended
+                    changes()
             self._changes.task_done()
         db.close()
 
