@@ -7,13 +7,11 @@ sockets as any stop; that it could not take place is said, and tried again at th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Any
 
 from offswitch.clock import Clock
 from offswitch.control.place import Place
 from offswitch.drills.canary import Outcome, run_canary
-from offswitch.drills.figures import Figures, figures
+from offswitch.drills.figures import Figures, Tally
 from offswitch.drills.schedule import Due, due_of
 from offswitch.errors import Busy, OffswitchError
 from offswitch.ledger.reader import ShownEntry
@@ -24,8 +22,6 @@ __all__ = ["Drilling"]
 _SETTLED_S = 30.0
 """How long after its start a station leaves everything alone."""
 _LOOK_S = 20.0
-_KEPT = 50_000
-"""Entries of drills: some three years of hourly ones, then the oldest are left out."""
 
 
 class Drilling:
@@ -36,8 +32,7 @@ class Drilling:
         self._place = place
         self._clock = clock
         self._every_us = every_us
-        self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
-        self._figures: Figures | None = None
+        self._tally = Tally()
         self._tried_us = 0
         self._running = False
         self.trouble = ""
@@ -45,17 +40,12 @@ class Drilling:
 
     def take(self, entry: ShownEntry) -> None:
         """Hear of one entry; the tail calls it."""
-        if entry.public.get("kind") == EntryKind.DRILL.value:
-            self._entries.append({**entry.sealed, **entry.public})
-            self._figures = None
+        if entry.public.get("kind") == EntryKind.DRILL.value and entry.intact:
+            self._tally.hear({**entry.sealed, **entry.public})
 
     def figures(self) -> Figures:
         """Give what drills prove now."""
-        now_us = self._clock.wall_us()
-        known = self._figures
-        if known is None or now_us - known.now_us > _LOOK_S * 1e6:
-            known = self._figures = figures(self._entries, now_us)
-        return known
+        return self._tally.figures(self._clock.wall_us())
 
     def due(self) -> Due:
         """Say when the next one is due."""
