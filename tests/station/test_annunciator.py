@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cascades import Flood, S, flood
 from offswitch.station.alarms.annunciator import WINDOW_US, Annunciation, Annunciator
+from offswitch.station.alarms.book import AlarmBook
 from offswitch.station.alarms.figures import Told, figures
 from offswitch.station.alarms.sign import Sign
 
@@ -119,3 +122,31 @@ def test_HMI_5_a_span_without_alarms_has_figures_too() -> None:
     seen = figures([], 0, DAY)
     assert (seen.annunciations, seen.peak_10min, seen.acked_median_us) == (0, 0, None)
     assert seen.floods == seen.chattering == ()
+
+
+def alarm(rule: str, target: str, since_s: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"rule": rule, "target": target, "scope": target, "act": "auto", "state": "stands",
+            "since_us": since_s * S, "findings": [], "acked_by": None, "acked_us": None,
+            "shelved": False, "harm": "h", **more}  # fmt: skip
+
+
+def test_HMI_5_the_console_keeps_what_it_told_people_of_and_what_became_of_it() -> None:
+    book = AlarmBook(0)
+    one, other = alarm("a", "shop/a", 10), alarm("b", "shop/b", 11)
+    assert book.hear([one], 10 * S) == []
+    assert book.hear([one, other], 11 * S) == []
+    [told] = book.hear([one, other], 13 * S)
+    assert (told.root.key, told.count) == ("rule:a", 2)
+    assert book.hear([one, other], 60 * S) == [], "once"
+    seen = book.figures(60 * S)
+    assert (seen.annunciations, seen.standing, seen.acked, seen.since_us) == (1, 1, 0, 0)
+    acked = {"acked_by": "person:ada", "acked_us": 73 * S}
+    book.hear([{**one, **acked}, other], 80 * S)
+    assert book.figures(80 * S).acked == 0, "all of the group"
+    book.hear([{**one, **acked}, {**other, **acked, "shelved": True}], 90 * S)
+    assert book.figures(90 * S).acked_median_us == 60 * S
+    book.hear([], 100 * S)
+    assert (book.figures(101 * S).standing, book.figures(101 * S).annunciations) == (0, 1)
+    book.hear([alarm("a", "shop/a", 1000)], 1000 * S)
+    assert len(book.hear([alarm("a", "shop/a", 1000)], 1002 * S)) == 1, "it has risen anew"
+    book.hear([{}, {"rule": 7}], 1003 * S)

@@ -23,8 +23,7 @@ from offswitch.cli.desk import For, Measure, Owner, Reason, ask_watch, clock_of,
 from offswitch.cli.show import emit
 from offswitch.errors import Usage
 from offswitch.printable import printable
-from offswitch.station.alarms.grouping import grouped
-from offswitch.station.alarms.rows import alarm_key, signs_of
+from offswitch.station.alarms.rows import Row, first_out
 
 __all__ = ["RuleName", "app", "lower"]
 
@@ -49,7 +48,7 @@ def show_all(*, as_json: Json = False) -> None:
     if as_json:
         emit({"alarms": answer["alarms"], "near": answer["near"]}, as_json=True, text="")
         return
-    groups = _first_out(answer["alarms"])
+    groups = first_out(answer["alarms"])
     if groups:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
         for title in ("RULE", "SCOPE", "ACTS", "SINCE", "SEEN", "HARM"):
@@ -65,17 +64,7 @@ def show_all(*, as_json: Json = False) -> None:
         sys.stdout.write(f"{printable(words)}\n")
 
 
-def _first_out(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group alarms, each group's root first."""
-    by_key = {alarm_key(row): row for row in rows}
-    groups = [
-        [by_key.pop(sign.key) for sign in group.ranked({}) if sign.key in by_key]
-        for group in grouped(signs_of(rows))
-    ]
-    return [group for group in (*groups, *([row] for row in by_key.values())) if group]
-
-
-def _grouped(root: dict[str, Any], others: list[dict[str, Any]]) -> Iterator[list[str]]:
+def _grouped(root: Row, others: list[Row]) -> Iterator[list[str]]:
     """Give the cells of a root, with how many follow from it, and of the first that do."""
     cells = _cells(root)
     if others:
@@ -87,7 +76,7 @@ def _grouped(root: dict[str, Any], others: list[dict[str, Any]]) -> Iterator[lis
         yield [f"  {name}", *rest]
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Row) -> list[str]:
     seen = row["acked_by"] or "nobody"
     seen += ", shelved" if row["shelved"] else ""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since_us"] / 1e6))

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from offswitch.station.alarms.sign import Sign
+from offswitch.station.alarms.grouping import grouped
+from offswitch.station.alarms.sign import Sign, Ties
 
-__all__ = ["alarm_key", "signs_of"]
+__all__ = ["Row", "alarm_key", "first_out", "signs_of"]
 
 _ANNOUNCES = frozenset({"announce", "early"})
 _GRAVE = frozenset({"asks", "acted", "ordered"})
@@ -40,6 +41,17 @@ def signs_of(alarms: Iterable[Row], findings: Iterable[Row] = ()) -> list[Sign]:
         and row.get("detector") not in _ANNOUNCES
     ]
     return [sign for sign in signs if sign is not None]
+
+
+def first_out(alarms: Iterable[Row], ties: Ties | None = None) -> list[list[Row]]:
+    """Group the alarms that stand, the root of each group first; none is left out."""
+    rows = list(alarms)
+    by_key = {alarm_key(row): row for row in rows}
+    groups = [
+        [by_key.pop(sign.key) for sign in group.ranked(ties or {}) if sign.key in by_key]
+        for group in grouped(signs_of(rows), ties)
+    ]
+    return [group for group in (*groups, *([row] for row in by_key.values())) if group]
 
 
 def _alarm(row: Row, first: Row) -> Sign | None:

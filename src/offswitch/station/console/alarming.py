@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 from offswitch.errors import OffswitchError
 from offswitch.model.scope import Scope, parse_scope
+from offswitch.station.alarms.rows import first_out
 from offswitch.station.console.scene import Message, Scene
 
 __all__ = ["Group", "alarms", "questions"]
-
-_SPREADS_US = 120_000_000
-"""What comes later than this after the first is no consequence of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +63,7 @@ def questions(scene: Scene, scope: Scope) -> list[Message]:
 
 
 def _grouped(standing: Sequence[Message]) -> list[Group]:
-    groups: list[tuple[Message, list[Message]]] = []
-    for one in standing:
-        for first, others in groups:
-            near = int(one.get("since_us") or 0) - int(first.get("since_us") or 0) <= _SPREADS_US
-            if near and _related(str(first.get("scope")), str(one.get("scope"))):
-                others.append(one)
-                break
-        else:
-            groups.append((one, []))
-    return [Group(first, tuple(others)) for first, others in groups]
-
-
-def _related(one: str, other: str) -> bool:
-    """Tell whether two scopes lie within each other, or side by side in the same folder."""
-    above = one.rpartition("/")[0]
-    return _meet(one, other) or (bool(above) and other.startswith(f"{above}/"))
+    return [Group(dict(first), tuple(map(dict, others))) for first, *others in first_out(standing)]
 
 
 def _concerns(scope: Scope, text: str) -> bool:

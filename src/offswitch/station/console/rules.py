@@ -89,7 +89,8 @@ async def proven(
     text = f"code {who.name} {plain}" if plain.isdecimal() else proof.strip()
     op = "shelve" if what == "shelve" else "bypass"
     try:
-        said = await at_desk(parts_of(request), {"op": op, "digest": digest, "proofs": [text]})
+        message = {"op": op, "digest": digest, "proofs": [text]}
+        said = await at_desk(parts_of(request), message, who)
     except OffswitchError as error:
         return await _one(request, who, digest, 409, error)
     return RedirectResponse(f"/rules/lowerings/{digest}" if said.get("pending") else "/rules", 303)
