@@ -130,7 +130,7 @@ def create(parts: Parts) -> FastAPI:
     problems.install(app)
     app.include_router(health.router)
     for router in _API:
-        app.include_router(router, prefix="/api/v1")
+        app.include_router(router, prefix="/api/v1", responses=problems.described())
     for router in _HOOKS:
         app.include_router(router, include_in_schema=False)
     for router in _PAGES:

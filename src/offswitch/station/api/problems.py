@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,7 +18,7 @@ from offswitch.station.console.render import page
 from offswitch.station.people.pauses import Paused
 from offswitch.station.people.visitor import Nobody
 
-__all__ = ["Limit", "install", "problem"]
+__all__ = ["Limit", "described", "install", "problem"]
 
 _STATUS = {
     "usage": 400,
@@ -37,6 +38,27 @@ _STATUS = {
 }
 """The HTTP status of each kind."""
 _PROBLEM = "application/problem+json"
+_OUR_OWN = (401, 405, 408, 413, 414, 421, 422, 429, 431)
+"""Those that no kind stands for: nobody is signed in, and what a request may look like."""
+
+
+def described() -> dict[int | str, dict[str, Any]]:
+    """Describe every error that an operation may answer with, for the schema."""
+    fields = ("type", "title", "detail", "kind", "hint")
+    schema = {
+        "type": "object",
+        "required": [*fields, "status"],
+        "properties": {
+            **{name: {"type": "string"} for name in fields},
+            "kind": {"type": "string", "enum": sorted(_STATUS)},
+            "status": {"type": "integer"},
+        },
+    }
+    content = {_PROBLEM: {"schema": schema}}
+    codes = {*_STATUS.values(), *_OUR_OWN}
+    return {
+        code: {"description": HTTPStatus(code).phrase, "content": content} for code in sorted(codes)
+    }
 
 
 class Limit(HTTPException):
