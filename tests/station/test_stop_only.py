@@ -30,6 +30,46 @@ def token(home: House, admin: httpx2.Client, name: str, scope: str) -> httpx2.Cl
     return client
 
 
+MATRIX = (
+    "model=m-7",
+    "tenant=acme",
+    "region=eu",
+    "users=minors",
+    "agent=planner",
+    "tool=mail",
+    "host=h1",
+    "org/team",
+)
+
+
+def test_DEC_5_one_press_reaches_any_subset_by_its_label_and_nothing_else(
+    home: House, admin: httpx2.Client
+) -> None:
+    declared = []
+    for number, scope in enumerate(MATRIX):
+        key, _, value = scope.partition("=")
+        inside = {key: value} if value else {}
+        name = f"dec{number}/in" if value else f"{scope}/in"
+        declared += [
+            {"name": name, "labels": inside},
+            {"name": f"dec{number}/out", "labels": {"tenant": f"other{number}"}},
+        ]
+    home.installation.ask({"op": "declare", "targets": declared})
+    for target in declared:
+        home.installation.run("sleep", "1000", target=str(target["name"]))
+    stopped: set[str] = set()
+    for scope, target in zip(MATRIX, declared[::2], strict=True):
+        said = admin.post("/api/v1/stops", json={"scopes": [scope], "wait_s": 10}).json()
+        stopped.add(str(target["name"]))
+        assert said["confirmed"], (scope, said)
+        assert [row["target"] for row in said["targets"]] == [target["name"]]
+        rows = home.installation.status()["targets"]
+        ours = [row for row in rows if row["target"] in {one["name"] for one in declared}]
+        assert {row["target"] for row in ours if row["state"] != "running"} == stopped, scope
+    wider = admin.post("/api/v1/stops", json={"scopes": ["dec0"], "wait_s": 10}).json()
+    assert {row["target"] for row in wider["targets"]} == {"dec0/in", "dec0/out"}
+
+
 def test_SEC_1_a_token_stops_its_scope_and_is_named_in_the_order(
     home: House, admin: httpx2.Client
 ) -> None:

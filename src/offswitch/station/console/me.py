@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
-from offswitch.errors import NotFound, OffswitchError, Usage
+from offswitch.decide.roles import Role
+from offswitch.errors import NotFound, OffswitchError, Refused, Usage
 from offswitch.station.console.render import page
 from offswitch.station.parts import Parts, parts_of
 from offswitch.station.people.entering import begin, by_password, changed, own_page
@@ -16,6 +17,7 @@ from offswitch.station.people.passkeys import HERE
 from offswitch.station.people.passwords import LONGEST
 from offswitch.station.people.reach import only_here, relying_party
 from offswitch.station.people.visitor import SignedIn, Visitor
+from offswitch.station.wire import ask
 
 __all__ = ["router"]
 
@@ -67,20 +69,24 @@ async def end_session(
 @router.get("/invited/{key}")
 async def invited(request: Request, key: Annotated[str, Path(max_length=100)]) -> Response:
     """Show the form of a link."""
-    return page(request, "invited.html", one=_invitation(request, key), key=key, error=None)
+    return _welcome(request, _invitation(request, key), key)
 
 
 @router.post("/invited/{key}")
 async def accept(
-    request: Request, key: Annotated[str, Path(max_length=100)], new: Password
+    request: Request,
+    key: Annotated[str, Path(max_length=100)],
+    new: Password,
+    proof: Annotated[str, Form(max_length=16384)] = "",
 ) -> Response:
     """Set the password that a link lets somebody set, and sign them in. The link is then used."""
     own_page(request, "set a password")
     parts, one = parts_of(request), _invitation(request, key)
     try:
+        await _themselves(parts, one, proof)
         kept = await _new(parts, one.name, new)
     except OffswitchError as error:
-        return page(request, "invited.html", 400, one=one, key=key, error=error)
+        return _welcome(request, one, key, 400, error)
     _invitation(request, key)  # not used meanwhile
     parts.entrance.invitations.withdraw(one.name)
     parts.accounts.give_password(one.name, kept)
@@ -90,6 +96,37 @@ async def accept(
     begin(request, response, one.name, "invitation", "console")
     await parts.accounts.settled()
     return response
+
+
+async def _themselves(parts: Parts, one: Invitation, proof: str) -> None:
+    """See that whoever takes a name that the warden knows is that person (SEC-5).
+
+    Else an admin could make a link for somebody of role safety, follow it, and ask in their name.
+    """
+    known = parts.confirmers.of(one.name)
+    if known is None:
+        return
+    role = next(iter(known.get("roles") or []), Role.SAFETY)
+    asked = {"op": "prove", "about": "account", "digest": one.key, "people": 1, "role": role}
+    said = await ask(parts.place.warden_socket, {**asked, "proofs": [proof]})
+    if one.name not in said.get("people", []):
+        why = "; ".join(map(str, said.get("refused", []))) or "no proof was given"
+        parts.refused(f"invited:{one.name}", "set a password", "console", why)
+        raise Refused(
+            f"the warden knows a person {one.name}, and this is not shown to be them: {why}",
+            "give a code, a passkey or a signature of theirs",
+        )
+
+
+def _welcome(
+    request: Request,
+    one: Invitation,
+    key: str,
+    status: int = 200,
+    error: OffswitchError | None = None,
+) -> Response:
+    known = parts_of(request).confirmers.of(one.name)
+    return page(request, "invited.html", status, one=one, key=key, error=error, known=known)
 
 
 def _invitation(request: Request, key: str) -> Invitation:
