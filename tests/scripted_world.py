@@ -13,7 +13,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from house import House
@@ -83,6 +82,7 @@ class World:
         self.confirms = True
         self._version = 1
         self._followers: set[asyncio.StreamWriter] = set()
+        self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -115,10 +115,22 @@ class World:
         self.put(*({**self.rows[name], **held} for name in names), stops=[live])
         return live
 
+    def clear(self) -> None:
+        """Begin anew, with nothing in it."""
+        self.rows, self.stops, self.alarms, self.decisions = {}, [], [], []
+        self.said, self.heard, self.silent, self.confirms = {}, [], False, True
+        self._do(self._hang_up())
+
+    async def _hang_up(self) -> None:
+        for writer in self._followers:
+            writer.close()
+
     def close(self) -> None:
         self.house.close()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
         shutil.rmtree(self.run_folder, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -132,10 +144,18 @@ class World:
         self._loop.create_task(self._beat())
         self._loop.run_forever()
 
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     async def _open(self) -> None:
         for name, serve in (("warden", self._warden), ("watch", self._watch)):
             path = f"{self.place.control}/{name}"
-            await asyncio.start_unix_server(self._serving(serve), path)
+            self._servers.append(await asyncio.start_unix_server(self._serving(serve), path))
             os.chmod(path, 0o666)
 
     def _serving(self, serve: Callable[[Message, asyncio.StreamWriter], None]) -> Any:  # noqa: ANN401
@@ -231,8 +251,3 @@ class World:
 
     def _reply(self, writer: asyncio.StreamWriter, message: Message) -> None:
         writer.write(frames.encode(message, frames.MAX_ANSWER))
-
-
-def read(path: str) -> str:
-    """Read a file that the station left."""
-    return Path(path).read_text(encoding="utf-8")

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from house import House, chromium, house
+from scripted_world import World
+from visits import Visits
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,25 @@ def browser() -> Iterator[Any]:
     """Give a real Chromium for all tests of this process."""
     with chromium() as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Give a house on a world that does what a test says."""
+    one = World()
+    try:
+        one.house.start()
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture
+def visits(
+    world: World,
+    browser: Any,  # noqa: ANN401
+) -> Iterator[Visits]:
+    """Give the people at that world's console."""
+    one = Visits(world.house, browser)
+    yield one
+    one.close()
