@@ -286,7 +286,6 @@ def test_a_picture_is_asked_by_scope() -> None:
     assert picture.counts("shop") == {
         "running": 2, "all": 2, "latched": 1, "blind": 0, "unproven": 0,
     }  # fmt: skip
-    assert picture.scopes() == ["shop", "shopping"]
     assert "1 target running in shopping" in picture.sentence(NOW, "shopping").text
 
 
@@ -347,10 +346,11 @@ def test_many_pages_and_no_more() -> None:
     asyncio.run(story())
 
 
-def test_what_fifty_pages_show_is_rendered_once() -> None:
-    hub = Hub()
-    for _ in range(50):
-        assert hub.fragments.get("row", "shop/a", 7, lambda: "<tr>") == "<tr>"
-    assert hub.fragments.made == 1
-    hub.fragments.get("row", "shop/a", 8, lambda: "<tr>")
-    assert hub.fragments.made == 2
+def test_a_row_that_has_not_changed_is_the_same_object() -> None:
+    """Whoever draws for fifty pages can so tell what is drawn already."""
+    picture = pictured(A, B)
+    told = {"event": "changes", "targets": [{**A, "state": "exited"}]}
+    after, changed = picture.told([told], NOW)
+    assert after.targets["shop/b"] is picture.targets["shop/b"]
+    assert after.targets["shop/a"].state == "exited"
+    assert changed == {"targets": {"shop/a"}}

@@ -1,18 +1,17 @@
 """Where whoever shows the picture hears that it has changed: every open page, and anything else.
 
-    async with closing(hub.subscribe()) … for event in subscription ─► kind, names, version
+    with hub.subscribe() as subscription ─► await subscription.next() ─► kind, names, version
 
 A subscriber that is slow is not waited for and not queued for: what it has yet to hear is kept as
 names by kind, and where these become many they become one word, `reload`. So fifty pages cost
-fifty wake-ups and no memory. What is rendered of a change is rendered once: `fragments` keeps it
-by name and version for all who ask.
+fifty wake-ups and no memory. A row that has not changed is the same object in the next picture, so
+whoever draws can tell what they have drawn already.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,13 +19,12 @@ from offswitch.errors import Busy
 from offswitch.station.picture.picture import Desk, Picture
 from offswitch.station.picture.readiness import Proof
 
-__all__ = ["RELOAD", "Event", "Fragments", "Hub", "Subscription"]
+__all__ = ["RELOAD", "Event", "Hub", "Subscription"]
 
 RELOAD = "reload"
 """The kind that means: take everything anew."""
 _MOST_NAMES = 2000
 _MOST_SUBSCRIBERS = 500
-_MOST_FRAGMENTS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,38 +97,12 @@ class Subscription:
         return Event(kind, tuple(self._pending.pop(kind)), self._hub.picture.version)
 
 
-class Fragments:
-    """Pieces of pages, each made once for all who show it."""
-
-    __slots__ = ("_kept", "made")
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._kept: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
-        self.made = 0
-        """How many were rendered; for figures."""
-
-    def get(self, template: str, key: str, version: int, render: Callable[[], str]) -> str:
-        """Give the piece of that name and version: rendered by now, or by `render`."""
-        known = self._kept.get((template, key))
-        if known is not None and known[0] == version:
-            self._kept.move_to_end((template, key))
-            return known[1]
-        self.made += 1
-        text = render()
-        self._kept[template, key] = version, text
-        if len(self._kept) > _MOST_FRAGMENTS:
-            self._kept.popitem(last=False)
-        return text
-
-
 class Hub:
     """Holds the picture, and tells who subscribes what has changed of it."""
 
     def __init__(self) -> None:
         """Begin with a picture of nothing, which is not live."""
         self.picture = Picture()
-        self.fragments = Fragments()
         self._subscribers: set[Subscription] = set()
 
     def __len__(self) -> int:

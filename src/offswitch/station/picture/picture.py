@@ -117,14 +117,6 @@ class Picture:
         found["unproven"] = sum(row.unproven for row in rows)
         return found
 
-    def scopes(self) -> list[str]:
-        """List every folder of target names, such as `shop` and `shop/eu`, sorted."""
-        found: set[str] = set()
-        for name in self.targets:
-            parts = name.split("/")
-            found.update("/".join(parts[:end]) for end in range(1, len(parts)))
-        return sorted(found)
-
     def concerns(self, scope: str) -> list[Message]:
         """List the alarms whose scope lies within this one, or around it."""
         try:

@@ -90,17 +90,6 @@ class TargetRow:
         """Whether a stop was commanded that nobody has seen done."""
         return self.level in _SEEN and not self.confirmed and self.state != "idle"
 
-    @property
-    def abnormal(self) -> bool:
-        """Whether it wants a look: all else is grey and folded."""
-        return (
-            self.latched
-            or self.blind
-            or bool(self.trouble)
-            or self.state in {"unknown", "unreachable", "stopping"}
-            or any(state in {"degraded", "unproven"} for state in self.readiness.values())
-        )
-
     def lost(self, version: int) -> TargetRow:
         """Give it as it is to be shown when nobody can tell any more how it is."""
         return replace(self, state="unknown", confirmed=False, version=version)
