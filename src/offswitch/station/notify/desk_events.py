@@ -90,7 +90,7 @@ class DeskEvents:
                 filter(None, (str(row.get("false_stop_cost", "")), self._context.cost(scope)))
             ),
             "it is closed: answered, or silence has answered" if closed else otherwise,
-            self._context.link("decisions", digest),
+            self._context.link("decisions", str(row["decision"])),
             command("decision", "approve", digest),
         )
         return Notice(

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from offswitch.config.notify import Event
 from offswitch.ledger.reader import ShownEntry
 from offswitch.model.entry import EntryKind
-from offswitch.model.scope import Scope
 from offswitch.reports.rooms import is_drill
 from offswitch.reports.said import Said
 from offswitch.station.notify.context import Context, command
 from offswitch.station.notify.notice import Notice, Page, Phase
 from offswitch.station.notify.pages import incident_page, reset_page, ticket_page
+from offswitch.station.notify.places import Places
 from offswitch.station.notify.threads import Incident, Stop
 
 __all__ = ["PROBATION_US", "Events"]
@@ -42,6 +42,8 @@ _QUICK = 4
 """So often a thread is told every two seconds; then half as often each time."""
 _AHEAD_US = 900_000_000
 _MOST_INCIDENTS = 2000
+_MOST_PLACES = 200_000
+_MANY = 200
 _PERSONS = ("person:", "uid:", "device:", "token:", "name:")
 _PAGED = "page: not confirmed"
 _LASTING = ("bypass for ", "shelve for ")
@@ -66,6 +68,7 @@ class Events:
         self._context = context
         self._incidents: dict[str, Incident] = {}
         self._by_digest: dict[str, Incident] = {}
+        self._places = Places()
         self._latest: Incident | None = None
         """The latest that no person began."""
         self._lowered: dict[tuple[str, str, str], _Lowered] = {}
@@ -105,7 +108,7 @@ class Events:
         self.due(now_us)
         for incident in self._incidents.values():
             incident.told, incident.told_us, incident.worse = incident.state, 0, False
-            incident.grown = not incident.reset_us
+            incident.grown = incident.touched = not incident.reset_us
         return self.due(now_us)
 
     # --- stops ----------------------------------------------------------------------
@@ -127,26 +130,19 @@ class Events:
         if incident is None:
             incident = self._open(said, stop, machine=machine)
         elif incident.reset_us:
-            incident.reset_us, incident.times, incident.told = 0, 0, ""
-            incident.event, incident.worse, incident.scope = Event.RE_TRIP, True, scope
-            incident.machine = machine
-            incident.happening = ""
-        incident.stops[digest] = stop
-        incident.last_us, incident.grown = said.time_us, True
-        if not incident.happening:
-            incident.happening = _began(stop)
-            incident.rule = by.removeprefix("rule:") if by.startswith("rule:") else ""
-        for target in targets:
-            incident.layers.pop(target, None)
+            incident.again(stop.scope, machine=machine)
+        incident.place(stop, said.time_us)
+        self._places.enter(incident, stop)
         self._by_digest[digest] = incident
         if machine:
             self._latest = incident
 
     def _home(self, said: Said, stop: Stop, *, machine: bool) -> Incident | None:
-        """Find the incident that a stop belongs to, the latest first."""
-        for incident in reversed(self._incidents.values()):
+        """Find the incident of a stop: by what it is about, or as part of a cascade."""
+        for incident in self._places.of(stop):
+            known = self._incidents.get(incident.name) is incident
             over = incident.reset_us and said.time_us - incident.reset_us > PROBATION_US
-            if not over and _touches(incident, stop):
+            if known and not over:
                 return incident
         latest = self._latest
         if machine and latest is not None and not latest.reset_us:
@@ -170,10 +166,15 @@ class Events:
 
     def _forget(self, incident: Incident) -> None:
         self._incidents.pop(incident.name, None)
-        for digest in [one for one, of in self._by_digest.items() if of is incident]:
-            del self._by_digest[digest]
+        for digest in incident.stops:
+            self._by_digest.pop(digest, None)
         if self._latest is incident:
             self._latest = None
+        if self._places.size > _MOST_PLACES:
+            self._places = Places()
+            for one in self._incidents.values():
+                for stop in one.stops.values():
+                    self._places.enter(one, stop)
 
     def _merged(self, said: Said, digest: str) -> None:
         """One stop stands for many from now on."""
@@ -188,6 +189,8 @@ class Events:
             )
             kept.targets |= stop.targets
             self._by_digest[digest] = incident
+            self._places.enter(incident, kept)
+            incident.touched = True
 
     def _receipt(self, said: Said) -> None:
         incident = self._by_digest.get(said.text("order"))
@@ -197,6 +200,7 @@ class Events:
         stop = incident.stops.get(said.text("order"))
         if stop is not None:
             stop.targets.add(target)
+        incident.touched = True
         seen = said.text("confirmed") == "yes"
         incident.layers.setdefault(target, {})[said.text("layer")] = seen
         if target in incident.missing and _all_seen(incident, target):
@@ -205,19 +209,16 @@ class Events:
     def _note(self, said: Said) -> None:
         if not said.text("what").startswith(_PAGED):
             return
-        target = said.text("target")
-        for incident in reversed(self._incidents.values()):
-            if target in incident.targets and not incident.reset_us:
-                incident.missing[target] = tuple(said.texts("missing"))
-                incident.worse = incident.grown = True
-                return
+        incident = self._places.at(said.text("target"))
+        if incident is not None and not incident.reset_us:
+            incident.missing[said.text("target")] = tuple(said.texts("missing"))
+            incident.worse = incident.grown = incident.touched = True
 
     def _moved(self, said: Said) -> None:
-        target = said.text("target")
-        for incident in self._incidents.values():
-            if target in incident.targets and not incident.reset_us:
-                incident.layers.pop(target, None)
-                incident.grown = True
+        incident = self._places.at(said.text("target"))
+        if incident is not None and not incident.reset_us:
+            incident.layers.pop(said.text("target"), None)
+            incident.grown = incident.touched = True
 
     # --- resets -----------------------------------------------------------------------
 
@@ -230,10 +231,10 @@ class Events:
         for incident in found.values():
             if said.text("state") != "done":
                 continue
-            incident.cleared_for.update(placed)
             for digest in clears:
                 incident.stops.pop(digest, None)
-            incident.grown = True
+                self._by_digest.pop(digest, None)
+            incident.grown = incident.touched = True
             if not incident.stops:
                 incident.reset_us = said.time_us
         waits = said.text("state") == "pending"
@@ -250,15 +251,18 @@ class Events:
     # --- what is told of an incident ----------------------------------------------------
 
     def _of(self, incident: Incident, now_us: int) -> Notice | None:
-        state, fresh = incident.state, not incident.times
-        if not fresh and state == incident.told and not incident.grown:
+        if not incident.touched:
             return None
-        if state == "reset":
-            incident.told = state
-            return None
-        turned = state == "not confirmed" != incident.told
+        fresh = not incident.times
         rest_us = _REST_US << min(max(incident.times - _QUICK, 0), 5)
         rested = now_us - incident.told_us >= min(rest_us, _LONGEST_REST_US)
+        if not (fresh or rested or incident.worse) and len(incident.stops) > _MANY:
+            return None  # to find out how so many stand takes a while, too
+        state = incident.state
+        if state == "reset" or not (fresh or incident.grown or state != incident.told):
+            incident.told, incident.touched = state, False
+            return None
+        turned = state == "not confirmed" != incident.told
         if not (fresh or turned or incident.worse or rested):
             return None
         event = Event.NOT_CONFIRMED if state == "not confirmed" else incident.event
@@ -276,7 +280,7 @@ class Events:
             level="kill" if state != "confirmed" else "",
         )
         incident.told, incident.told_us, incident.times = state, now_us, incident.times + 1
-        incident.grown = incident.worse = False
+        incident.grown = incident.worse = incident.touched = False
         return notice
 
     # --- bypasses, drills, tickets ----------------------------------------------------------
@@ -369,21 +373,6 @@ class Events:
             self._out.append(notice)
 
 
-def _began(stop: Stop) -> str:
-    return f"{stop.level} of {stop.scope} by {stop.by}" + (f": {stop.why}" if stop.why else "")
-
-
 def _all_seen(incident: Incident, target: str) -> bool:
     layers = {k: v for k, v in incident.layers.get(target, {}).items() if k != "guard"}
     return bool(layers) and all(layers.values())
-
-
-def _touches(incident: Incident, stop: Stop) -> bool:
-    """Tell whether a stop has to do with an incident: by scope, or by what both cover."""
-    scopes = [one.scope for one in incident.stops.values()] or [incident.scope]
-    mine = Scope(stop.scope)
-    for text in scopes:
-        other = Scope(text)
-        if text == stop.scope or mine.contains(other) or other.contains(mine):
-            return True
-    return any(not stop.targets.isdisjoint(one.targets) for one in incident.stops.values())

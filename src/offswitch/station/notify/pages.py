@@ -83,7 +83,7 @@ def reset_page(
             (),
             "it is stopped already",
             f"it runs out a quarter of an hour after it was opened; it needs {needs or 'a person'}",
-            context.link("resets"),
+            context.link("reset", said.text("digest")),
             command("status", scope),
         )
     else:

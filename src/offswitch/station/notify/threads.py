@@ -45,6 +45,8 @@ class Incident:
     reset_us: int = 0
     """When its last stop was cleared; 0: something is latched."""
     last_us: int = 0
+    touched: bool = False
+    """Whether anything came that may have changed its state."""
     grown: bool = False
     """Whether something has changed that was not told yet."""
     worse: bool = False
@@ -53,7 +55,22 @@ class Incident:
     told_us: int = 0
     times: int = 0
     """How often it was told."""
-    cleared_for: set[str] = field(default_factory=set)
+
+    def place(self, stop: Stop, time_us: int) -> None:
+        """Take a stop in."""
+        self.stops[stop.digest] = stop
+        self.last_us, self.grown, self.touched = time_us, True, True
+        for target in stop.targets:
+            self.layers.pop(target, None)
+        if not self.happening:
+            said = f": {stop.why}" if stop.why else ""
+            self.happening = f"{stop.level} of {stop.scope} by {stop.by}{said}"
+            self.rule = stop.by.removeprefix("rule:") if stop.by.startswith("rule:") else ""
+
+    def again(self, scope: str, *, machine: bool) -> None:
+        """Begin anew: it was reset, and something of it is stopped again."""
+        self.reset_us, self.times, self.told, self.happening = 0, 0, "", ""
+        self.event, self.worse, self.scope, self.machine = Event.RE_TRIP, True, scope, machine
 
     @property
     def targets(self) -> list[str]:

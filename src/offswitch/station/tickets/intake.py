@@ -195,6 +195,8 @@ class Tickets:
         """Remind people of what waits, and say what is overdue; once each."""
         now_us = self._clock.wall_us()
         for raw in list(self._queues.kept(_ROOM).values()):
+            if raw["state"] != State.OPEN:
+                continue
             before = Ticket.from_dict(raw)
             ticket, word = before.reminded_at(now_us)
             if word:
