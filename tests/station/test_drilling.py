@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
+from installation import until
 from offswitch.control.place import Place
 from offswitch.errors import Latched
 from offswitch.ledger.reader import ShownEntry
@@ -56,12 +58,14 @@ def test_DRL_1_the_station_drills_by_the_hour(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(drilling, "_SETTLED_S", 0.0)
     monkeypatch.setattr(drilling, "_LOOK_S", 0.001)
 
+    def over_after(count: int) -> bool:
+        return len(ran) >= count and not one.running
+
     async def hours() -> None:
         going = asyncio.create_task(one.go_on())
         for count in range(1, 5):
-            async with asyncio.timeout(20):
-                while len(ran) < count or one.running:
-                    await asyncio.sleep(0.001)
+            over = partial(over_after, count)
+            await asyncio.to_thread(until, over, "a drill is over")
             clock.now_us += HOUR - 1
             await asyncio.sleep(0.02)
             assert len(ran) == count, "no sooner than an hour after the last"
