@@ -46,6 +46,7 @@ __all__ = [
     "TWO_PEOPLE_US",
     "Config",
     "Decider",
+    "LayerName",
     "Limits",
     "Readings",
     "Rule",

@@ -25,6 +25,7 @@ from offswitch.control.place import Place, chosen
 from offswitch.control.shed import complain
 from offswitch.errors import Busy, OffswitchError
 from offswitch.ledger.outbox import Outbox
+from offswitch.station.alarms.book import AlarmBook
 from offswitch.station.app import create
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
@@ -49,6 +50,7 @@ from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
 from offswitch.station.tickets.intake import Tickets
+from offswitch.station.times import StopTimes
 from offswitch.station.tls import context_of
 
 __all__ = ["main"]
@@ -156,6 +158,8 @@ def _parts(
     tail.add(incidents.take)
     drilling = Drilling(place, clock, loaded.config.drill.canary)
     tail.add(drilling.take)
+    times = StopTimes()
+    tail.add(times.take)
     return Parts(
         place=place,
         config=loaded.config,
@@ -173,6 +177,8 @@ def _parts(
         checker=checker,
         incidents=incidents,
         drilling=drilling,
+        alarms=AlarmBook(clock.wall_us()),
+        times=times,
         faces=faces,
     )
 

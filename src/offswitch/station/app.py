@@ -33,6 +33,7 @@ from offswitch.station.api import people as api_people
 from offswitch.station.api import rules as api_rules
 from offswitch.station.api import tickets as api_tickets
 from offswitch.station.bounds import Bounds
+from offswitch.station.console import alarms as alarm_pages
 from offswitch.station.console import (
     answering,
     board,
@@ -66,6 +67,7 @@ __all__ = ["create"]
 
 _PUMP_S = 0.05
 _LOOK_S = 2.0
+_ANNUNCIATE_S = 1.0
 _API_VERSION = "1"
 """Of the interface; which build answers is told to nobody who is not signed in."""
 
@@ -77,6 +79,7 @@ _PAGES = (
     target.router,
     record.router,
     incident_pages.router,
+    alarm_pages.router,
     resetting.router,
     rules.router,
     drills.router,
@@ -150,7 +153,19 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     parts.tail.add(Proofs(parts.hub).hear)
     parts.tail.add(parts.notifier.hear)
-    always = (_record, _look, _follow, _see, _hear, _watch, _notify, _drill, _remind, _door)
+    always = (
+        _record,
+        _look,
+        _follow,
+        _see,
+        _hear,
+        _watch,
+        _notify,
+        _drill,
+        _remind,
+        _door,
+        _annunciate,
+    )
     tasks = [asyncio.create_task(work(parts)) for work in always]
     try:
         yield
@@ -224,3 +239,10 @@ async def _hear(parts: Parts) -> None:
 async def _drill(parts: Parts) -> None:
     """Rehearse."""
     await parts.drilling.go_on()
+
+
+async def _annunciate(parts: Parts) -> None:
+    """Measure what people are told of."""
+    while True:
+        parts.alarms.hear(parts.hub.picture.desk.alarms, parts.clock.wall_us())
+        await asyncio.sleep(_ANNUNCIATE_S)

@@ -13,6 +13,7 @@ from offswitch.config.declared import Config
 from offswitch.control.place import Place
 from offswitch.ledger.outbox import Outbox
 from offswitch.model.entry import EntryKind
+from offswitch.station.alarms.book import AlarmBook
 from offswitch.station.archive.link import Archive
 from offswitch.station.archive.tail import Tail
 from offswitch.station.console.scene import Eye
@@ -26,6 +27,7 @@ from offswitch.station.people.passwords import Passwords
 from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
 from offswitch.station.tickets.intake import Tickets
+from offswitch.station.times import StopTimes
 
 if TYPE_CHECKING:  # what draws pages asks who looks, and that asks for the parts
     from offswitch.station.console.faces import Faces
@@ -58,6 +60,9 @@ class Parts:
     """Does what takes a while: verifies, exports."""
     incidents: Book
     drilling: Drilling
+    alarms: AlarmBook
+    """What people were told of, so that the console's own alarms can be measured."""
+    times: StopTimes
     faces: Faces
     """Templates and static files, as they were read at the start."""
     hub: Hub = field(default_factory=Hub)

@@ -87,7 +87,20 @@ class AlarmBook:
 
     def figures(self, now_us: int, span_us: int = _DAY_US) -> Figures:
         """Measure the last day, or as much of it as there is."""
-        told = [
+        return figures(self._told(), max(self.since_us, now_us - span_us), now_us)
+
+    @property
+    def latest(self) -> list[Told]:
+        """What people were told of, the latest first."""
+        return list(reversed(self._told()))
+
+    @property
+    def flooded(self) -> int:
+        """How many causes a flood keeps back."""
+        return self._annunciator.flooded
+
+    def _told(self) -> list[Told]:
+        return [
             Told(
                 f"{line.told.root.target}: {line.told.root.key}",
                 line.told.at_us,
@@ -98,7 +111,6 @@ class AlarmBook:
             )
             for line in self._lines
         ]
-        return figures(told, max(self.since_us, now_us - span_us), now_us)
 
 
 def _since(row: Row) -> int:

@@ -21,6 +21,7 @@ _PAGES = (
     ("/readiness", "Readiness"),
     ("/reset", "Reset"),
     ("/rules", "Rules"),
+    ("/alarms", "Alarms"),
     ("/drills", "Drills"),
     ("/tickets", "Tickets"),
     ("/ledger", "Ledger"),
