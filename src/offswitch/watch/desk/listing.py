@@ -31,6 +31,8 @@ Row = dict[str, Any]
 Lag = Callable[[str, str], tuple[int, int]]
 """How long after the fact a finding comes, at most and at least, by target and series; in us."""
 _MOST_EVIDENCE = 8
+_MOST_FINDINGS = 3
+"""Of an alarm; evidence has the first one, since a flood has a thousand alarms."""
 _LONGEST_NAME, _LONGEST_EVIDENCE, _LONGEST_TEXT = 60, 200, 300
 
 
@@ -105,7 +107,10 @@ def alarm_row(bench: Bench, acked: tuple[str, int] | None, lag: Lag, *, shelved:
         "shelved": shelved,
         "decision": question.digest if question else None,
         "spent": bench.tally.spent > 0,
-        "findings": [finding_row(one, lag) for one in bench.rose],
+        "findings": [
+            {**finding_row(one, lag), **({"evidence": {}} if number else {})}
+            for number, one in enumerate(bench.rose[:_MOST_FINDINGS])
+        ],
     }
 
 
