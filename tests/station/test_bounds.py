@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from house import House, house
 from installation import until
+from offswitch.station.lines import Lines
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
@@ -161,6 +162,34 @@ def test_slow_heads_stand_in_no_stops_way(home: House) -> None:
     finally:
         for one in slow:
             one.close()
+
+
+class Silent:
+    """A connection, as far as the others know it."""
+
+    def __init__(self, neighbour: str, *, busy: bool = False) -> None:
+        self.neighbour = neighbour
+        self.busy = busy
+        self.ended = False
+        self.transport = self
+
+    def abort(self) -> None:
+        self.ended = True
+
+
+def test_where_there_are_too_many_those_give_way_that_ask_for_nothing() -> None:
+    told: list[str] = []
+    lines = Lines(lambda neighbour, _what: told.append(neighbour))
+    lines.most = 4
+    other, *mine = [Silent("b"), Silent("a", busy=True), Silent("a"), Silent("a")]
+    for one in (other, *mine):
+        lines.add(one)  # type: ignore[arg-type]
+    fresh = Silent("b")
+    lines.add(fresh)  # type: ignore[arg-type]
+    assert [one.ended for one in (other, *mine, fresh)] == [False, False, True, False, False]
+    assert told == ["a"], "it is told of"
+    lines.add(last := Silent("c", busy=True))  # type: ignore[arg-type]
+    assert not last.ended
 
 
 @pytest.mark.long

@@ -7,14 +7,14 @@ the clear is nobody's.
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from offswitch.config.section import Duration, Section, Text
 
-__all__ = ["Station"]
+__all__ = ["Sso", "Station"]
 
 _MOST_PORT = 65535
 
@@ -37,6 +37,33 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _issuer(value: str) -> str:
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if (parts.scheme != "https" and not local) or not parts.hostname or parts.query:
+        raise ValueError(
+            'such as "https://login.example.org/realms/ops"; http on this machine only'
+        )
+    return value
+
+
+class Sso(Section):
+    """The table `[station.sso]`: somebody else signs people in, by OpenID Connect."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    """The provider, exactly as it names itself."""
+    client_id: Text
+    """What it calls this station."""
+    secret_file: Text
+    """File that holds the client's secret, for its owner's eyes only."""
+    name: Text = "preferred_username"
+    """The claim that is a person's name here."""
+    groups: Text = "groups"
+    """The claim that lists a person's groups."""
+    roles: dict[str, Literal["operator", "auditor", "admin"]] = Field(min_length=1)
+    """Which group has which role; nobody is safety by it, who confirms resets the warden knows."""
+
+
 class Station(Section):
     """The console and the API."""
 
@@ -52,6 +79,8 @@ class Station(Section):
     """Whether a proxy in front of it speaks TLS with people."""
     session: Duration = 12 * 3_600_000_000
     """How long a sign-in lasts, at the most."""
+    sso: Sso | None = None
+    """Who else signs people in; passwords, passkeys and phones work without."""
     idle: Duration = 3_600_000_000
     """How long it lasts when nothing is done; looking at a live page counts as doing."""
 

@@ -44,6 +44,7 @@ from offswitch.station.people.confirmers import Confirmers
 from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.first import first_account
 from offswitch.station.people.passwords import Passwords
+from offswitch.station.people.sso import Provider, provider_of
 from offswitch.station.people.store import Store
 from offswitch.station.picture.hub import Hub
 from offswitch.station.prepared import import_ours
@@ -83,6 +84,8 @@ def _serve(place: Place) -> None:
     complain("station", loaded.degraded)
     section, owner = loaded.config.station, os.geteuid()
     context = context_of(section, place.home)
+    provider, why = provider_of(section.sso, place.home, SystemClock())
+    complain("station", [why] if why else [])
     sock = _listen(section)
     door = listen(place.control)
     import_ours()
@@ -93,7 +96,7 @@ def _serve(place: Place) -> None:
     clerks = [Archive.fork(place.home) for _ in range(3)]
     settled, refused = settle(place)
     complain("station", refused)
-    parts = _parts(settled, loaded, faces, *clerks)
+    parts = _parts(settled, loaded, provider, faces, *clerks)
     url = _url(section, sock)
     _tell_people(parts, prepared, url)
     if door is not None:
@@ -137,6 +140,7 @@ def _tell_people(parts: Parts, prepared: Prepared, url: str) -> None:
 def _parts(
     place: Place,
     loaded: Loaded,
+    provider: Provider | None,
     faces: Faces,
     clerk: Archive,
     archive: Archive,
@@ -167,7 +171,7 @@ def _parts(
         outbox=outbox,
         accounts=accounts,
         passwords=passwords,
-        entrance=Entrance.of(store),
+        entrance=Entrance.of(store, provider),
         confirmers=Confirmers(place),
         presser=presser,
         eye=eye,

@@ -48,6 +48,7 @@ from offswitch.station.console import (
     resetting,
     rules,
     signing,
+    sso,
     stopping,
     target,
     tickets,
@@ -73,6 +74,7 @@ _API_VERSION = "1"
 
 _PAGES = (
     signing.router,
+    sso.router,
     stopping.router,
     board.router,
     answering.router,

@@ -2,8 +2,8 @@
 
     10 s     for the whole head of a request
     30 s     until one begins, or what we sent is taken
-    512      connections of one neighbour; beyond, those of theirs that ask for nothing end first
-    the rest of the descriptors: whoever has most loses the one that has been silent longest
+    16,000   connections (or as many as there are descriptors); beyond, the neighbour that has most
+             loses the one that has asked for nothing the longest
 
 A new connection is never turned away because old ones do nothing: they give way to it. So
 neither slow heads (slowloris) nor a thousand open sockets stand between a person and STOP.
@@ -28,8 +28,7 @@ __all__ = ["Lines", "protocol"]
 _HEAD_S = 10.0
 _SILENT_S = 30.0
 _TAKEN_MS = 30_000
-_YOUNG_S = 2.0
-_MOST_EACH = 512
+_MOST = 16_000
 _KEPT_FREE = 256
 """Descriptors for all else: the warden, the record, files."""
 _GARBLED = (
@@ -47,19 +46,15 @@ class Lines:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.most = max(hard - _KEPT_FREE, _KEPT_FREE)
-        self._of: dict[str, OrderedDict[Line, float]] = {}
+        self.most = min(max(hard - _KEPT_FREE, _KEPT_FREE), _MOST)
+        self._of: dict[str, OrderedDict[Line, None]] = {}
         self._count = 0
 
-    def add(self, line: Line, now: float) -> None:
+    def add(self, line: Line) -> None:
         """Take a connection in; others give way where there are too many."""
-        mine = self._of.setdefault(line.neighbour, OrderedDict())
-        if len(mine) >= _MOST_EACH:
-            self._give_way(mine, now - _YOUNG_S)
-        if self._count >= self.most and not self._give_way(self._largest(), now):
+        if self._count >= self.most and not self._give_way():
             line.transport.abort()
-        mine[line] = now
-        self._of[line.neighbour] = mine
+        self._of.setdefault(line.neighbour, OrderedDict())[line] = None
         self._count += 1
 
     def drop(self, line: Line) -> None:
@@ -71,14 +66,9 @@ class Lines:
         if not mine:
             del self._of[line.neighbour]
 
-    def _largest(self) -> OrderedDict[Line, float]:
-        return max(self._of.values(), key=len)
-
-    def _give_way(self, among: OrderedDict[Line, float], before: float) -> bool:
-        """End the oldest that asks for nothing and is there since `before`."""
-        for line, since in among.items():
-            if since > before:
-                return False
+    def _give_way(self) -> bool:
+        """End the oldest that asks for nothing, of the neighbour that has most."""
+        for line in max(self._of.values(), key=len):
             if not line.busy:
                 self.drop(line)
                 line.transport.abort()
@@ -109,7 +99,7 @@ class Line(H11Protocol):
         sock = cast("socket.socket | None", transport.get_extra_info("socket"))
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKEN_MS)
-        self.lines.add(self, self.loop.time())
+        self.lines.add(self)
         self._head = self.loop.call_later(_SILENT_S, self._too_slow)
 
     def data_received(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from offswitch.errors import OffswitchError, Refused
 from offswitch.station.console.render import page
+from offswitch.station.parts import parts_of
 from offswitch.station.people.entering import begin, by_password, end, own_page
 from offswitch.station.people.passkeys import HERE
 from offswitch.station.people.passwords import LONGEST
@@ -17,7 +18,7 @@ from offswitch.station.people.pauses import Paused
 from offswitch.station.people.reach import relying_party
 from offswitch.station.people.visitor import SignedIn
 
-__all__ = ["local", "router"]
+__all__ = ["local", "router", "sign_in_page"]
 
 router = APIRouter()
 
@@ -25,7 +26,7 @@ router = APIRouter()
 @router.get("/sign-in")
 async def asked(request: Request, to: str = "/") -> Response:
     """Show the form."""
-    return _form(request, 200, to)
+    return sign_in_page(request, 200, to)
 
 
 @router.post("/sign-in")
@@ -40,11 +41,11 @@ async def sign_in(
     try:
         await by_password(request, name, password, "console")
     except Paused as paused:
-        answer = _form(request, 429, to, name, paused)
+        answer = sign_in_page(request, 429, to, name, paused)
         answer.headers["retry-after"] = str(paused.seconds)
         return answer
     except Refused as refused:
-        return _form(request, 401, to, name, refused)
+        return sign_in_page(request, 401, to, name, refused)
     response = RedirectResponse(local(to), 303)
     begin(request, response, name, "password", "console")
     return response
@@ -58,12 +59,20 @@ async def sign_out(request: Request, who: SignedIn) -> Response:
     return response
 
 
-def _form(
+def sign_in_page(
     request: Request, status: int, to: str, name: str = "", error: OffswitchError | None = None
 ) -> Response:
+    """Show the form, and what went wrong."""
     passkeys = HERE and bool(relying_party(request))
     return page(
-        request, "sign-in.html", status, to=local(to), error=error, name=name, passkeys=passkeys
+        request,
+        "sign-in.html",
+        status,
+        to=local(to),
+        error=error,
+        name=name,
+        passkeys=passkeys,
+        sso=parts_of(request).entrance.provider is not None,
     )
 
 

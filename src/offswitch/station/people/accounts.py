@@ -209,7 +209,7 @@ class Accounts:
 def check_person(name: str) -> str:
     """Give a name of a person, token or device; raises `Usage` where it is none."""
     plain = name.isascii() and name.replace("-", "").replace(".", "").replace("_", "").isalnum()
-    if not plain or not name[0].isalpha() or name != name.lower() or len(name) > _NAME_MOST:
+    if not plain or not name[:1].isalpha() or name != name.lower() or len(name) > _NAME_MOST:
         raise Usage(
             f"{printable(name, 40)!r} is no name",
             f"a-z first, then a-z, 0-9, ., _ and -, up to {_NAME_MOST}",

@@ -9,7 +9,9 @@ from offswitch.station.people.invitations import Invitations
 from offswitch.station.people.offers import Offers
 from offswitch.station.people.passkeys import Passkeys
 from offswitch.station.people.pauses import Pauses
+from offswitch.station.people.sso import Provider
 from offswitch.station.people.store import Store
+from offswitch.station.people.subjects import Subjects
 
 __all__ = ["Enrolment", "Entrance"]
 
@@ -32,10 +34,12 @@ class Entrance:
     grants: Grants
     invitations: Invitations
     passkeys: Passkeys
+    subjects: Subjects
+    provider: Provider | None = None
     pauses: Pauses = field(default_factory=Pauses)
     enrolments: Offers[Enrolment] = field(default_factory=lambda: Offers(_ENROL_US))
 
     @classmethod
-    def of(cls, store: Store) -> Entrance:
+    def of(cls, store: Store, provider: Provider | None = None) -> Entrance:
         """Make that of a station whose people are in `store`."""
-        return cls(Grants(store), Invitations(store), Passkeys(store))
+        return cls(Grants(store), Invitations(store), Passkeys(store), Subjects(store), provider)

@@ -69,6 +69,7 @@ async def remove(parts: Parts, who: Visitor, name: str, channel: str) -> None:
     parts.accounts.remove(name)
     parts.entrance.invitations.withdraw(name)
     parts.entrance.passkeys.remove_all(name)
+    parts.entrance.subjects.forget(name)
     for one in parts.entrance.grants.of(GrantKind.DEVICE, name):
         await revoke(parts, who, one, channel)
     changed(parts, who.by, f"removed {name}", channel, _named(prior), "unknown", why="asked to")
