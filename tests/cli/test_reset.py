@@ -137,7 +137,8 @@ def test_SR_5_a_reset_that_needs_two_people_waits_and_is_confirmed(
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         line = Path(f"{key}.pub").read_text()
         add_person(fresh.home, name, uid=None, keys=[line], totp=None)
-    opened = fresh.cli("reset", "a", "--reason", "mended", "--json")
+    grounds = ("--safe", "the job is gone", "--changed", "it may write no more")
+    opened = fresh.cli("reset", "a", "--reason", "mended", *grounds, "--json")
     said = answer(opened)
     assert (opened.returncode, said["state"], said["cleared"]) == (0, "pending", [])
     assert said["needs"]
@@ -158,6 +159,9 @@ def test_SR_5_a_reset_that_needs_two_people_waits_and_is_confirmed(
     both = fresh.cli("reset", "a", "--reason", "x", "--confirm", said["reset"], *proofs, "--json")
     assert (both.returncode, answer(both)["state"]) == (0, "done")
     assert fresh.target("a")["latched"] is False
+    [entry] = [e for e in fresh.entries() if e["kind"] == "reset" and e["state"] == "done"]
+    said_of_it = [entry[key] for key in ("reason", "safe", "changed", "proven")]
+    assert said_of_it == ["mended", "the job is gone", "it may write no more", ["ada", "bob"]]
 
 
 # --- where it goes ----------------------------------------------------------------

@@ -78,6 +78,18 @@ def test_SR_4_a_road_that_is_none_spoils_no_stop(rights: Rights, channel: object
         assert rights.named(peer(uid), said(channel=channel)) == f"uid:{uid}"
 
 
+def test_SR_5_without_root_only_the_stations_own_word_tells_it_from_the_owner(
+    rights: Rights,
+) -> None:
+    """So an honest one takes no more for it; that a patched one could leave it out is a note."""
+    rights.uid, rights._roles = SOMEBODY, {}
+    owner = peer(SOMEBODY)
+    assert rights.station(owner, said())
+    assert rights.named(owner, said()) == "person:ada"
+    assert not rights.station(owner, {"op": "reset"})
+    assert not rights.station(peer(7), said())
+
+
 def test_SR_4_the_station_asks_about_people_and_the_group_only_looks_at_resets(
     rights: Rights,
 ) -> None:

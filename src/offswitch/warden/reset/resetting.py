@@ -42,6 +42,9 @@ from offswitch.warden.stopping import Stopper
 __all__ = ["Resetter"]
 
 _LOOKED_UP_S = 3.0
+_NOT_TOLD_APART = (
+    "reset forgeable by the station: it shares the warden's user, since nobody is root here"
+)
 
 
 class Resetter:
@@ -87,6 +90,8 @@ class Resetter:
 
         try:
             many = core.rights.station(peer, message)
+            if many and core.rights.uid != 0:
+                core.notes["station"] = _NOT_TOLD_APART
             core.shares.reset(uid, core.clock.mono_us(), many=many)
             claims_nothing(core, message, peer)
             if secret is not None:
@@ -292,7 +297,9 @@ class Resetter:
         self, opened: Open, state: str, cleared: list[str], needs: list[str]
     ) -> dict[str, Any]:
         core, waiting = self._core, opened.waiting
-        notes = [*reset_forgeable(core), *_not_told_apart(core, opened)]
+        notes = [*reset_forgeable(core)]
+        if core.rights.uid != 0 and opened.order.channel != "cli":
+            notes.append(_NOT_TOLD_APART)
         notes += [
             f"{name} was never confirmed to stand still: it is stopped if it reappears"
             for name in sorted(opened.written_off)
@@ -339,10 +346,3 @@ class Resetter:
         """Let them wait on: whoever opened them was told so."""
         self.pending.take_up(passed)
         self._bar()
-
-
-def _not_told_apart(core: Core, opened: Open) -> list[str]:
-    """Say so where the station has the warden's own user, and could leave out that it is it."""
-    if core.rights.uid == 0 or opened.order.channel == "cli":
-        return []
-    return ["reset forgeable by the station: it shares the warden's user, as nobody is root here"]
