@@ -67,6 +67,26 @@ def test_the_abnormal_come_first_and_say_so_without_colour() -> None:
     assert any("degraded: no root" in line for line in lines)
 
 
+def test_HMI_3_a_stop_key_that_lacks_a_layer_says_so_and_looks_otherwise() -> None:
+    """The whole bar is there in either case, and every key works."""
+    short = row("shop/a", readiness={"process": "ready", "network": "unproven"})
+    calm = row("shop/b", readiness={"process": "ready", "network": "ready"})
+    board = filled(short, calm)
+    board.selected = "shop/b"
+    bar = drawn(board, 100.1, size=(120, 24))[-1]
+    assert "s  STOP shop/b   " in bar
+    assert "S  STOP EVERYTHING (degraded: network)" in bar
+    board.selected = "shop/a"
+    assert "s  STOP shop/a (degraded: network)" in drawn(board, 100.1, size=(120, 24))[-1]
+
+
+def test_the_first_line_says_the_one_thing_that_matters() -> None:
+    held = row("shop/odd", state="stopping", latched=True, level="kill")
+    assert "NOT CONFIRMED: shop/odd" in drawn(filled(held, row("calm")), 100.1)[0]
+    assert "BLIND: shop/dark" in drawn(filled(row("shop/dark", blind=True)), 100.1)[0]
+    assert "1 running · 0 latched" in drawn(filled(row("calm")), 100.1)[0]
+
+
 def test_an_alarm_that_asks_says_what_to_type_and_never_hides_the_stop_keys() -> None:
     board = filled(*[row(f"shop/{number}") for number in range(40)])
     alarm = {"rule": "r\x1b[2J", "scope": "shop/7", "act": "auto", "harm": "h" * 200}

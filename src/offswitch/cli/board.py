@@ -27,6 +27,7 @@ from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.keys import Keys
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
 from offswitch.cli.screen import Screen
+from offswitch.cli.status_report import unconfirmed
 from offswitch.errors import Usage
 from offswitch.printable import printable
 
@@ -140,16 +141,35 @@ class Board:
         filler = [Text("")] * (3 - len(said))
         head = _head(rows, silent, width)
         alarm = _alarm([] if silent else alarms, width)
-        return Group(head, alarm, body, note, *said, *filler, _bar(selected, width))
+        return Group(
+            head, alarm, body, note, *said, *filler, _bar([] if silent else rows, selected, width)
+        )
 
 
 def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType:
-    alive = sum(1 for row in rows if row["pids"])
-    latched = sum(1 for row in rows if row["latched"])
-    counts = "unknown" if silent else f"{alive} running · {latched} latched"
-    left, right = f" OFFSWITCH   {counts}", time.strftime("%H:%M:%S ")
+    """Draw one sentence: one glance, one answer."""
+    said = "NOT KNOWN" if silent else _sentence(rows)
+    left, right = f" OFFSWITCH   {said}", time.strftime("%H:%M:%S ")
+    left = left if len(left) + len(right) < width else left[: width - len(right) - 2] + "…"
     gap = max(width - len(left) - len(right), 1)
     return Text(left + " " * gap + right, style="reverse", no_wrap=True)
+
+
+def _sentence(rows: list[dict[str, Any]]) -> str:
+    """Say the one thing that matters most."""
+    alive = sum(1 for row in rows if row["pids"])
+    latched = [row for row in rows if row["latched"]]
+    unseen = [printable(row["target"]) for row in latched if unconfirmed(row)]
+    blind = [printable(row["target"]) for row in rows if row["blind"]]
+    tail = f"{alive} running · {len(latched)} latched"
+    if unseen:
+        more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+        return f"NOT CONFIRMED: {unseen[0]}{more} · {tail}"
+    if blind:
+        return (
+            f"BLIND: {blind[0]}{f' and {len(blind) - 1} more' if len(blind) > 1 else ''} · {tail}"
+        )
+    return tail
 
 
 def _alarm(alarms: list[dict[str, Any]], width: int) -> RenderableType:
@@ -206,15 +226,34 @@ def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableTy
     return Group(table, Text(tail, style="dim", no_wrap=True), *blank)
 
 
-def _bar(selected: str, width: int) -> RenderableType:
-    """Draw the stop keys: always there, always at the same place."""
-    name = printable(selected, max(width - 50, 8)) if selected else "(nothing selected)"
-    one = Text(f" s  STOP {name} ", style=STOP_STYLE if selected else "dim")
-    everything = Text(" S  STOP EVERYTHING ", style=STOP_STYLE)
-    line = Text.assemble(one, "  ", everything, Text("  ↑ ↓ select  q quit", style="dim"))
+def _bar(rows: list[dict[str, Any]], selected: str, width: int) -> RenderableType:
+    """Draw the stop keys, always at the same place; one that lacks a layer never looks ready."""
+    mine = [row for row in rows if row["target"] == selected]
+    name = printable(selected, max(width - 62, 8)) if selected else "(nothing selected)"
+    one = _key(f" s  STOP {name}", mine, ready=bool(selected))
+    line = Text.assemble(one, "  ", _key(" S  STOP EVERYTHING", rows, ready=True))
+    line.append("  ↑ ↓ select  q quit", style="dim")
     line.truncate(width)
     line.no_wrap = True
     return line
+
+
+def _key(label: str, rows: list[dict[str, Any]], *, ready: bool) -> Text:
+    lacking = sorted(
+        {
+            layer
+            for row in rows
+            for layer, it in (row.get("readiness") or {}).items()
+            if it != "ready"
+        }
+    )
+    if not ready:
+        return Text(f"{label} ", style="dim")
+    if lacking:
+        return Text(
+            f"{label} (degraded: {printable(', '.join(lacking), 24)}) ", style="bold reverse"
+        )
+    return Text(f"{label} ", style=STOP_STYLE)
 
 
 def _refresh(board: Board, ends: threading.Event) -> None:
