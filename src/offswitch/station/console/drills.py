@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from offswitch.decide.roles import Power
 from offswitch.drills.canary import Outcome
-from offswitch.drills.figures import NO_SIL
+from offswitch.drills.figures import NO_SIL, Demand, LayerFigures
 from offswitch.errors import OffswitchError
 from offswitch.station.console.render import page
 from offswitch.station.parts import parts_of
@@ -43,15 +44,26 @@ def _shown(
     error: OffswitchError | None,
 ) -> Response:
     drilling = parts_of(request).drilling
+    known = drilling.figures()
     return page(
         request,
         "drills.html",
         status,
         visitor=who,
-        figures=drilling.figures(),
+        figures=known,
+        layers=_told(known.layers),
+        combined=_told(known.combined),
         due=drilling.due(),
         trouble=drilling.trouble,
         outcome=None if outcome is None else outcome.as_dict(),
         error=error,
         no_sil=NO_SIL,
     )
+
+
+def _told(rows: Sequence[LayerFigures]) -> list[LayerFigures]:
+    """Leave out the classes of demand that nobody tried, unless a layer was never tried at all."""
+    tried = {row.layer for row in rows if row.n}
+    return [
+        row for row in rows if row.n or (row.layer not in tried and row.demand is Demand.RESISTING)
+    ]
