@@ -52,6 +52,7 @@ from offswitch.station.console import (
     stopping,
     target,
     tickets,
+    told,
     views,
 )
 from offswitch.station.console import incidents as incident_pages
@@ -86,6 +87,7 @@ _PAGES = (
     rules.router,
     drills.router,
     tickets.router,
+    told.router,
     people.router,
     me.router,
     passkeys.router,

@@ -240,8 +240,7 @@ def test_VER_4_not_confirmed_calls_a_person_who_acknowledges_in_pagerduty_once(
     assert event(home, thread, 2).json() == {"taken": True}
     assert event(home, thread, 2).status_code == 403, "a copy"
     assert event(home, "inc-00000000", 3).json() == {"taken": False}
-    [row] = [one for one in pages(home) if one["thread"] == thread]
-    assert row["seen_by"] == "pagerduty:Ada \\x1b[2J"
+    assert seen(home, thread) == "pagerduty:Ada \\x1b[2J"
     until(lambda: told(server, "/ours", thread=thread, phase="acknowledged"), "others hear of it")
     assert not told(server, "/pagerduty", dedup_key=thread, event_action="acknowledge")
 
@@ -260,12 +259,15 @@ def test_what_is_acknowledged_here_is_acknowledged_in_pagerduty(
 ) -> None:
     first, second = page(home, "pd/b"), page(home, "pd/c")
     until(lambda: told(server, "/ours", thread=second), "both are told")
+    until(lambda: seen(home, first) == "", "the page shows it")
     client = home.client()
-    session = client.get("/api/v1/session").json()
-    answer = client.post(
-        f"/api/v1/pages/{first}/acknowledge", headers={"x-csrf": str(session.get("csrf", ""))}
-    )
-    assert answer.status_code == 200, answer.text
+    shown = client.get("/told").text
+    assert f"/incidents/{first}" in shown
+    csrf = shown.partition('name="csrf" value="')[2].partition('"')[0]
+    answer = client.post(f"/told/{first}/acknowledge", data={"csrf": csrf})
+    assert answer.status_code == 303, answer.text
+    forged = client.post(f"/told/{second}/acknowledge", headers={"x-csrf": "guessed"})
+    assert forged.status_code == 403
     assert "Acknowledged" in said(slack(home, pressed("offswitch-acknowledge", second))[0])
     for thread in (first, second):
         until(
@@ -279,8 +281,10 @@ def test_what_is_acknowledged_here_is_acknowledged_in_pagerduty(
     assert nobody.status_code in {401, 403}
 
 
-def pages(home: House) -> list[dict[str, Any]]:
-    return list(home.client().get("/api/v1/pages").json()["pages"])
+def seen(home: House, thread: str) -> str | None:
+    """Say who has seen it; None where it is not known."""
+    rows = home.client().get("/api/v1/pages").json()["pages"]
+    return next((str(row["seen_by"]) for row in rows if row["thread"] == thread), None)
 
 
 def test_what_waits_outlives_a_kill_and_is_sent_in_its_order(
