@@ -48,6 +48,7 @@ class House:
         self.people = people or {}
         self.config = config
         self.station: subprocess.Popen[bytes] | None = None
+        self.eyes: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
         self._first: tuple[str, str] | None = None
 
@@ -134,6 +135,15 @@ class House:
         self.clients.append(client)
         return client
 
+    def watch(self) -> None:
+        """Start a watch beside it, for the rules of its configuration."""
+        place = self.installation.place
+        argv = [sys.executable, "-I", "-m", "offswitch.watch", "--home", place.home]
+        with open(f"{place.home}/watch.log", "ab") as log:
+            self.eyes = subprocess.Popen(
+                [*argv, "--run", place.run], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
     def kill(self) -> None:
         """`kill -9` the station alone."""
         assert self.station is not None
@@ -143,13 +153,15 @@ class House:
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        if self.station is not None and self.station.poll() is None:
-            self.station.terminate()
+        for process in (self.station, self.eyes):
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
             try:
-                self.station.wait(5)
+                process.wait(5)
             except subprocess.TimeoutExpired:
-                self.station.kill()
-                self.station.wait()
+                process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager

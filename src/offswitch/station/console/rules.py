@@ -25,7 +25,13 @@ Lowers = Annotated[Visitor, Depends(may(Power.BYPASS))]
 Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")]
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Line = Annotated[str, Form(max_length=500)]
-_NOBODY: dict[str, Any] = {"rules": [], "lowered": [], "waiting": [], "problem": ""}
+_NOBODY: dict[str, Any] = {
+    "rules": [],
+    "lowered": [],
+    "waiting": [],
+    "proposals": [],
+    "problem": "",
+}
 
 
 @router.get("")
@@ -130,7 +136,7 @@ async def _one(
     request: Request, who: Visitor, digest: str, status: int, error: OffswitchError | None
 ) -> Response:
     said, _silent = await _said(request)
-    found = next((one for one in said["waiting"] if one.get("digest") == digest), None)
+    found = next((one for one in said["proposals"] if one["digest"] == digest), None)
     if found is None and error is not None:
         raise error
     known = parts_of(request).confirmers.of(who.name) or {}
