@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from authenticator import PRESENT, VERIFIED, Authenticator, b64url
 from offswitch.decide.authority import Case, add_person, judge, read_authority
@@ -15,10 +17,12 @@ from offswitch.decide.passkey import read_line, read_passkey, verify
 from offswitch.decide.totp import CodeBook
 from offswitch.errors import Refused
 from offswitch.model.level import Level
+from scale import runs
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 RP = "switch.example.com"
 NOW = 1_790_000_000_000_000
+KEY = Authenticator()
 
 
 @pytest.mark.parametrize("eddsa", [False, True])
@@ -80,6 +84,8 @@ def test_SR_5_a_passkeys_signature_by_another_key_or_spoilt_is_refused() -> None
         {**word, "clientDataJSON": "!"},
         {**word, "more": ""},
         {key: value for key, value in word.items() if key != "id"},
+        {**word, "id": ""},
+        {**word, "id": theirs["id"]},
         [],
     ):
         with pytest.raises(Refused):
@@ -126,3 +132,29 @@ def test_SR_5_two_people_confirm_by_passkey_and_a_shared_one_counts_for_neither(
     shared = read_authority(str(tmp_path), os.geteuid())
     assert judge(shared, case, words, book, NOW).people == ("bob",)
     assert "ada: a passkey stands under two names" in shared.people.problems
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner),
+    max_leaves=8,
+)
+PARTS = st.sampled_from(["id", "authenticatorData", "clientDataJSON", "signature"])
+
+
+@settings(max_examples=runs(150), deadline=None)
+@given(text=st.text(max_size=200), parts=st.dictionaries(PARTS, JUNK), raw=JUNK, key=st.binary())
+def test_SR_5_whatever_comes_in_the_place_of_a_passkeys_word_is_refused_and_no_more(
+    text: str, parts: dict[str, object], raw: object, key: bytes
+) -> None:
+    """Nothing but `Refused` is raised, and nothing counts."""
+    mine = read_passkey(KEY.raw)
+    word = json.loads(KEY.word(DIGEST).removeprefix("passkey "))
+    for proof in (text, json.dumps(parts), json.dumps({**word, **parts}) if parts else "{"):
+        with pytest.raises(Refused):
+            verify("passkey " + proof, mine, DIGEST)
+    for odd in (raw, {"id": "AAAA", "key": b64url(key), "rp": RP}, {**KEY.raw, "key": raw}):
+        with pytest.raises(Refused):
+            read_passkey(odd)
+    with pytest.raises(Refused):
+        read_line(text)

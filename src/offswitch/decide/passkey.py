@@ -100,6 +100,8 @@ def id_of(proof: str) -> bytes:
 def verify(proof: str, passkey: Passkey, digest: str) -> None:
     """Check a proof by `passkey` over `digest`, 64 hex digits; `Refused` says what is wrong."""
     parts = {key: _bytes(value, key) for key, value in _parts(proof).items()}
+    if parts["id"] != passkey.id:
+        raise Refused("the word of another passkey", _HINT)
     client = _client(parts["clientDataJSON"])
     challenge = base64.urlsafe_b64encode(bytes.fromhex(digest)).rstrip(b"=").decode()
     if client.get("type") != "webauthn.get" or client.get("challenge") != challenge:
