@@ -218,6 +218,8 @@ async def _look(parts: Parts) -> None:
             parts.installation = str(said.get("installation", ""))
             parts.outbox.of(parts.installation)
             await parts.confirmers.look()
+        section = parts.config.station
+        parts.accounts.sweep(parts.clock.wall_us(), section.session, section.idle)
         await asyncio.sleep(_LOOK_S)
 
 

@@ -117,7 +117,9 @@ def install(app: FastAPI) -> None:
     def wrong(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0] if error.errors() else {}
         where = ".".join(str(part) for part in first.get("loc", ()))
-        usage = Usage(f"{where}: {first.get('msg', 'not as it should be')}"[:300], "see /api/docs")
+        usage = Usage(
+            f"{where}: {first.get('msg', 'not as it should be')}"[:300], "see /api/v1/openapi.json"
+        )
         if wants_page(request):
             return page(request, "error.html", status=422, error=usage, code=422)
         return problem(usage, 422)
@@ -130,7 +132,7 @@ def install(app: FastAPI) -> None:
         elif error.status_code == 404:  # noqa: PLR2004 - that is its name
             found = NotFound(f"there is no {request.url.path[:200]}", "begin at /")
         elif error.status_code < 500:  # noqa: PLR2004
-            found = Usage(str(error.detail)[:300], "see /api/docs")
+            found = Usage(str(error.detail)[:300], "see /api/v1/openapi.json")
         else:
             found = Unreachable(str(error.detail)[:300])
         headers = error.headers or {}  # of 405: which methods there are
