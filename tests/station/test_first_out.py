@@ -9,7 +9,7 @@ from offswitch.station.alarms.grouping import Groups, grouped
 from offswitch.station.alarms.sign import Sign
 from scale import LONG
 
-BENCH = 400 if LONG else 30
+BENCH = 400 if LONG else 24
 
 
 def sign(target: str, found: float, lag: float = 0, key: str = "k", scope: str = "") -> Sign:
