@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offswitch.decide.outside import Issuer, OutsideOrder, issuer_of, parse_outside
 from offswitch.decide.sshsig import parse_key
@@ -118,3 +120,23 @@ def test_DEC_8_a_key_that_stands_twice_is_no_order() -> None:
     line = json.dumps(BODY).replace('"v": 1', '"v": 1, "level": "poweroff"')
     with pytest.raises(Usage):
         parse_outside(line)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*BODY, "x"]), values), st.text(max_size=200))
+def test_DEC_8_whatever_is_handed_in_is_an_order_or_a_usage_error(
+    other: dict[str, Any], tail: str
+) -> None:
+    for text in (tail, json.dumps({**BODY, **other}) + tail, json.dumps(other)):
+        try:
+            order = parse_outside(text)
+        except Usage:
+            continue
+        with pytest.raises(Refused):
+            issuer_of(order, [Issuer("acme", (), (parse_scope("/"),))], "here", NOW)

@@ -270,6 +270,14 @@ def test_what_is_shelved_asks_or_stops_is_no_alarm_of_its_own() -> None:
     assert desk.alarms(rows, START_US) == []
 
 
+def test_SR_12_a_rule_that_stops_too_often_is_an_alarm_and_withholds_nothing() -> None:
+    told = one(
+        DeskEvents(CONTEXT).alarms([alarm(3, START_US, act="auto", state="ordered", spent=True)], 0)
+    )
+    assert "budget of stops is spent" in told.page.happening
+    assert "goes on stopping" in told.page.otherwise
+
+
 def test_a_flood_of_ten_thousand_stops_holds_nobody_up(events: Events, record: Record) -> None:
     began = time.process_time()
     for number in range(10_000):

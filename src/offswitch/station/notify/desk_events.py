@@ -2,11 +2,12 @@
 
     questions    one thread each; the backup is called when the desk says so (a third of the time
                  to harm), and it closes when it is answered or silence has answered
-    alarms       those that rise within a minute of each other are one group, named by the one
-                 that rose first: two hundred are one page that grows
+    alarms       those that rise within a minute of each other are one page that grows, named by
+                 what came first (`alarms.rows.first_out`): two hundred are one page
 
-An alarm whose rule asks is told as its question, one whose rule stops as the stop. What is shelved
-is not told. What somebody has seen at the desk, they have seen.
+An alarm whose rule asks is told as its question, one whose rule stops as the stop; but that it
+stops too often for its budget is told as an alarm (SR-12). What is shelved is not told. What
+somebody has seen at the desk, they have seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hashlib import sha256
 from typing import Any
 
 from offswitch.config.notify import Event
+from offswitch.station.alarms.rows import first_out
 from offswitch.station.notify.context import Context, command
 from offswitch.station.notify.notice import Notice, Page, Phase
 
@@ -145,20 +147,22 @@ class DeskEvents:
         return self._alarm(group, phase, now_us)
 
     def _alarm(self, group: _Group, phase: Phase, now_us: int) -> Notice:
+        causes = first_out(group.members.values())
+        group.first = causes[0][0] if causes else group.first
         first, others = group.first, len(group.members) - 1
         scope, rule = str(first["scope"]), str(first["rule"])
         gone = phase is Phase.CLOSE
         more = f" and {others} more after it" if others > 0 else ""
-        later = [str(row["rule"]) for row in group.members.values() if row is not first][:10]
+        roots = [f"{one[0]['rule']} on {one[0]['scope']}" for one in causes[:10]]
+        spent = "; its budget of stops is spent, and none is withheld" if first.get("spent") else ""
+        several = f"; {len(causes)} causes: {', '.join(roots)}" if len(causes) > 1 else ""
         page = Page(
             f"{'ALARM OVER' if gone else 'ALARM'}: {rule} on {scope}{more}",
-            f"first: {first.get('harm', '')} (rule {rule})"
-            + (f"; then: {', '.join(later)}" if later else ""),
+            f"first: {first.get('harm', '')} (rule {rule}){spent}{several}",
             (),
             () if gone else tuple(sorted({str(row["scope"]) for row in group.members.values()})),
             self._context.cost(scope, rule),
-            "nothing more" if gone else f"nothing: this rule does not stop by itself "
-            f"({first.get('act', '')}), so it goes on until a person stops it",
+            "nothing more" if gone else _goes_on(first),
             self._context.link(),
             command("stop", scope),
         )  # fmt: skip
@@ -175,6 +179,13 @@ class DeskEvents:
         )
 
 
+def _goes_on(row: Row) -> str:
+    if row.get("spent"):
+        return "the rule goes on stopping; only a person lowers it, for at most 8 hours"
+    act = row.get("act", "")
+    return f"this rule does not stop by itself ({act}): it goes on until a person stops it"
+
+
 def _key(row: Row) -> tuple[str, int]:
     return str(row.get("rule", "")), int(row.get("since_us") or 0)
 
@@ -182,6 +193,8 @@ def _key(row: Row) -> tuple[str, int]:
 def _is_told(row: Row) -> bool:
     if row.get("shelved") or row.get("decision") or not row.get("since_us"):
         return False
+    if row.get("spent"):
+        return True
     state = row.get("state")
     return state in _TOLD if state else row.get("act") != "auto"
 
