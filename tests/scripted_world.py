@@ -75,6 +75,7 @@ class World:
         self.stops: list[Message] = []
         self.alarms: list[Message] = []
         self.decisions: list[Message] = []
+        self.sensors: list[Message] = []
         self.said: Message = {}
         self.heard: list[Message] = []
         """What was asked, besides looking."""
@@ -118,6 +119,7 @@ class World:
     def clear(self) -> None:
         """Begin anew, with nothing in it."""
         self.rows, self.stops, self.alarms, self.decisions = {}, [], [], []
+        self.sensors = []
         self.said, self.heard, self.silent, self.confirms = {}, [], False, True
         self._do(self._hang_up())
 
@@ -243,7 +245,7 @@ class World:
             "alarms": {"alarms": self.alarms, "near": []},
             "decisions": {"decisions": self.decisions},
             "rules": {"rules": [], "lowered": [], "waiting": [], "problem": ""},
-            "sensors": {"sensors": [], "left_out": 0},
+            "sensors": {"sensors": self.sensors, "left_out": 0},
         }
         if op not in looks:
             self.heard.append(message)

@@ -231,6 +231,39 @@ def test_hostile_words_of_targets_people_and_rules_appear_as_text(
         assert page.errors == []
 
 
+def test_a_target_shows_its_sensors_and_what_was_found_in_them(
+    world: World, visits: Visits
+) -> None:
+    found = {"target": "shop/agent", "series": "db.rows", "what": "900 rows a second"}
+    world.alarms = [alarm("mass-write", "shop/agent", findings=[found])]
+    sensor = {"sensor": "db", "kind": "sql", "target": "shop/agent", "every": "1s", "state": "ok"}
+    world.sensors = [{**sensor, "problem": ""}, {**sensor, "target": "x", "sensor": "other"}]
+    page = visits.open("/target/shop/agent")
+    page.get_by_text("900 rows a second in db.rows (rule mass-write)").wait_for(timeout=8000)
+    page.locator("#signals").get_by_text("db", exact=True).wait_for(timeout=8000)
+    assert "other" not in page.locator("#signals").inner_text()
+
+
+def test_a_name_leads_to_its_target_or_scope(world: World, visits: Visits) -> None:
+    page = visits.open()
+    for name, path in (("shop/agent", "/target/shop/agent"), ("shop", "/scope/shop")):
+        page.goto(world.house.url)
+        page.get_by_label("Go to").fill(name)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{path}")
+    page.goto(world.house.url + "/go?to=shop/agnet")
+    assert "near it: shop/agent" in page.locator("main").inner_text()
+
+
+def test_HMI_1_a_page_that_is_not_there_has_its_stop_all_the_same(
+    world: World, visits: Visits
+) -> None:
+    page = visits.open("/no/such/page", script=False)
+    page.locator("#stop").click()
+    page.locator(".outcome").get_by_text("CONFIRMED").first.wait_for()
+    assert len(world.heard) == 1
+
+
 def test_a_policy_forbids_scripts_and_styles_that_are_not_ours(world: World) -> None:
     got = world.house.client().get("/")
     policy = got.headers["content-security-policy"]

@@ -101,6 +101,7 @@ _VIEWS = {
     "scope": views.scope,
     "target": views.target,
     "readiness": views.readiness,
+    "stopped": views.stopped,
 }
 """What is live on pages besides their frame, by the name that `page(view=…)` takes."""
 _API = (

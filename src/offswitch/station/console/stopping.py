@@ -93,6 +93,8 @@ async def stopped(
         request,
         "stopped.html",
         visitor=who,
+        view="stopped",
+        about=press,
         scope=found.scopes[0],
         pressed=found.as_dict(),
         back=local(back),

@@ -14,14 +14,16 @@ from offswitch.station.console.alarming import alarms, questions
 from offswitch.station.console.drawing import Drawn, Paint, Viewer
 from offswitch.station.console.element import element_id
 from offswitch.station.console.glance import Weight, button, lacking, weigh
-from offswitch.station.console.scene import Scene
+from offswitch.station.console.scene import Message, Scene
 from offswitch.station.picture.rows import TargetRow
 
-__all__ = ["board", "nothing", "readiness", "scope", "target"]
+__all__ = ["board", "nothing", "readiness", "scope", "stopped", "target"]
 
 _UNFOLDED = 40
 _TROUBLED = 100
 _WHOLE = 2000
+_FOUND = 20
+_OF_TARGET = ("latches", "signals", "layers", "near")
 
 
 def nothing(_paint: Paint, _scene: Scene, _viewer: Viewer) -> Drawn:
@@ -108,7 +110,10 @@ def target(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
     row = scene.picture.targets.get(viewer.about)
     if row is None:
         gone = paint("live-target.html", "gone", viewer.about, scene.live)
-        rest = {name: paint("parts.html", "place", name) for name in ("latches", "layers", "near")}
+        rest = {
+            name: paint("parts.html", "place", name)
+            for name in ("latches", "signals", "layers", "near")
+        }
         more = paint("live-target.html", "more_place", viewer.about, "gone")
         return Drawn({"facts": gone, "more": more, **rest})
     near = _neighbours(scene, row)
@@ -117,11 +122,33 @@ def target(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
         {
             "facts": paint("live-target.html", "facts", row),
             "latches": paint("live-target.html", "latches", stops, viewer),
-            "layers": paint("live-target.html", "layers", row),
+            "signals": paint("live-target.html", "signals", *_signals(scene, row)),
+            "layers": paint("live-target.html", "layers", row, scene.picture.proofs),
             "near": paint("live-target.html", "near", near),
             "more": paint("live-target.html", "more_place", row.name, _digest(row)),
         }
     )
+
+
+def _signals(scene: Scene, row: TargetRow) -> tuple[list[Message], list[Message]]:
+    """Give the sensors of a target, and what was found in what they read."""
+    desk = scene.picture.desk
+    sensors = [one for one in desk.sensors if one.get("target") == row.name]
+    found: list[Message] = [
+        {**finding, "rule": alarm.get("rule")}
+        for alarm in desk.alarms
+        for finding in alarm.get("findings") or ()
+        if (finding.get("target") or alarm.get("target")) == row.name
+    ]
+    return sensors, found[:_FOUND]
+
+
+def stopped(paint: Paint, scene: Scene, viewer: Viewer) -> Drawn:
+    """Draw what has become of a press, while it is one of the latest."""
+    press = next((one for one in scene.presses if one["press"] == viewer.about), None)
+    if press is None:
+        return Drawn({})
+    return Drawn({"outcome": paint("frame.html", "whole", press)})
 
 
 def _digest(row: TargetRow) -> str:
