@@ -122,6 +122,23 @@ def test_SEC_5_the_last_ones_go_only_when_root_says_so(room: Room) -> None:
     assert read_authority(room.one.home, 0).mode is Mode.PEOPLE
 
 
+def test_SR_5_doctor_says_whether_one_person_resets_alone_and_what_is_wrong_with_whom(
+    room: Room,
+) -> None:
+    def said() -> str:
+        checks = json.loads(room.one.cli("doctor", "--json").stdout)["checks"]
+        return next(str(check["detail"]) for check in checks if check["name"] == "reset")
+
+    assert "ONE PERSON resets here alone" in said()
+    room.add("ada")
+    room.add("bob")
+    assert "two people of role safety" in said()
+    Path(room.one.home, "people", "bob.json").chmod(0o644)
+    room.one.ask({"op": "people"})
+    assert "who may reset" in said()
+    assert "bob.json: others can read or write it" in said()
+
+
 def test_SR_5_a_one_time_secret_is_made_and_shown_this_once(room: Room) -> None:
     uri = room.people("add", "ada", "--role", "safety", "--totp")["otpauth"]
     assert uri.startswith("otpauth://totp/Offswitch%3Aada?secret=")

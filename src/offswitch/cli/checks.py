@@ -25,11 +25,13 @@ from offswitch.control.page import (
     PageReader,
 )
 from offswitch.control.place import Place
+from offswitch.decide.authority import Mode
 from offswitch.host.drop_in import drop_in_of
 from offswitch.host.setup import RUN as SYSTEM_RUN
 from offswitch.host.whole import differing
 from offswitch.warden.cells.canary import prove
 from offswitch.warden.cells.rung import Rung
+from offswitch.warden.door.reporting import WHO_MAY_RESET
 from offswitch.warden.release import home, is_checkout
 from offswitch.warden.trust import ours, writable_by_others
 
@@ -401,11 +403,18 @@ def _mode(facts: Facts) -> Check:
 
 
 def _reset(facts: Facts) -> Check:
-    forgeable = [note for note in facts.status.get("notes", []) if "reset" in note]
+    """SR-2 and SR-5: whose word a reset takes, and whether a target could feign it."""
+    notes = facts.status.get("notes", [])
+    nobody = [note for note in notes if note.startswith(WHO_MAY_RESET)]
+    if nobody:
+        return Check("reset", True, nobody[0], "see: offswitch people list")
+    alone = facts.health.get("authority") == Mode.LOCAL
+    who = "ONE PERSON resets here alone" if alone else "two people of role safety reset a kill"
+    forgeable = [note for note in notes if "reset" in note]
     if forgeable:
         hint = "start the warden as root and targets with a user of their own"
-        return Check("reset", True, forgeable[0], hint)
-    return Check("reset", True, "no target shares a user with who may reset")
+        return Check("reset", True, f"{who}; {forgeable[0]}", hint)
+    return Check("reset", True, f"{who}; no target shares a user with who may reset")
 
 
 def _targets(facts: Facts) -> Check:

@@ -23,6 +23,7 @@ from offswitch.warden.table import Tracked
 
 __all__ = [
     "OBSERVES",
+    "WHO_MAY_RESET",
     "alarms",
     "cells",
     "everything",
@@ -42,6 +43,8 @@ OBSERVES = (
     "OBSERVE MODE: rules, leases and the keeper only record what they would do; "
     "a stop by hand works (mode in offswitch.toml)"
 )
+WHO_MAY_RESET = "who may reset"
+"""How a note begins that says what is wrong with a person's file."""
 _PROBLEMS = 3
 _SHOWN = 200
 """Characters of a reason in a list of stops: all of it is in the ledger."""
@@ -197,7 +200,7 @@ def notes(core: Core) -> list[str]:
     notes = [*core.notes.values(), *_degraded(core)]
     if core.authority.problem:
         notes.append(core.authority.problem)
-    notes += [f"who may reset: {one}" for one in core.authority.people.problems[:_PROBLEMS]]
+    notes += [f"{WHO_MAY_RESET}: {one}" for one in core.authority.people.problems[:_PROBLEMS]]
     shares = core.rights.uid in core.ran_as.uids
     if not shares and len(core.ran_as.uids) and not core.secret_set:
         notes.append("targets share people's users and no secret is set: only root can reset")
@@ -299,6 +302,7 @@ def health(core: Core) -> dict[str, Any]:
         "journal": core.recording.facts(),
         "latch_problem": core.store.problem,
         "live_stops": len(core.latch),
+        "authority": core.authority.mode.value,
         "targets": len(core.table),
         "notes": [*core.notes.values(), *_degraded(core)],
     }
