@@ -6,6 +6,7 @@ request comes as the station would hand it in, or as a thief of the station woul
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ import pytest
 
 from authenticator import Authenticator
 from installation import PYTHON, Installation, until
+from offswitch.control.client import Conversation
 from offswitch.control.ids import STATION
 from offswitch.decide.authority import add_person
 from offswitch.decide.roles import Role
+from offswitch.errors import NotFound
 from people import PERSON
 from voice import Voice
 
@@ -274,6 +277,25 @@ def test_SR_5_SEC_1_two_people_confirm_from_two_browsers_and_all_is_entered(team
     assert (entry["by"], entry["proven"]) == ("person:ada", ["ada", "bob"])
     assert entry["channel"] == "console"
     assert digest not in {one["digest"] for one in team.station.ask({"op": "resets"})["resets"]}
+
+
+def test_SR_5_two_who_confirm_at_the_same_moment_reset_it_once(team: Team) -> None:
+    team.stop()
+    digest = team.opened()
+    socket = team.one.place.warden_socket
+    lines = [Conversation(socket, 30.0) for _ in range(4)]
+    for line, name in zip(lines, ("ada", "bob", "ada", "bob"), strict=True):
+        message = {"op": "reset", "scope": TARGET, "digest": digest, "reason": "x"}
+        line.send({**message, "proofs": [team.word(name, digest)]})
+    said = []
+    for line in lines:
+        with line, contextlib.suppress(NotFound):
+            answer = line.receive()
+            assert answer is not None
+            said.append(answer["state"])
+    assert said.count("done") == 1
+    entered = [e for e in team.one.entries() if e["kind"] == "reset" and e["digest"] == digest]
+    assert [e["state"] for e in entered].count("done") == 1
 
 
 def test_SR_18_the_station_can_ask_which_of_adas_stops_were_reset(team: Team) -> None:

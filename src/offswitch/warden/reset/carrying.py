@@ -193,7 +193,9 @@ class Carrier:
     def _durable(self, opened: Open) -> None:
         core = self._core
         patient = core.clock.mono_us() < opened.waits_until_us
-        if core.store.durable(opened.order.digest):
+        if not core.latch.holds_all(opened.order.clears):  # two confirmed it at the same moment
+            self.give_up(opened, NotFound("its stops were reset meanwhile", AGAIN))
+        elif core.store.durable(opened.order.digest):
             trouble = self._moving(opened)
             if trouble is None:
                 self._clear(opened)
