@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offswitch.decide.outside import Issuer, OutsideOrder, issuer_of, parse_outside
@@ -129,6 +129,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([*BODY, "x"]), values), st.text(max_size=200))
 def test_DEC_8_whatever_is_handed_in_is_an_order_or_a_usage_error(
     other: dict[str, Any], tail: str

@@ -14,6 +14,7 @@ import pytest
 
 from house import House, house
 from installation import PYTHON, until
+from offswitch.cli.app import main
 from offswitch.clock import SimulatedClock
 from offswitch.config.notify import Outside
 from offswitch.errors import Busy, Latched, NotFound, OffswitchError, Refused, Usage
@@ -235,9 +236,27 @@ def real(home: House, ssh_key: Key, sign: Sign, **other: Any) -> str:  # noqa: A
     return order(ssh_key, sign, installation=installation, deadline_us=deadline_us, **other)
 
 
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(
+    home: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Typed:
+    """Type `offswitch ticket …` in the installation; gives exit code and what it said."""
+    for key, value in home.installation.env.items():
+        monkeypatch.setenv(key, value)
+
+    def run(*words: str) -> tuple[int, str]:
+        code = main(["ticket", *words])
+        return code, capsys.readouterr().out
+
+    return run
+
+
 @pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 def test_DEC_8_an_order_by_file_and_by_post_is_accepted_on_page_and_command_line(
-    home: House, ssh_key: Key, sign: Sign, tmp_path: Path
+    home: House, ssh_key: Key, sign: Sign, tmp_path: Path, typed: Typed
 ) -> None:
     home.installation.run(PYTHON, "-c", "import time\nwhile 1: time.sleep(1)", target="shop/eu")
     stranger = home.stranger()
@@ -252,14 +271,12 @@ def test_DEC_8_an_order_by_file_and_by_post_is_accepted_on_page_and_command_line
 
     path = tmp_path / "order"
     path.write_text(real(home, ssh_key, sign, reference="A-2", scopes=["shop/us"]))
-    filed = json.loads(home.installation.cli("ticket", "file", str(path), "--json").stdout)
-    listed = home.installation.cli("ticket", "list")
-    assert ticket in listed.stdout
-    shown = home.installation.cli("ticket", "show", ticket)
-    assert "<script>" in shown.stdout
-    assert "\x1b" not in shown.stdout
-    declined = home.installation.cli("ticket", "decline", filed["id"], "--reason", "not ours")
-    assert declined.returncode == 0, declined.stderr
+    filed = json.loads(typed("file", str(path), "--json")[1])
+    assert ticket in typed("list")[1]
+    _code, shown = typed("show", ticket)
+    assert "<script>" in shown
+    assert "\x1b" not in shown
+    assert typed("decline", filed["id"], "--reason", "not ours")[0] == 0
 
     client = home.client()
     page = client.get("/tickets").text
@@ -274,8 +291,7 @@ def test_DEC_8_an_order_by_file_and_by_post_is_accepted_on_page_and_command_line
     assert "A-1 of acme" in stop["reason"]
     states = until(lambda: (found := recorded(home)) and len(found) == 4 and found, "recorded")
     assert sorted(states) == ["accepted", "declined", "open", "open"]
-    again = home.installation.cli("ticket", "accept", ticket, "--json")
-    assert again.returncode == 3, again.stdout
+    assert typed("accept", ticket, "--json")[0] == 3
 
 
 def recorded(home: House) -> list[str]:
