@@ -37,7 +37,7 @@ from offswitch.station.incidents.book import Book
 from offswitch.station.lines import Lines, protocol
 from offswitch.station.notify.book import Queues
 from offswitch.station.notify.notifier import Notifier
-from offswitch.station.notify.prepare import Prepared, prepare
+from offswitch.station.notify.prepare import Addresses, Prepared, prepare
 from offswitch.station.parts import Parts
 from offswitch.station.people.accounts import Accounts
 from offswitch.station.people.confirmers import Confirmers
@@ -131,7 +131,8 @@ def _tell_people(parts: Parts, prepared: Prepared, url: str) -> None:
     """Make what tells people, and what they are asked from outside, last of all parts."""
     queues = Queues(folder_of(parts.place.home))
     known = (parts.config, parts.clock, parts.outbox, parts.tail, parts.hub, queues)
-    parts.notifier = Notifier(*known, prepared=prepared, base=url)
+    at = Addresses(url, f"{parts.place.control}/watch")
+    parts.notifier = Notifier(*known, prepared=prepared, at=at)
     issuers, here = parts.config.outside, partial(getattr, parts, "installation")
     asked = (parts.clock, parts.outbox, queues, parts.presser)
     parts.tickets = Tickets(issuers, *asked, here)

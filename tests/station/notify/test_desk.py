@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,11 +16,16 @@ from offswitch.clock import SimulatedClock
 from offswitch.config.declared import Config
 from offswitch.config.load import Kinds, parse
 from offswitch.config.notify import Event
+from offswitch.control import frames
 from offswitch.errors import NotFound
+from offswitch.station.archive.tail import Tail
 from offswitch.station.notify.book import MOST, Queues
 from offswitch.station.notify.chain import begun, forward, to_backup
 from offswitch.station.notify.desk import Desk
 from offswitch.station.notify.notice import Notice, Page, Phase
+from offswitch.station.notify.notifier import Notifier
+from offswitch.station.notify.prepare import Addresses, Prepared
+from offswitch.station.picture.hub import Hub
 from telling import START_US
 
 MINUTE = 60_000_000
@@ -247,3 +253,29 @@ def test_the_chain_is_a_pure_story() -> None:
     assert forward(calling, steps, 2, 101)[1] is None
     assert forward(to_backup(calling, 101), steps, 2, 101)[1] is steps[1]
     assert forward(begun(1), [], 2, 1)[0].over
+
+
+def test_an_alarm_that_was_seen_where_it_was_told_is_seen_at_watchs_desk(tmp_path: Path) -> None:
+    stage, heard = Stage(tmp_path), []
+    row = {"rule": "r1", "scope": "shop", "since_us": START_US, "act": "shadow", "harm": "money"}
+
+    async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(frames.Decoder().feed(await reader.read(65536)))
+        writer.write(frames.encode({"ok": True}))
+        writer.close()
+
+    async def main() -> None:
+        path = str(tmp_path / "watch")
+        notifier = Notifier(
+            stage.config, stage.clock, stage.told, Tail(None), Hub(), stage.book,  # type: ignore[arg-type]
+            prepared=Prepared(), at=Addresses("http://x", path),
+        )  # fmt: skip
+        async with await asyncio.start_unix_server(watch, path):
+            [told] = notifier._looked.alarms([row], START_US)
+            notifier.tell(told)
+            notifier.acknowledge(told.thread, "person:ada", "chat")
+            await asyncio.gather(*notifier._asks)
+        await notifier.close()
+
+    asyncio.run(main())
+    assert heard == [{"op": "ack", "rule": "r1", "by": "person:ada"}]

@@ -125,6 +125,11 @@ class DeskEvents:
                 self._groups.remove(group)
         return told
 
+    def rules_of(self, thread: str) -> list[str]:
+        """Name the rules whose alarms a thread is about."""
+        groups = [group for group in self._groups if group.thread == thread]
+        return [rule for group in groups for rule, _since_us in group.members]
+
     def _place(self, key: tuple[str, int], row: Row) -> None:
         since_us = int(row["since_us"])
         for group in self._groups:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from offswitch.clock import Clock
@@ -34,8 +35,9 @@ from offswitch.station.notify.events import Events
 from offswitch.station.notify.hooks.signed import FRESH_US, Once
 from offswitch.station.notify.notice import Notice
 from offswitch.station.notify.post import Post
-from offswitch.station.notify.prepare import Prepared
+from offswitch.station.notify.prepare import Addresses, Prepared
 from offswitch.station.picture.hub import Hub
+from offswitch.station.wire import ask
 
 __all__ = ["Notifier"]
 
@@ -46,6 +48,7 @@ _TICK_S = 0.5
 _BATCH = 500
 _LEDGER = "ledger"
 _MOST_SHOWN = 500
+_MOST_RULES = 100
 
 
 class Notifier:
@@ -61,16 +64,18 @@ class Notifier:
         book: Queues,
         *,
         prepared: Prepared,
-        base: str,
+        at: Addresses,
     ) -> None:
-        """Tell by the ways that are prepared; links lead to `base`."""
+        """Tell by the ways that are prepared."""
+        self._watch = at.watch
+        self._asks: set[asyncio.Task[None]] = set()
         self._hub = hub
         self._clock = clock
         self._outbox = outbox
         self._tail = tail
         self._book = book
         self.prepared = prepared
-        context = Context.of(config, base)
+        context = Context.of(config, at.console)
         self._events = Events(context)
         self._looked = DeskEvents(context)
         usable = {sink.name for sink in prepared.sinks}
@@ -100,6 +105,9 @@ class Notifier:
 
     async def close(self) -> None:
         """Hang up everywhere, and let what waits be written."""
+        for task in self._asks:
+            task.cancel()
+        await asyncio.gather(*self._asks, return_exceptions=True)
         for post in self.posts:
             await post.sink.close()
         self._book.close()
@@ -113,8 +121,19 @@ class Notifier:
     def acknowledge(
         self, thread: str, by: str, channel: str, *, via: str = "", at_us: int | None = None
     ) -> None:
-        """Somebody has seen it; see `Desk.acknowledge`."""
+        """Somebody has seen it; see `Desk.acknowledge`. Of alarms watch is told as well."""
         self._write(self.desk.acknowledge(thread, by, channel, via=via, at_us=at_us))
+        rules = self._looked.rules_of(thread)
+        if rules and by.startswith("person:"):
+            task = asyncio.get_running_loop().create_task(self._seen(rules[:_MOST_RULES], by))
+            self._asks.add(task)
+            task.add_done_callback(self._asks.discard)
+
+    async def _seen(self, rules: list[str], by: str) -> None:
+        """Say at watch's desk that alarms were seen; what it will not hear stays as it is there."""
+        for rule in rules:
+            with suppress(OffswitchError):
+                await ask(self._watch, {"op": "ack", "rule": rule, "by": by}, _AWAY_S)
 
     def once(self, what: str, now_us: int, lasts_us: int = 2 * FRESH_US) -> None:
         """Take something that may come once; raises `Refused` the second time."""

@@ -23,7 +23,17 @@ from offswitch.station.notify.sinks.pagerduty import PagerDutySink
 from offswitch.station.notify.sinks.slack import SlackSink
 from offswitch.station.notify.sinks.webhook import WebhookSink
 
-__all__ = ["Incoming", "Prepared", "prepare"]
+__all__ = ["Addresses", "Incoming", "Prepared", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where others are."""
+
+    console: str
+    """What links lead to."""
+    watch: str
+    """The socket of watch's desk."""
 
 
 @dataclass(frozen=True, slots=True)
