@@ -112,6 +112,10 @@ class Incidents:
         """Give every incident, the one opened first first."""
         return [case.incident() for case in self._cases.values()]
 
+    def of_scope(self, scope: str) -> list[Incident]:
+        """Give those that began with this very scope, the one opened first first."""
+        return [case.incident() for case in self._cases.values() if case.scope == scope]
+
     def get(self, name: str) -> Incident | None:
         """Give the incident of that name, or whose name begins like that and no other's does."""
         found = self._named(name)

@@ -5,7 +5,8 @@
     against    what speaks against it: what a detector itself says would contradict it, channels
                that did not trip, channels that see nothing and so say nothing, how often the
                like was in vain before
-    radius     what a stop of the scope reaches just now, and what of it is latched already
+    radius     what a stop of the scope reaches just now, what of it is latched already, and what
+               runs on
     costs      what a stop costs if it was not needed, and whom it hits
 
 It is made of entries and of what is known just now of targets and rules, in a few milliseconds,
@@ -49,6 +50,7 @@ _MOST_CAUSES = 50
 _MOST_DECISIONS = 500
 _MOST_AGAINST = 50
 _MOST_REACHED = 200
+_NOTHING_LIVES = frozenset({"idle", "exited", "stopped"})
 _MOST_EVIDENCE = 20
 _LONGEST = 400
 _KEPT = 10_000
@@ -147,6 +149,9 @@ class Support:
     radius: tuple[Reached, ...]
     radius_count: int
     latched_count: int
+    spared: tuple[str, ...]
+    """What lives and is not reached."""
+    spared_count: int
     costs: tuple[Cost, ...]
     options: tuple[str, ...]
     """What the rule put on the table, doing nothing included."""
@@ -275,6 +280,11 @@ def _support(
         (one for one in every if covers(one.target) and not is_drill(one.target)),
         key=lambda one: (one.latched, one.target),
     )
+    spared = sorted(
+        one.target
+        for one in every
+        if not covers(one.target) and one.state not in _NOTHING_LIVES and not is_drill(one.target)
+    )
     costs = list(_costs(scope, rule, rules, decisions, radius))
     latest = next((one for one in reversed(decisions) if one.texts("options")), None)
     return Support(
@@ -287,6 +297,8 @@ def _support(
         radius=tuple(radius[:_MOST_REACHED]),
         radius_count=len(radius),
         latched_count=sum(one.latched for one in radius),
+        spared=tuple(spared[:_MOST_REACHED]),
+        spared_count=len(spared),
         costs=tuple(costs[:_MOST_AGAINST]),
         options=tuple(latest.texts("options")) if latest is not None else (),
     )

@@ -50,6 +50,7 @@ from offswitch.station.picture.hub import Hub
 from offswitch.station.prepared import import_ours
 from offswitch.station.press.pressing import Presser
 from offswitch.station.settle import folder_of, settle
+from offswitch.station.support import Analyst
 from offswitch.station.tickets.intake import Tickets
 from offswitch.station.times import StopTimes
 from offswitch.station.tls import context_of
@@ -165,6 +166,8 @@ def _parts(
     tail.add(drilling.take)
     times = StopTimes()
     tail.add(times.take)
+    analyst = Analyst(clock, hub, incidents, archive, loaded.config)
+    tail.add(analyst.take)
     return Parts(
         place=place,
         config=loaded.config,
@@ -181,6 +184,7 @@ def _parts(
         archive=archive,
         checker=checker,
         incidents=incidents,
+        analyst=analyst,
         drilling=drilling,
         alarms=AlarmBook(clock.wall_us()),
         times=times,

@@ -26,6 +26,7 @@ from offswitch.station.people.entrance import Entrance
 from offswitch.station.people.passwords import Passwords
 from offswitch.station.picture.hub import Hub
 from offswitch.station.press.pressing import Presser
+from offswitch.station.support import Analyst
 from offswitch.station.tickets.intake import Tickets
 from offswitch.station.times import StopTimes
 
@@ -59,6 +60,8 @@ class Parts:
     checker: Archive
     """Does what takes a while: verifies, exports."""
     incidents: Book
+    analyst: Analyst
+    """Says what there is to see before one decides."""
     drilling: Drilling
     alarms: AlarmBook
     """What people were told of, so that the console's own alarms can be measured."""

@@ -98,6 +98,14 @@ async def incident(request: Request, _who: Reads, name: Name) -> dict[str, Any]:
     return parts_of(request).incidents.get(name).as_dict()
 
 
+@router.get("/{name}/support")
+async def support(request: Request, _who: Reads, name: Name) -> dict[str, Any]:
+    """Give what one needs to see of it before deciding: causes, against, reach, costs (DEC-7)."""
+    parts = parts_of(request)
+    view = await parts.analyst.of_incident(parts.incidents.get(name))
+    return view.as_dict()
+
+
 @router.get("/{name}/report", response_class=HTMLResponse)
 async def report(
     request: Request, _who: Annotated[Visitor, Depends(may(Power.READ))], name: Name

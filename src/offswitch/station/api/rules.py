@@ -6,6 +6,7 @@ POST /api/v1/rules/lowerings/{digest}    the proofs that it takes
 POST /api/v1/rules/{rule}/restore        take it back
 GET  /api/v1/alarms, /api/v1/decisions   what stands, what asks
 POST /api/v1/alarms/{rule}/ack           seen
+GET  /api/v1/decisions/{digest}/support  what one needs to see before answering
 POST /api/v1/decisions/{digest}          approve: stop it; deny: let it go on
 """
 
@@ -161,6 +162,14 @@ async def decisions(request: Request, _who: Reads) -> dict[str, Any]:
     """Give what rules ask, the one with the least time left first."""
     found: dict[str, Any] = await at_desk(parts_of(request), {"op": "decisions"})
     return found
+
+
+@router.get("/decisions/{digest}/support")
+async def support(request: Request, _who: Reads, digest: Digest) -> dict[str, Any]:
+    """Give what one needs to see before answering: causes, against, reach, costs (DEC-7)."""
+    analyst = parts_of(request).analyst
+    view = await analyst.of_question(analyst.asked(digest))
+    return view.as_dict()
 
 
 @router.post("/decisions/{digest}")

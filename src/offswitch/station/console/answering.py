@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from offswitch.decide.roles import Power
-from offswitch.errors import NotFound
 from offswitch.station.console.board import Reads
 from offswitch.station.console.render import page
 from offswitch.station.console.signing import local
@@ -65,12 +64,11 @@ async def approve(request: Request, who: Answers, decision: Name, back: Back = "
 
 @router.get("/decisions/{digest}")
 async def question(request: Request, who: Reads, digest: str) -> Response:
-    """Show one question, and the form that lets it go on."""
-    desk = parts_of(request).hub.picture.desk
-    found = next((one for one in desk.decisions if one["decision"] == digest), None)
-    if found is None:
-        raise NotFound("no such question is open: it was answered, or ran out", "see the Board")
-    return page(request, "question.html", visitor=who, scope=str(found["scope"]), asked=found)
+    """Show one question, what one needs to see for an answer, and the form that lets it go on."""
+    analyst = parts_of(request).analyst
+    found = analyst.asked(digest)
+    before, scope = await analyst.of_question(found), str(found["scope"])
+    return page(request, "question.html", visitor=who, scope=scope, asked=found, before=before)
 
 
 @router.post("/decisions/deny")

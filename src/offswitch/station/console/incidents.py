@@ -65,7 +65,7 @@ async def opened(
 @router.get("/{name}")
 async def incident(request: Request, who: Reads, name: Name) -> Response:
     """Show one."""
-    return _shown(request, who, parts_of(request).incidents.get(name), 200, None)
+    return await _shown(request, who, parts_of(request).incidents.get(name), 200, None)
 
 
 @router.post("/{name}")
@@ -92,15 +92,16 @@ async def said(
     try:
         made = makes[what]()
     except OffswitchError as error:
-        return _shown(request, who, found, 409, error)
+        return await _shown(request, who, found, 409, error)
     say(parts.outbox, made, who.by, "console")
     return RedirectResponse(f"/incidents/{found.id}?said={made.what.value}", 303)
 
 
-def _shown(
+async def _shown(
     request: Request, who: Visitor, found: Incident, status: int, error: OffswitchError | None
 ) -> Response:
     events = found.events[-_SHOWN:]
+    before = await parts_of(request).analyst.of_incident(found)
     return page(
         request,
         "incident.html",
@@ -108,6 +109,7 @@ def _shown(
         visitor=who,
         scope=found.scope or "/",
         it=found,
+        before=before,
         events=events,
         earlier=len(found.events) - len(events) + sum(found.left_out.values()),
         delays=found.delays.as_dict(),

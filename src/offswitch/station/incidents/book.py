@@ -48,6 +48,10 @@ class Book:
         """Give every incident, the latest first."""
         return list(reversed(self._incidents.all()))
 
+    def of_scope(self, scope: str) -> list[Incident]:
+        """Give those that began with this very scope."""
+        return self._incidents.of_scope(scope)
+
     def get(self, name: str) -> Incident:
         """Give one by its name, or by how it begins."""
         found = self._incidents.get(name)
