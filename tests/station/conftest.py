@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from house import House, chromium, house
+from oidc_provider import CLIENT, SECRET, OidcProvider
 from scripted_world import World
 from visits import Visits
 
@@ -17,6 +18,37 @@ from visits import Visits
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Give a house that the module's tests share."""
     with house(tmp_path_factory.mktemp("house")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Give a house that several modules share, which stop and sign in and break nothing."""
+    with house(tmp_path_factory.mktemp("town")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[OidcProvider]:
+    """Give somebody else who signs people in."""
+    one = OidcProvider()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def sso(tmp_path_factory: pytest.TempPathFactory, provider: OidcProvider) -> Iterator[House]:
+    """Give a house that lets a provider sign people in."""
+    folder = tmp_path_factory.mktemp("sso")
+    secret = Path(folder, "secret")
+    secret.touch(0o600)
+    secret.write_text(SECRET)
+    config = (
+        "[station]\n[station.sso]\n"
+        f'issuer = "{provider.issuer}"\nclient_id = "{CLIENT}"\nsecret_file = "{secret}"\n'
+        'roles = { ops = "operator", audit = "auditor" }\n'
+    )
+    with house(folder, config, people={"root": ["operator", "admin"]}) as one:
         yield one
 
 

@@ -25,6 +25,12 @@ from offswitch.station.lines import Lines
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
+
+@pytest.fixture(scope="module")
+def home(town: House) -> House:
+    return town
+
+
 PROBLEM = "application/problem+json"
 SLOW = b"POST /api/v1/stops HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_BODY = (
@@ -88,6 +94,7 @@ def test_a_name_that_is_not_ours_is_answered_to_nobody_but_a_stop_is_heard(home:
         assert client.get(path, headers=evil).status_code == 421
     assert client.get("/sign-in", headers={"host": "localhost:7474"}).status_code == 200
     assert client.post("/stop", data={"scope": "nobody"}, headers=evil).status_code == 303
+    assert client.get("/d/nobodys-key", headers=evil).status_code == 403, "and a phone is heard"
     refused(home, "another name", lambda: client.get("/sign-in", headers=evil))
 
 

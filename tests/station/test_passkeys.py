@@ -18,6 +18,13 @@ from offswitch.station.people.passkeys import SIGN_IN, Challenges
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
+NAME, PASSWORD = "root", "secret of root"
+
+
+@pytest.fixture(scope="module")
+def home(sso: House) -> House:
+    return sso
+
 
 @pytest.fixture(scope="module")
 def visit(home: House, browser: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -35,10 +42,9 @@ def visit(home: House, browser: Any) -> Iterator[Any]:  # noqa: ANN401
         "automaticPresenceSimulation": True,
     }
     session.send("WebAuthn.addVirtualAuthenticator", {"options": about})
-    name, password = home.first
     page.goto("/sign-in?to=/me")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(password)
+    page.get_by_label("Name").fill(NAME)
+    page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_role("heading", name="Passkeys").wait_for()
     yield page
@@ -49,12 +55,12 @@ def test_a_passkey_is_registered_signs_in_and_confirms_what_the_warden_checks(
     home: House,
     visit: Any,  # noqa: ANN401
 ) -> None:
-    page, (_name, password) = visit, home.first
+    page = visit
     page.get_by_label("What you call it").fill("desk")
     page.get_by_label("Your password, once more").fill("wrong, and so refused")
     page.get_by_role("button", name="Register a passkey").click()
     page.get_by_text("name or password are wrong").wait_for()
-    page.get_by_label("Your password, once more").fill(password)
+    page.get_by_label("Your password, once more").fill(PASSWORD)
     page.get_by_role("button", name="Register a passkey").click()
     page.get_by_role("rowheader", name="desk").wait_for()
     line = re.search(r"passkey:v1:[\w.:-]+", page.content())

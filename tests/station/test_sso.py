@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
 from joserfc.jwk import RSAKey
 
-from house import House, house
+from house import House
 from installation import until
 from offswitch.decide.authority import add_person
-from oidc_provider import CLIENT, SECRET, OidcProvider
+from oidc_provider import OidcProvider
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    one = OidcProvider()
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, provider: OidcProvider) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("sso")
-    secret = Path(folder, "secret")
-    secret.touch(0o600)
-    secret.write_text(SECRET)
-    config = (
-        "[station]\n[station.sso]\n"
-        f'issuer = "{provider.issuer}"\nclient_id = "{CLIENT}"\nsecret_file = "{secret}"\n'
-        'roles = { ops = "operator", audit = "auditor" }\n'
-    )
-    with house(folder, config, people={"root": ["operator", "admin"]}) as one:
-        yield one
+def home(sso: House) -> House:
+    return sso
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,12 @@ from installation import PYTHON, until
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
+
+@pytest.fixture(scope="module")
+def home(town: House) -> House:
+    return town
+
+
 SLEEP = "import time\nwhile 1: time.sleep(1)"
 
 

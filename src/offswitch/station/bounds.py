@@ -104,7 +104,7 @@ class Bounds:
             return Limit(431, Usage("the head is too large"))
         if not path.isprintable() or "\\" in path or ".." in path.split("/"):
             return Limit(400, Usage("no path here looks like that"))
-        stop = method == "POST" and (path in {"/stop", "/api/v1/stops"} or path.startswith("/d/"))
+        stop = path.startswith("/d/") or (method == "POST" and path in {"/stop", "/api/v1/stops"})
         if self._hosts is not None and not stop and not self._is_ours(headers.get(b"host", b"")):
             return Limit(421, Refused("this station has another name", "[station] url"))
         length = headers.get(b"content-length", b"0")
