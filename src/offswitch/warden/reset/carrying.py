@@ -170,7 +170,8 @@ class Carrier:
         """Say what was not seen to stand still since it was last commanded or last moved."""
         if (why_not := opened.unless()) is not None:
             return why_not
-        moving = [row for row in self._held(opened) if not row.stands or lives(row)]
+        held = self._held(opened)
+        moving = [row for row in held if not (row.sought and row.stands) or lives(row)]
         lost = {row.target.name for row in moving if self._lost(row)}
         if opened.waiting.grounds.write_off:
             opened.written_off = lost
