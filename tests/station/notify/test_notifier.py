@@ -302,12 +302,12 @@ def test_what_waits_outlives_a_kill_and_is_sent_in_its_order(
 ) -> None:
     server.answers = [(503, {}, b"x")] * 200
     threads = [page(home, f"late/{number}") for number in range(3)]
-    until(lambda: waits(home) >= 3, "they wait")
+    until(lambda: waits(home) >= 3, "they wait", 40)
     home.kill()
     server.answers = []
     server.got.clear()
     home.start()
-    until(lambda: all(told(server, "/ours", thread=one) for one in threads), "they are sent")
+    until(lambda: all(told(server, "/ours", thread=one) for one in threads), "they are sent", 40)
     first = [
         json.loads(body)["thread"] for at, _headers, body in server.got if at.endswith("/ours")
     ]
