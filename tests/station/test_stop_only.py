@@ -95,6 +95,10 @@ def test_SEC_1_a_token_stops_its_scope_and_is_named_in_the_order(
     assert "key" not in used
 
 
+OPEN = {("post", "/api/v1/stops"), ("post", "/api/v1/tickets")}
+"""What a token is for; and where a signature counts, whoever brings it."""
+
+
 def test_SEC_1_a_token_reads_resets_acknowledges_and_changes_nothing(
     home: House, admin: httpx2.Client
 ) -> None:
@@ -103,7 +107,7 @@ def test_SEC_1_a_token_reads_resets_acknowledges_and_changes_nothing(
     asked = 0
     for path, methods in operations.items():
         for method in methods:
-            if (method, path) == ("post", "/api/v1/stops"):
+            if (method, path) in OPEN:
                 continue
             got = ci.request(method.upper(), re.sub(r"\{.*?\}", "x", path), json={})
             asked += 1
