@@ -6,6 +6,8 @@ archive's clerks forked, and becomes a user of its own (`settle`).
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.constants
 import gc
 import logging
 import os
@@ -58,6 +60,7 @@ from offswitch.station.tls import context_of
 __all__ = ["main"]
 
 _BACKLOG = 2048
+_HANDSHAKE_S = 10.0
 _PRESSES = 5
 """The latest presses, as pages show them."""
 
@@ -125,6 +128,8 @@ def _hear(parts: Parts, context: ssl.SSLContext | None, sock: socket.socket) -> 
         ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # uvicorn has no way to say it: who begins TLS and stays silent holds no descriptor for long.
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = _HANDSHAKE_S
     uvicorn.Server(config).run(sockets=[sock])
 
 
