@@ -25,13 +25,18 @@ def ssh_key(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
+def signed(key: Path, text: str, namespace: str) -> str:
+    """Sign a text as a person does, by ssh-keygen."""
+    command = ["ssh-keygen", "-Y", "sign", "-n", namespace, "-f", str(key)]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=True)
+    return done.stdout.decode()
+
+
 @pytest.fixture
 def sign(ssh_key: Callable[[str], Path]) -> Callable[..., str]:
     """Sign a text as a person does, by ssh-keygen."""
 
     def make(key: Path, text: str, namespace: str = "offswitch-reset") -> str:
-        command = ["ssh-keygen", "-Y", "sign", "-n", namespace, "-f", str(key)]
-        done = subprocess.run(command, input=text.encode(), capture_output=True, check=True)
-        return done.stdout.decode()
+        return signed(key, text, namespace)
 
     return make

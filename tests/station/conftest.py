@@ -11,7 +11,10 @@ import pytest
 from house import House, chromium, house
 from oidc_provider import CLIENT, SECRET, OidcProvider
 from scripted_world import World
+from ssh_keys import ssh_key
 from visits import Visits
+
+__all__ = ["browser", "home", "own", "ssh_key", "visits", "world"]
 
 
 @pytest.fixture(scope="module")
