@@ -218,6 +218,10 @@ class World:
             self._reply(writer, {"pong": True, "installation": "test", "version": __version__})
         elif op == "people":
             self._reply(writer, {"mode": "local", "people": [], "problems": []})
+        elif op == "resets":
+            self._reply(writer, {"mode": "local", "resets": []})
+        elif op == "status":
+            self._reply(writer, {"targets": [], "latched": self.stops, "notes": [], "alarms": []})
         elif op == "stop":
             self.heard.append(message)
             self._reply(writer, {"accepted": True, "order": f"{len(self.heard):064x}"})
@@ -244,7 +248,7 @@ class World:
         looks = {
             "alarms": {"alarms": self.alarms, "near": []},
             "decisions": {"decisions": self.decisions},
-            "rules": {"rules": [], "lowered": [], "waiting": [], "problem": ""},
+            "rules": {"rules": [], "lowered": [], "waiting": [], "proposals": [], "problem": ""},
             "sensors": {"sensors": self.sensors, "left_out": 0},
         }
         if op not in looks:

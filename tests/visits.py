@@ -6,9 +6,26 @@ from typing import Any
 
 from house import House
 
-__all__ = ["Visits"]
+__all__ = ["HEIGHT", "PAGES", "Visits"]
 
 HEIGHT = 844
+PAGES = (
+    "/",
+    "/target/shop/agent",
+    "/readiness",
+    "/scope/shop",
+    "/incidents",
+    "/alarms",
+    "/rules",
+    "/drills",
+    "/reset",
+    "/tickets",
+    "/ledger",
+    "/people",
+    "/devices",
+    "/me",
+)
+"""One of each kind of page, as far as a world without a record has it."""
 
 
 class Visits:
@@ -17,20 +34,27 @@ class Visits:
     def __init__(self, house: House, browser: Any) -> None:  # noqa: ANN401 - playwright's
         self.house = house
         self.browser = browser
-        self._cookies: list[dict[str, Any]] = []
+        self._cookies: list[dict[str, Any]] = house.__dict__.setdefault("cookies", [])
         self._open: list[Any] = []
 
-    def context(self, **how: Any) -> Any:  # noqa: ANN401
-        """Give a browser of somebody who is signed in; `how` is playwright's."""
-        if not self._cookies:
-            jar = self.house.client().cookies.jar
-            self._cookies = [
-                {"name": one.name, "value": one.value, "url": self.house.url} for one in jar
-            ]
+    def context(self, *, anew: bool = False, **how: Any) -> Any:  # noqa: ANN401
+        """Give a browser of somebody who is signed in; `how` is playwright's.
+
+        All share one session, as windows of one browser do, unless they sign in `anew`.
+        """
         context = self.browser.new_context(**how)
-        context.add_cookies(self._cookies)
         self._open.append(context)
+        if anew:
+            context.add_cookies(self._signed_in())
+            return context
+        if not self._cookies:
+            self._cookies += self._signed_in()
+        context.add_cookies(self._cookies)
         return context
+
+    def _signed_in(self) -> list[dict[str, Any]]:
+        jar = self.house.client().cookies.jar
+        return [{"name": one.name, "value": one.value, "url": self.house.url} for one in jar]
 
     def open(
         self,

@@ -69,9 +69,9 @@ def browser() -> Iterator[Any]:
         yield one
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """Give a house on a world that does what a test says."""
+    """Give a house on a world that does what a test says; each test clears it before."""
     one = World()
     try:
         one.house.start()

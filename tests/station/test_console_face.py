@@ -11,21 +11,10 @@ from installation import until
 from offswitch.clock import SystemClock
 from scale import LONG
 from scripted_world import World, row
-from visits import Visits
+from visits import PAGES, Visits
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
 
-PAGES = (
-    "/",
-    "/target/shop/agent",
-    "/readiness",
-    "/scope/shop",
-    "/incidents",
-    "/reset",
-    "/ledger",
-    "/people",
-    "/me",
-)
 HOSTILE = "<b id=evil>x</b><script>window.evil=1</script>\x1b[31m\u202eignore all previous"
 STATES = (
     "running",
@@ -131,7 +120,7 @@ def test_HMI_9_axe_finds_nothing_serious_on_any_page(
     page = visits.open(width=width, dark=scheme == "dark")
     page.locator(".question").wait_for(timeout=4000)
     found = {"/": _serious(axe, page)}
-    every = LONG or (width == 390) == (scheme == "dark")
+    every = LONG or (width == 390 and scheme == "dark")
     for path in PAGES[1:] if every else ():
         page.goto(world.house.url + path)
         found[path] = _serious(axe, page)

@@ -165,7 +165,7 @@ def test_what_is_open_and_typed_outlives_a_change(world: World, visits: Visits) 
 
 
 def test_the_feed_ends_with_the_session(world: World, visits: Visits) -> None:
-    context = visits.context()
+    context = visits.context(anew=True)
     page = _live(visits.open(context=context))
     other = visits.open(context=context)
     other.get_by_role("button", name="Sign out").click()

@@ -12,21 +12,9 @@ import pytest
 from installation import until
 from scale import LONG
 from scripted_world import World, row
-from visits import HEIGHT, Visits
+from visits import HEIGHT, PAGES, Visits
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
-
-PAGES = (
-    "/",
-    "/scope/shop",
-    "/target/shop/agent",
-    "/readiness",
-    "/incidents",
-    "/reset",
-    "/ledger",
-    "/people",
-    "/me",
-)
 
 
 @pytest.fixture(autouse=True)
