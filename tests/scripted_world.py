@@ -208,6 +208,8 @@ class World:
                 "stops": self.stops,
                 "notes": [],
                 "alarms": [],
+                "doubts": {},
+                "resetting": [],
                 "untracked": [],
                 "processes": processes,
                 "warden": {**facts, "version": __version__, "mode": "act", "epoch": 1},
