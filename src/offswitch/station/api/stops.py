@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -45,15 +44,7 @@ async def stop(request: Request, order: StopOrder) -> dict[str, Any]:
     scopes = tuple(parse_scope(scope).text for scope in order.scopes) or ("/",)
     who = stopper_of(request, scopes)
     pressed = parts.presser.press(scopes, parse_level(order.level), who.by, "api", order.reason)
-    end = asyncio.get_running_loop().time() + max(order.wait_s, _ACCEPTED_WITHIN_S)
-    while not pressed.answer and not (pressed.accepted_us and not order.wait_s):
-        left = end - asyncio.get_running_loop().time()
-        if left <= 0:
-            break
-        try:
-            await asyncio.wait_for(pressed.changed.wait(), left)
-        except TimeoutError:
-            break
+    await pressed.told(max(order.wait_s, _ACCEPTED_WITHIN_S), whole=order.wait_s > 0)
     return pressed.as_dict()
 
 

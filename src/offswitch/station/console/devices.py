@@ -10,7 +10,6 @@ provider. It shows no target and no other page.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import segno
@@ -33,7 +32,7 @@ __all__ = ["router"]
 router = APIRouter()
 
 Key = Annotated[str, Path(max_length=100)]
-_SHOWN_WITHIN_S = 0.25
+_SHOWN_WITHIN_S = 0.4
 
 
 def _page(request: Request, who: Visitor, status: int = 200, **more: Any) -> Response:  # noqa: ANN401
@@ -120,13 +119,7 @@ async def stop(request: Request, key: Key) -> Response:
         raise Refused("another site sent this", "press on the phone's own page")
     pressed = parts.presser.press((one.scope,), Level.KILL, _by(one), "device")
     parts.entrance.grants.used(one, parts.clock.wall_us())
-    for _ in range(2):  # accepted, and perhaps the last word
-        if pressed.answer:
-            break
-        try:
-            await asyncio.wait_for(pressed.changed.wait(), _SHOWN_WITHIN_S)
-        except TimeoutError:
-            break
+    await pressed.told(_SHOWN_WITHIN_S, whole=True)
     return RedirectResponse(f"/d/{key}?press={pressed.id}", 303)
 
 

@@ -9,7 +9,6 @@ is kept: a press that is doubted is obeyed.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -29,7 +28,7 @@ __all__ = ["router", "stopper_of"]
 
 router = APIRouter()
 
-_SHOWN_WITHIN_S = 0.25
+_SHOWN_WITHIN_S = 0.4
 """How long a page waits to say more than *commanded*."""
 
 
@@ -68,13 +67,7 @@ async def stop(
     pressed = parts.presser.press(scopes, parse_level(level), who.by, "console")
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(pressed.as_dict(), 202)
-    for _ in range(2):  # accepted, and perhaps the last word
-        if pressed.answer:
-            break
-        try:
-            await asyncio.wait_for(pressed.changed.wait(), _SHOWN_WITHIN_S)
-        except TimeoutError:
-            break
+    await pressed.told(_SHOWN_WITHIN_S, whole=True)
     return RedirectResponse(f"/stopped/{pressed.id}?back={local(back)}", 303)
 
 

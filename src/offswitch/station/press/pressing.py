@@ -75,6 +75,16 @@ class Pressed:
             return "confirmed" if self.answer.get("confirmed") else "not confirmed"
         return "accepted" if self.accepted_us else "commanded"
 
+    async def told(self, within_s: float, *, whole: bool) -> None:
+        """Wait until somebody has accepted it, or until its last word is there (`whole`)."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        while not self.answer and (whole or not self.accepted_us):
+            try:
+                await asyncio.wait_for(self.changed.wait(), max(end - loop.time(), 0.001))
+            except TimeoutError:
+                return
+
     def as_dict(self) -> Message:
         """Give the object that the API and the feed carry."""
         waited = (self.accepted_us - self.mono_us) / 1000 if self.accepted_us else None

@@ -11,7 +11,6 @@ comes back into the chat is plain text, whatever a target is called.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -152,12 +151,7 @@ async def _stop(parts: Parts, by: str, words: list[str]) -> Message:
     scope = parse_scope(words[0]).text
     level = parse_level(named[0] if named else "kill")
     pressed = parts.presser.press((scope,), level, by, "chat", "asked for in Slack")
-    end = asyncio.get_running_loop().time() + _ANSWER_S
-    while not pressed.answer and (left := end - asyncio.get_running_loop().time()) > 0:
-        try:
-            await asyncio.wait_for(pressed.changed.wait(), left)
-        except TimeoutError:
-            break
+    await pressed.told(_ANSWER_S, whole=True)
     return _text(_told(pressed), all_see=True)
 
 
