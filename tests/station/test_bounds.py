@@ -24,7 +24,7 @@ from installation import until
 from offswitch.station.lines import Lines
 from scale import LONG
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture(scope="module")

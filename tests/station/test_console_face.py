@@ -13,7 +13,7 @@ from scale import LONG
 from scripted_world import World, row
 from visits import PAGES, Visits
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 HOSTILE = "<b id=evil>x</b><script>window.evil=1</script>\x1b[31m\u202eignore all previous"
 STATES = (

@@ -17,7 +17,7 @@ from scale import LONG, runs
 from scripted_world import World, row
 from visits import Visits
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 LONG_ONLY = pytest.mark.skipif(not LONG, reason="OFFSWITCH_LONG=1")
 

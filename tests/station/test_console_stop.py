@@ -14,7 +14,7 @@ from scale import LONG
 from scripted_world import World, row
 from visits import HEIGHT, PAGES, Visits
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from installation import until
 from offswitch.decide.authority import add_person
 from offswitch.decide.totp import code_at
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def test_DRL_1_and_REL_1_a_drill_from_the_page_is_counted_from_the_record(home: House) -> None:

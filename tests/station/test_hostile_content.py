@@ -29,7 +29,7 @@ from telling import Receiver
 from watched import ASKS, SLEEPS, speaking, watched
 
 pytestmark = [
-    pytest.mark.skipif("os.geteuid() != 0", reason="needs root"),
+    pytest.mark.usefixtures("as_root"),
     pytest.mark.timeout(120),
 ]
 

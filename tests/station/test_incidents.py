@@ -7,7 +7,7 @@ import pytest
 from house import House
 from installation import PYTHON, until
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 HOSTILE = "</q><img src=x onerror=alert(1)> \x1b]0;owned\x07"
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from house import House
 from installation import PYTHON, until
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def scraped(home: House) -> dict[tuple[str, str], float]:

@@ -16,7 +16,7 @@ from offswitch.decide.passkey import read_line
 from offswitch.errors import Refused
 from offswitch.station.people.passkeys import SIGN_IN, Challenges
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 NAME, PASSWORD = "root", "secret of root"
 

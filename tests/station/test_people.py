@@ -15,7 +15,7 @@ from installation import until
 from offswitch.station.app import _PAGES
 from offswitch.station.people.pauses import Pauses, neighbourhood
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture(scope="module")

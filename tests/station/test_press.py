@@ -9,7 +9,7 @@ import pytest
 from house import House
 from installation import PYTHON
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def test_one_click_without_a_script_stops_and_says_what_became_of_it(

@@ -11,7 +11,7 @@ import pytest
 from house import House
 from installation import until
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 def children(pid: int) -> list[int]:

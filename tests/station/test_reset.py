@@ -17,7 +17,7 @@ from installation import PYTHON, until
 from offswitch.decide.authority import add_person
 from offswitch.decide.totp import code_at
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 GROUNDS = {
     "reason": "it deleted orders",

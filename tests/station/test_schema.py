@@ -29,7 +29,7 @@ from offswitch.decide.authority import add_person
 from scale import LONG
 
 pytestmark = [
-    pytest.mark.skipif("os.geteuid() != 0", reason="needs root"),
+    pytest.mark.usefixtures("as_root"),
     pytest.mark.timeout(3600 if LONG else 120),
 ]
 

@@ -23,7 +23,7 @@ from offswitch.decide.authority import add_person
 from offswitch.decide.totp import code_at
 from scale import runs
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 PASSWORD = "a long enough word"
 SECRET = b"of ada, who may reset"

@@ -13,7 +13,7 @@ from installation import until
 from offswitch.decide.authority import add_person
 from oidc_provider import OidcProvider
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture(scope="module")

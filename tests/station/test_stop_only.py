@@ -11,7 +11,7 @@ import pytest
 from house import House
 from installation import PYTHON, until
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture(scope="module")

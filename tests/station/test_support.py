@@ -29,7 +29,7 @@ from watched import SLEEPS, speaking, watched
 if TYPE_CHECKING:
     from offswitch.station.archive.link import Archive
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 BOXES = (
     "Cause candidates and evidence",

@@ -20,7 +20,7 @@ from house import House, house
 from installation import PYTHON, until
 from telling import Receiver
 
-pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 SLEEPS = ("-c", "import time\nwhile 1: time.sleep(1)")
 SIGNING, HOOK = "slack-signing-hush", "pagerduty-hook-hush"

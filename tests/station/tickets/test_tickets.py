@@ -254,7 +254,7 @@ def typed(
     return run
 
 
-@pytest.mark.skipif("os.geteuid() != 0", reason="needs root")
+@pytest.mark.usefixtures("as_root")
 def test_DEC_8_an_order_by_file_and_by_post_is_accepted_on_page_and_command_line(
     home: House, ssh_key: Key, sign: Sign, tmp_path: Path, typed: Typed
 ) -> None:
