@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from house import House, house
 from installation import until
-from offswitch.station.lines import Lines
+from offswitch.station.http.lines import Lines
 from scale import LONG
 
 pytestmark = pytest.mark.usefixtures("as_root")

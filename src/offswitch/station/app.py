@@ -32,7 +32,6 @@ from offswitch.station.api import (
 from offswitch.station.api import people as api_people
 from offswitch.station.api import rules as api_rules
 from offswitch.station.api import tickets as api_tickets
-from offswitch.station.bounds import Bounds
 from offswitch.station.console import alarms as alarm_pages
 from offswitch.station.console import (
     answering,
@@ -57,7 +56,8 @@ from offswitch.station.console import (
 )
 from offswitch.station.console import incidents as incident_pages
 from offswitch.station.console.drawing import Paint
-from offswitch.station.headers import Headers
+from offswitch.station.http.bounds import Bounds
+from offswitch.station.http.headers import Headers
 from offswitch.station.notify.hooks import pagerduty, slack
 from offswitch.station.parts import Parts
 from offswitch.station.picture.desk import DeskReader
