@@ -21,6 +21,7 @@ from offswitch.clock import SystemClock
 from offswitch.config.declared import Config
 from offswitch.errors import Timeout
 from offswitch.station import support
+from offswitch.station.console.faces import Faces
 from offswitch.station.incidents.book import Book
 from offswitch.station.picture.hub import Hub
 from offswitch.station.support import Analyst, View
@@ -204,6 +205,22 @@ def test_DEC_7_what_cannot_be_read_is_said_and_asked_for_once(told: Chronicle) -
     assert known.trouble == ""
     assert known.support is not None
     assert len(known.support.causes) == 1
+
+
+def test_a_moment_that_no_calendar_has_is_shown_as_it_is(told: Chronicle) -> None:
+    told.finding(found_us=1 << 80)
+    told.stop()
+    book = Book()
+    one = analyst(Hung(), book)
+    for entry in told.entries:
+        book.take(entry)
+        one.take(entry)
+
+    async def look() -> list[View]:
+        return [await one.of_incident(book.all()[0])]
+
+    frame: Any = Faces.read().templates.get_template("support.html").module
+    assert f"{1 << 80} µs" in frame.screen(finished(look())[0])
 
 
 def test_DEC_7_an_analysis_that_hangs_or_fails_leaves_the_page_without_it(

@@ -91,12 +91,20 @@ def _shown(value: Any) -> Any:  # noqa: ANN401 - whatever a template shows
 
 def _clock(time_us: int) -> str:
     """Write a moment in UTC; the page's script may add the local one."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time_us / 1e6))
+    return _written("%Y-%m-%d %H:%M:%S", time_us)
 
 
 def _iso(time_us: int) -> str:
     """Write a moment for machines."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_us / 1e6))
+    return _written("%Y-%m-%dT%H:%M:%SZ", time_us)
+
+
+def _written(how: str, time_us: int) -> str:
+    """Write a moment; one that no calendar has, since an entry may say anything, as it is."""
+    try:
+        return time.strftime(how, time.gmtime(time_us / 1e6))
+    except (ValueError, OverflowError, OSError):
+        return f"{time_us} µs"
 
 
 def _ago(us: int) -> str:
