@@ -91,7 +91,6 @@ class Analyst:
         }
         self._thread = ThreadPoolExecutor(1, "support")
         self._waiting = 0
-        self._reading: asyncio.Task[dict[str, Any]] | None = None
 
     def take(self, entry: ShownEntry) -> None:
         """Hear of one entry; the tail calls it."""
@@ -183,20 +182,9 @@ class Analyst:
         return list(said.values())
 
     async def _read(self, missing: list[int], entries: dict[int, ShownEntry]) -> str:
-        """Fetch older entries; say what is missing.
-
-        A question to the archive that is given up spoils it for all that come after, so one that
-        takes long is left to end by itself, and meanwhile no other is asked.
-        """
-        if self._reading is not None and not self._reading.done():
-            return "older entries are not shown: the record is still being read for somebody"
-        asked = self._archive.ask({"op": "pick", "indexes": missing})
-        self._reading = asyncio.create_task(asked)
-        self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        """Fetch older entries; say what is missing."""
         try:
-            said = await asyncio.wait_for(asyncio.shield(self._reading), _READ_WITHIN_S)
-        except TimeoutError:
-            return "older entries are not shown: the record is not read in time"
+            said = await self._archive.ask({"op": "pick", "indexes": missing}, _READ_WITHIN_S)
         except OffswitchError as error:
             return f"older entries are not shown: {error.message}"
         for row in said["entries"]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from offswitch.errors import OffswitchError
+from offswitch.errors import OffswitchError, Timeout
 from offswitch.ledger.reader import ShownEntry
 from offswitch.station.archive.link import Archive
 
@@ -57,6 +57,8 @@ class Tail:
                 self.problem = ""
             except OffswitchError as error:
                 self.problem, more = error.message, False
+                if isinstance(error, Timeout):
+                    self._clerk.close()  # it hangs; a station that is started anew has another
                 if self._clerk.gone:
                     raise
             if not more:
