@@ -62,9 +62,9 @@ def own(tmp_path: Path) -> Iterator[House]:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Give a real Chromium for all tests of this process."""
+    """Give a real Chromium for a module's tests; no longer, for its loop is this thread's."""
     with chromium() as one:
         yield one
 

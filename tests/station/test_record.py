@@ -56,3 +56,13 @@ def test_without_its_reader_the_station_ends_so_that_it_is_started_anew(own: Hou
         os.kill(pid, signal.SIGKILL)
     until(lambda: own.station is None or own.station.poll() is not None, "the station ends")
     assert "nobody reads the record" in own.said()
+
+
+def test_SR_1_the_next_warden_comes_up_beside_what_the_station_wrote(own: House) -> None:
+    """What the station keeps is its own user's, and decides nothing of the warden's."""
+    own.client()
+    own.kill()
+    own.installation.kill_everything()
+    own.installation.restart()
+    own.start()
+    assert own.stranger().get("/healthz").json()["warden"]

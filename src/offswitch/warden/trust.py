@@ -19,7 +19,9 @@ import offswitch
 
 __all__ = ["loaded", "ours", "state", "writable_by_others"]
 
-_NOT_OURS = frozenset({"evidence", "ledger", "logs", "pin", "readings", "run", "stopped", "watch"})
+_NOT_OURS = frozenset(
+    {"evidence", "ledger", "logs", "pin", "readings", "run", "station", "stopped", "watch"}
+)
 """Folders of the state that other users of ours write, or that decide nothing."""
 
 
