@@ -201,8 +201,9 @@ def test_ACT_1_an_alarm_that_asks_is_told_and_a_drain_ends_when_the_configuratio
         begin = time.monotonic()
         assert alone.stop("slow", level="drain", wait=True)["confirmed"] is True
         assert 0.7 <= time.monotonic() - begin < 10
+        running.tells("ALARM stands: slow")  # the stop has answered what was asked
         assert alone.reset("slow")["state"] == "done"
-        running.tells("over: ALARM, it asks you: slow")
+        running.tells("over: ALARM stands: slow")
 
 
 def test_what_dies_is_started_again_and_recorded(alone: Installation) -> None:

@@ -54,7 +54,10 @@ def test_SEC_5_over_the_station_two_safety_people_whom_the_warden_has_proved_byp
     shop.start_watch(shop.sensor(), shop.rule(shop.RATE))
     voice = station(shop)
     until(lambda: answers(voice), "watch has its desk")
-    opened = voice.ask({"op": "bypass", **LOWER})
+    opened = until(
+        lambda: [a for a in [voice.ask({"op": "bypass", **LOWER})] if "error" not in a],
+        "watch has heard from the warden under whom targets run",
+    )[0]
     assert (opened["pending"], opened["people"]) == (True, 2)
     digest = opened["digest"]
     proof = {"op": "bypass", "digest": digest, "by": "person:ada"}

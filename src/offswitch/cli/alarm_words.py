@@ -25,6 +25,7 @@ _STATE = {
     "acted": "ALARM, nobody has answered: {level} is ordered, and it asks you",
     "ordered": "ALARM, {level} is ordered",
     "denied": "ALARM, people let it go on",
+    "stands": "ALARM stands",
 }
 
 
@@ -32,7 +33,7 @@ def alarm_words(alarm: dict[str, Any]) -> str:
     """Say in one line which alarm stands, what it does, and what harm it is about."""
     act, state = str(alarm.get("act")), str(alarm.get("state"))
     said = _SAID.get(act, "ALARM, it asks you")
-    if act not in _SAID or state == "ordered":
+    if state == "ordered" or (act not in _SAID and not (state == "stands" and alarm.get("asks"))):
         said = _STATE.get(state, said).format(level=printable(alarm.get("level"), 20))
     rule, scope = printable(alarm.get("rule"), 80), printable(alarm.get("scope"), 200)
     words = f"{said}: {scope}: {printable(alarm.get('harm'), _LONGEST)} (rule {rule})"
