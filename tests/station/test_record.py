@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from house import House
-from installation import until
+from installation import PYTHON, until
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
@@ -66,3 +66,26 @@ def test_SR_1_the_next_warden_comes_up_beside_what_the_station_wrote(own: House)
     own.installation.restart()
     own.start()
     assert own.stranger().get("/healthz").json()["warden"]
+
+
+def test_SR_6_and_SEC_3_what_runs_in_a_cell_is_not_heard_by_the_console(home: House) -> None:
+    """It is hung up on before it has said a word; anybody else is answered."""
+    host, _, port = home.url.removeprefix("http://").partition(":")
+    target = home.installation.run(PYTHON, "-c", KNOCK, host, port, target="shop/knocks")
+    assert target.line() == "b''"
+    assert home.stranger().get("/healthz").status_code == 200
+    until(
+        lambda: [e for e in home.installation.entries() if e.get("why", "").endswith("of a cell")],
+        "it is recorded",
+    )
+
+
+KNOCK = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+try:
+    s.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    print(s.recv(1000), flush=True)
+except OSError:
+    print(b"", flush=True)
+"""

@@ -74,6 +74,8 @@ class Sock:
     cgroup_id: int
     inode: int = 0
     """What a descriptor of it shows in /proc; 0: no descriptor is left."""
+    uid: int = 0
+    """Whose it is."""
 
     @classmethod
     def named(cls, family: int, ident: bytes) -> Self:
@@ -112,7 +114,7 @@ def _parse(protocol: int, payload: bytes) -> Sock | None:
     if len(payload) < _MSG_LENGTH:
         return None
     family, state = payload[0], payload[1]
-    queued, _uid, inode = struct.unpack_from("=III", payload, 60)
+    queued, uid, inode = struct.unpack_from("=III", payload, 60)
     cgroup_id, moved, offset = 0, 0, _MSG_LENGTH
     while offset + _ATTR.size <= len(payload):
         length, kind = _ATTR.unpack_from(payload, offset)
@@ -126,7 +128,7 @@ def _parse(protocol: int, payload: bytes) -> Sock | None:
             moved = acked + received
         offset += (length + 3) & ~3
     ident = payload[4 : 4 + _ID_LENGTH]
-    return Sock(family, protocol, state, ident, queued, moved, cgroup_id, inode)
+    return Sock(family, protocol, state, ident, queued, moved, cgroup_id, inode, uid)
 
 
 def _request(family: int, protocol: int, ident: bytes, extension: int) -> bytes:
@@ -287,6 +289,21 @@ class Diag:
                 if each is not None:
                     found.append(each)
         return found
+
+    def between(self, here: tuple[str, int], there: tuple[str, int]) -> Sock | None:
+        """Give the TCP socket at `here` that speaks with `there`; None: there is none."""
+        family = socket.AF_INET6 if ":" in here[0] else socket.AF_INET
+        ends = [socket.inet_pton(family, end[0]).ljust(16, b"\0") for end in (here, there)]
+        ident = struct.pack("!HH", here[1], there[1]) + b"".join(ends) + bytes(4)
+        ident += b"\xff" * 8  # INET_DIAG_NOCOOKIE: whichever it is
+        body = _request(family, socket.IPPROTO_TCP, ident, 0)
+        try:
+            answers = list(self._ask(_SOCK_DIAG_BY_FAMILY, 0, body, one=True))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return next((_parse(socket.IPPROTO_TCP, each) for each in answers), None)
 
     def present(self, known: Iterable[Sock]) -> list[Sock]:
         """Give those of `known` that are still there: each is asked for by its own cookie."""

@@ -21,6 +21,7 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from offswitch.station.http.inmates import Inmates
 from offswitch.station.people.pauses import neighbourhood
 
 __all__ = ["Lines", "protocol"]
@@ -49,6 +50,13 @@ class Lines:
         self.most = min(max(hard - _KEPT_FREE, _KEPT_FREE), _MOST)
         self._of: dict[str, OrderedDict[Line, None]] = {}
         self._count = 0
+        self._inmates = Inmates()
+
+    def hears(self, line: Line) -> bool:
+        """Tell whether whoever is at the other end may be heard at all."""
+        if line.client is None or line.server is None or line.server[1] is None:
+            return True
+        return not self._inmates.is_one(line.client, (line.server[0], line.server[1]))
 
     def add(self, line: Line) -> None:
         """Take a connection in; others give way where there are too many."""
@@ -100,6 +108,10 @@ class Line(H11Protocol):
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKEN_MS)
         self.lines.add(self)
+        if not self.lines.hears(self):
+            self.lines.tell(self.neighbour, "a connection out of a cell")
+            transport.abort()
+            return
         self._head = self.loop.call_later(_SILENT_S, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
