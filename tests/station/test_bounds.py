@@ -187,7 +187,7 @@ class Silent:
 
 def test_where_there_are_too_many_those_give_way_that_ask_for_nothing() -> None:
     told: list[str] = []
-    lines = Lines(lambda neighbour, _what: told.append(neighbour))
+    lines = Lines(lambda neighbour, _what: told.append(neighbour), lambda _there, _here: False)
     lines.most = 4
     other, *mine = [Silent("b"), Silent("a", busy=True), Silent("a"), Silent("a")]
     for one in (other, *mine):

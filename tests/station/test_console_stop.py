@@ -40,7 +40,7 @@ def _hold(page: Any, seconds: float) -> None:  # noqa: ANN401
 
 
 def _confirmed(page: Any, before: str | None, words: str = "CONFIRMED") -> str:  # noqa: ANN401
-    """Wait until another press than `before` is confirmed; how soon `benchmarks/station.py` says."""
+    """Wait until another press than `before` is confirmed; `benchmarks/station.py` times it."""
     press = page.locator("#press")
     end = time.monotonic() + 10.0
     while True:

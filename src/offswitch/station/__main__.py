@@ -22,6 +22,7 @@ from offswitch.station.app import create
 from offswitch.station.archive.link import Archive
 from offswitch.station.console.faces import Faces
 from offswitch.station.door import Door, listen
+from offswitch.station.http.inmates import Inmates
 from offswitch.station.http.lines import Lines
 from offswitch.station.http.listening import listening, url_of
 from offswitch.station.http.serving import serve
@@ -77,7 +78,7 @@ def _serve(place: Place) -> None:
     if door is not None:
         parts.door = Door(*door, owner, parts).run
     _say_where(settled.home, url)
-    lines = Lines(partial(_odd, parts))
+    lines = Lines(partial(_odd, parts), Inmates().is_one)
     serve(create(parts), lines, context, sock)
 
 

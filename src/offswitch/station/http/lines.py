@@ -21,7 +21,6 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from offswitch.station.http.inmates import Inmates
 from offswitch.station.people.pauses import neighbourhood
 
 __all__ = ["Lines", "protocol"]
@@ -41,22 +40,26 @@ _GARBLED = (
 class Lines:
     """All connections, by neighbour; the oldest first."""
 
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        """Have `tell(address, what)` hear of what was refused."""
+    def __init__(
+        self,
+        tell: Callable[[str, str], None],
+        is_inmate: Callable[[tuple[str, int], tuple[str, int]], bool],
+    ) -> None:
+        """Have `tell(address, what)` hear of what was refused; `is_inmate(there, here)` never."""
         self.tell = tell
+        self._is_inmate = is_inmate
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.most = min(max(hard - _KEPT_FREE, _KEPT_FREE), _MOST)
         self._of: dict[str, OrderedDict[Line, None]] = {}
         self._count = 0
-        self._inmates = Inmates()
 
     def hears(self, line: Line) -> bool:
         """Tell whether whoever is at the other end may be heard at all."""
         if line.client is None or line.server is None or line.server[1] is None:
             return True
-        return not self._inmates.is_one(line.client, (line.server[0], line.server[1]))
+        return not self._is_inmate(line.client, (line.server[0], line.server[1]))
 
     def add(self, line: Line) -> None:
         """Take a connection in; others give way where there are too many."""
