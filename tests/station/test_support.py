@@ -138,7 +138,9 @@ def test_DEC_7_with_the_record_unreadable_pages_are_there_and_STOP_is_accepted_a
     place: House, ada: httpx2.Client
 ) -> None:
     """All that reads the record for people hangs, then is dead; the tail's own is left alone."""
-    name = until(lambda: opened(ada, "shop/agent"), "an incident")
+    place.installation.run(PYTHON, "-c", SLEEPS, target="free/first")
+    ada.post("/api/v1/stops", json={"scopes": ["free/first"], "wait_s": 10})
+    name = until(lambda: opened(ada, "free/first"), "an incident")
     assert place.station is not None
     readers = clerks(place.station.pid)[1:]
     for way in (signal.SIGSTOP, signal.SIGKILL):
