@@ -22,6 +22,7 @@ from offswitch.clock import SystemClock
 from offswitch.control import frames
 from offswitch.control.ids import user_of
 from offswitch.control.place import Place
+from offswitch.warden.installation import prepare
 
 __all__ = ["World", "row"]
 
@@ -61,10 +62,8 @@ class World:
     def __init__(self) -> None:
         self.home = tempfile.mkdtemp(prefix="offswitch-world-")
         self.run_folder = tempfile.mkdtemp(prefix="offswitch-test-", dir="/dev/shm")
-        os.chmod(self.home, 0o755)
-        os.chmod(self.run_folder, 0o755)
         self.place = Place(self.home, self.run_folder)
-        os.makedirs(self.place.control, mode=0o755)
+        prepare(self.place)
         os.makedirs(self.place.spool, mode=0o777)
         os.chmod(self.place.spool, 0o1777)
         station = user_of("station")
