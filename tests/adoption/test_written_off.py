@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,7 +70,6 @@ def test_SR_18_what_nobody_can_look_at_is_written_off_by_two_and_stopped_if_it_r
     assert (note["target"], note["safe"]) == (name, "the host is scrapped")
 
     # It reappears; also under the next warden.
-    until(lambda: Path(one.home, "written-off.json").exists(), "it is kept")
     one.kill_everything()
     os.kill(finder, signal.SIGKILL)
     ground.make("llm")

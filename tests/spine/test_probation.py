@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from installation import Installation, Running, until
-from offswitch.errors import NotFound, Usage
+from offswitch.errors import NotFound, Storage, Usage
 from offswitch.model.level import Level
 from offswitch.warden.reset.marks import STAGED, Marks
 
@@ -43,7 +43,6 @@ def test_RST_6_a_start_after_a_reset_is_restricted_from_its_first_instruction_un
     assert one.word("a") == RUN, "nobody has reset it"
     one.stop("a")
     one.reset("a")
-    until(lambda: Path(one.home, "staged.json").exists(), "it is kept")
     started(one)
     assert one.word("a") == RESTRICTED
     row = one.target("a")
@@ -116,6 +115,24 @@ def test_RST_6_it_survives_the_warden_and_is_no_lost_stop(installation: Installa
     assert one.word("a") == RESTRICTED
     assert one.ask({"op": "end-probation", "target": "a", "reason": "x"})["state"] == "running"
     assert one.word("a") == RUN
+
+
+def test_RST_6_a_mark_that_cannot_be_kept_leaves_it_latched(installation: Installation) -> None:
+    one = installation
+    declare(one, LONG)
+    one.run("sleep", "1000", target="a")
+    one.stop("a")
+    in_its_place = Path(one.home, "staged.json.new")
+    in_its_place.mkdir()
+    with pytest.raises(Storage, match="nothing is reset"):
+        one.reset("a")
+    assert one.target("a")["latched"] is True
+    one.kill_warden()
+    one.restart()
+    assert one.target("a")["latched"] is True
+    in_its_place.rmdir()
+    assert one.reset("a")["state"] == "done"
+    assert json.loads(Path(one.home, "staged.json").read_text()) == ["a"], "before it says so"
 
 
 def test_RST_6_marks_that_cannot_be_read_stage_every_start(tmp_path: Path) -> None:

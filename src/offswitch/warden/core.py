@@ -153,17 +153,24 @@ class Core:
         """Targets that were stopped and reset, and start on probation."""
         return self.marks.get(STAGED, Marks(STAGED))
 
-    def mark(self, marks: Marks) -> None:
-        """Put one set of names in the place of the one before, here and on the disk."""
-        if self.marks.get(marks.what, Marks(marks.what)).names == marks.names:
+    def mark(self, marks: Marks, then: Callable[[OSError | None], None] | None = None) -> None:
+        """Put one set of names in the place of the one before, here at once, then on the disk.
+
+        `then` is called in the loop when it is kept (None), or is not (the error); without it
+        nothing is written where nothing is new.
+        """
+        before = self.marks.get(marks.what, Marks(marks.what))
+        if then is None and before.names == marks.names:
             return
         self.marks[marks.what] = marks
 
         def kept(outcome: OSError | None) -> None:
             self.notes.pop(marks.what, None)
-            if isinstance(outcome, OSError):
+            if outcome is not None:
                 why = f"which targets are {marks.what} is not kept: {outcome.strerror}"
                 self.notes[marks.what] = why
+            if then is not None:
+                then(outcome)
 
         self.errands.send(lambda: marks.keep(self.place.home), kept)
 

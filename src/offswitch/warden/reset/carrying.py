@@ -1,6 +1,7 @@
 """A reset carried out, once it is known that it may be: evidence, standstill, disk, and only then.
 
-    evidence sealed in the ledger ─► the observer looks anew ─► the reset is durable ─► let go
+    evidence sealed in the ledger ─► the observer looks anew ─► what it leaves behind is kept
+    (`marks`) ─► the reset is durable ─► let go
 
 Whatever fails on the way leaves everything latched; what the disk may have taken is stopped
 anew. It lets go of what the order names, and starts nothing.
@@ -24,6 +25,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.merging import anew
 from offswitch.warden.reset import entries
 from offswitch.warden.reset.judged import lives
+from offswitch.warden.reset.marks import Marks
 from offswitch.warden.reset.pending import Pending, Waiting
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import CONFIRM_S, Stopper
@@ -158,6 +160,37 @@ class Carrier:
         if trouble is not None:
             self.give_up(opened, trouble)
             return
+        self._marked(opened, self._marks(opened))
+
+    def _marks(self, opened: Open) -> list[Marks]:
+        """Give the sets of names that this reset adds to, as they will be."""
+        core, ended = self._core, self._ended(opened)
+        more = [core.staged.but(ended)] if ended else []
+        return [*more, core.written_off.but(opened.written_off)] if opened.written_off else more
+
+    def _ended(self, opened: Open) -> set[str]:
+        """Name what starts anew after this reset, and no sooner."""
+        names = {row.target.name for row in opened.rows if not lives(row)}
+        return {name for name in names if not is_drill(name)}
+
+    def _marked(self, opened: Open, wanted: list[Marks], outcome: OSError | None = None) -> None:
+        """Keep them first: a warden that dies right after the reset must not have lost one.
+
+        A mark that is kept of what stays latched after all does no harm.
+        """
+        if outcome is not None:
+            why = f"what it leaves behind cannot be kept ({outcome.strerror}), so nothing is reset"
+            hint = "free space for OFFSWITCH_HOME, then reset again"
+            self.give_up(opened, Storage(why, hint))
+        elif wanted:
+            first, *others = wanted
+            self._core.mark(first, lambda outcome: self._marked(opened, others, outcome))
+        else:
+            self._noted(opened)
+
+    def _noted(self, opened: Open) -> None:
+        """Have the reset itself written to the disk."""
+        core = self._core
         if not core.latch.holds_all(opened.order.clears):
             self.give_up(opened, NotFound("its stops were reset meanwhile", AGAIN))
             return
@@ -230,8 +263,7 @@ class Carrier:
         for live in opened.stops:
             core.news.add(live, opened.order, core.clock.wall_us())
         core.mark(core.written_off.but(opened.written_off, held - opened.written_off))
-        ended = {row.target.name for row in opened.rows if not lives(row)}
-        core.mark(core.staged.but({name for name in ended if not is_drill(name)}))
+        core.mark(core.staged.but(self._ended(opened)))
         for row in opened.rows:
             self._let_go(row)
         wider = core.wider(opened.order.scope)
