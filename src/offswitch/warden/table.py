@@ -28,8 +28,9 @@ from offswitch.model.target import Target, check_name
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.whole_file import write_whole
 
-__all__ = ["Listener", "Table", "Tracked", "write_anew"]
+__all__ = ["Listener", "Table", "Tracked"]
 
 _GARBLED = (
     OSError,
@@ -326,7 +327,7 @@ class Table:
             {"cells": cells, "remains": remains, "page": page, "slots": slots}
         ).encode()
         try:
-            write_anew(self._path, body, 0o640, self._gid)
+            write_whole(self._path, body, 0o640, self._gid)
         except OSError as error:
             self.trouble = f"{self._path}: {error.strerror}"
             return False
@@ -369,7 +370,7 @@ class Table:
     def save_spec(self, name: str, spec: dict[str, Any]) -> None:
         """Keep what `start` needs to bring `name` up again, for its owner's eyes only."""
         body = json.dumps(spec).encode()
-        write_anew(self._spec_path(name), body, 0o600)
+        write_whole(self._spec_path(name), body, 0o600)
 
     def forget_spec(self, name: str) -> None:
         """Remove it: what is kept there is no longer what ran last."""
@@ -437,7 +438,7 @@ class Table:
 
     def save_declared(self, items: list[dict[str, Any]]) -> None:
         """Keep names, labels and plans: a stop by label covers after a reboot, too."""
-        write_anew(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
+        write_whole(f"{self._place.home}/declared.json", json.dumps(items).encode(), 0o600)
 
     def load_declared(self) -> list[Any]:
         """Read them again; garbage raises `Corrupt`, and none were ever declared is none."""
@@ -453,7 +454,7 @@ class Table:
 
     def save_adopted(self, items: list[dict[str, str]]) -> None:
         """Keep it: what is latched by such a name is latched after a reboot, too."""
-        write_anew(f"{self._place.home}/adopted.json", json.dumps(items).encode(), 0o600)
+        write_whole(f"{self._place.home}/adopted.json", json.dumps(items).encode(), 0o600)
 
     def load_adopted(self) -> list[Any]:
         """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
@@ -461,7 +462,7 @@ class Table:
 
     def save_watched(self, scopes: list[str | list[str]]) -> None:
         """Keep what automatic rules are about: the next warden knows who is blind without watch."""
-        write_anew(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
+        write_whole(f"{self._place.home}/watched.json", json.dumps(scopes).encode(), 0o600)
 
     def load_watched(self) -> list[Any]:
         """Read it again; garbage raises `Corrupt`, and nothing kept is nothing."""
@@ -479,17 +480,3 @@ class Table:
         if not isinstance(items, list):
             raise Corrupt(f"{path} is garbled", "start `offswitch up` again")
         return items
-
-
-def write_anew(path: str, body: bytes, mode: int, gid: int = -1) -> None:
-    """Put a whole file in the place of an older one; OSError leaves the older one as it is."""
-    temporary = f"{path}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        os.fchown(fd, -1, gid)
-        left = memoryview(body)
-        while left:  # a full disk gives a short write first, and an error then
-            left = left[os.write(fd, left) :]
-    finally:
-        os.close(fd)
-    os.replace(temporary, path)

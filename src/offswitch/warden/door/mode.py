@@ -10,7 +10,7 @@ from offswitch.errors import Usage
 from offswitch.warden.core import Core
 from offswitch.warden.reset.marks import STAGED, WRITTEN_OFF, Marks
 from offswitch.warden.reset.rules import ResetRules, keep_rules, kept_rules
-from offswitch.warden.table import write_anew
+from offswitch.warden.whole_file import write_whole
 
 __all__ = ["recall", "set_mode", "set_rules"]
 
@@ -64,7 +64,7 @@ def _keep_mode(home: str, mode: str) -> None:
     To act needs no file, so a full disk keeps nobody observing.
     """
     if mode == "observe":
-        write_anew(f"{home}/mode", f"{mode}\n".encode(), 0o600)
+        write_whole(f"{home}/mode", f"{mode}\n".encode(), 0o600)
     else:
         with suppress(FileNotFoundError):
             os.unlink(f"{home}/mode")

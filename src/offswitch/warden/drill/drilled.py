@@ -10,11 +10,11 @@ adds a doubt, and never a promise.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from offswitch.warden.whole_file import write_whole
 
 __all__ = ["LAYERS", "Doubt", "Drilled", "load", "writer"]
 
@@ -99,21 +99,4 @@ def _doubt(one: Mapping[str, Any]) -> Doubt:
 def writer(home: str, drilled: Drilled) -> Callable[[], None]:
     """Give what keeps it as it is now. For the disk's thread."""
     body = drilled.body()
-
-    def write() -> None:
-        path = f"{home}/{_FILE}"
-        temporary = f"{path}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(temporary, flags, 0o600)
-        try:
-            left = memoryview(body)
-            while left:
-                left = left[os.write(fd, left) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, path)
-
-    return write
+    return lambda: write_whole(f"{home}/{_FILE}", body, durable=True)

@@ -15,12 +15,12 @@ A record that cannot be read is said in `status`; of what starts then, everythin
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable
 from typing import Self
 
 from offswitch.errors import OffswitchError
 from offswitch.model.target import check_name
+from offswitch.warden.whole_file import write_whole
 
 __all__ = ["STAGED", "WRITTEN_OFF", "Marks"]
 
@@ -62,10 +62,5 @@ class Marks:
 
     def keep(self, home: str) -> None:
         """Write them down; OSError leaves what was kept. For the disk's thread."""
-        path = f"{home}/{self.what}.json"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with open(os.open(f"{path}.new", flags, 0o600), "wb") as file:
-            file.write(json.dumps(sorted(self.names)).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{path}.new", path)
+        body = json.dumps(sorted(self.names)).encode()
+        write_whole(f"{home}/{self.what}.json", body, durable=True)

@@ -10,7 +10,6 @@ be read asks for two people for everything: in doubt the latch stays set.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 from offswitch.errors import OffswitchError, Usage
 from offswitch.model.level import Level, parse_level
+from offswitch.warden.whole_file import write_whole
 
 __all__ = ["STRICT", "ResetRules", "keep_rules", "kept_rules"]
 
@@ -94,13 +94,7 @@ STRICT = ResetRules(MappingProxyType({Level.RESTRICT: 2}), not_who_stopped=False
 
 def keep_rules(home: str, rules: ResetRules) -> None:
     """Keep them for the next warden; OSError leaves what was kept. For the disk's thread."""
-    path = f"{home}/{_FILE}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with open(os.open(f"{path}.new", flags, 0o600), "wb") as file:
-        file.write(json.dumps(rules.wire()).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    write_whole(f"{home}/{_FILE}", json.dumps(rules.wire()).encode(), durable=True)
 
 
 def kept_rules(home: str) -> tuple[ResetRules, str]:
