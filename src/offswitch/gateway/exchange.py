@@ -1,0 +1,238 @@
+"""What the parts of the gateway hand to one another, and the three contracts between them.
+
+    wire ─ Head, body ─► Steward.read ─ Asked ─► plan ─ Route ─► Steward.admit ─ Verdict
+    wire ─ bytes of the answer's body ─► Tap.data          (looks, changes nothing)
+                                     └─► Filter.feed ─►    (instead of the bytes themselves)
+
+A steward knows one family of APIs and nothing of sockets; the wire knows sockets and nothing of
+APIs. All of it is called in a worker's only thread: nothing here may wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from offswitch.gateway.plan.route import Route, Step
+from offswitch.model.level import Level
+
+__all__ = [
+    "Asked",
+    "Call",
+    "Cause",
+    "Filter",
+    "Head",
+    "Held",
+    "Malformed",
+    "Pass",
+    "Reply",
+    "Rewritten",
+    "Shape",
+    "Steward",
+    "Tap",
+    "Verdict",
+    "Why",
+]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Shape(StrEnum):
+    """Which call of which API a request is; the shape of an error follows from it."""
+
+    CHAT = "chat"
+    """OpenAI: POST …/chat/completions."""
+    COMPLETION = "completion"
+    """OpenAI: POST …/completions."""
+    RESPONSES = "responses"
+    """OpenAI: POST …/responses."""
+    EMBEDDINGS = "embeddings"
+    MODELS = "models"
+    """OpenAI and Anthropic: GET …/models, which begins nothing."""
+    MESSAGES = "messages"
+    """Anthropic: POST …/messages."""
+    MCP = "mcp"
+    """JSON-RPC over streamable HTTP."""
+    REALTIME = "realtime"
+    """A websocket."""
+    PLAIN = "plain"
+    """Anything else: passed or refused whole."""
+
+
+class Cause(StrEnum):
+    """Why something is refused or ended."""
+
+    STOPPED = "stopped"
+    """The target is latched."""
+    RESTRICTED = "restricted"
+    """It may do less just now: no tools, no new sessions, another model."""
+    NO_LEASE = "no-lease"
+    """Nobody vouches for the page: it counts as stopped."""
+    NOT_ALLOWED = "not-allowed"
+    """By declaration: a tool that is not on the list, a call that was denied."""
+    NO_ROUTE = "no-route"
+    """No route of the configuration takes it."""
+    MALFORMED = "malformed"
+    TOO_LARGE = "too-large"
+    UPSTREAM = "upstream"
+    """The server behind cannot be reached, or broke off."""
+    TIMED_OUT = "timed-out"
+    BUSY = "busy"
+    """Too many connections, or going down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What is told to whoever is refused or ended."""
+
+    cause: Cause
+    target: str = ""
+    level: str | None = None
+    """The latch's level, for STOPPED and RESTRICTED."""
+    text: str = ""
+    """What exactly, for people; ours, never an upstream's words."""
+    ask: str = ""
+    """Who may be asked: from the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a request, as it was parsed."""
+
+    method: bytes
+    target: bytes
+    """Path and query in origin form; begins with a slash."""
+    headers: Headers
+    """Names in lower case, values stripped; in their order, hop-by-hop ones left out."""
+
+    def get(self, name: bytes) -> bytes | None:
+        """Give the value of a header that is there once; None: it is not there, or more often."""
+        found = [value for each, value in self.headers if each == name]
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def path(self) -> bytes:
+        """The path without its query."""
+        return self.target.partition(b"?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool that a request makes or carries."""
+
+    name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    ident: str = ""
+    """By which its answer is known: a JSON-RPC id, an id of a tool call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for, as its steward read it."""
+
+    shape: Shape
+    model: str = ""
+    stream: bool = False
+    """Whether the client wants a stream of events."""
+    tools: Sequence[str] = ()
+    """Names of the tools that the model is offered."""
+    session: str = ""
+    """Which session it belongs to; empty: it begins one, or there are none."""
+    calls: Sequence[Call] = ()
+    """Tools that are called by this very request (MCP)."""
+    body: object = None
+    """The parsed body, for the steward's own use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    """Without length, date and connection: the wire adds those."""
+    body: bytes = b""
+
+
+class Filter(Protocol):
+    """Turns the body of an answer into another; bounded in what it keeps back."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the upstream's body, give those that the client gets now; never raises."""
+        ...
+
+    def end(self) -> bytes:
+        """The upstream's body is complete: give what is left."""
+        ...
+
+    def reply(self) -> Reply | None:
+        """Give the whole answer, if it is made at the end and nothing was given before."""
+        ...
+
+
+class Tap(Protocol):
+    """Looks at the body of an answer as it passes. Costs little, keeps little, raises nothing."""
+
+    def data(self, chunk: bytes) -> None:
+        """Some bytes of the body, as they came."""
+        ...
+
+    def end(self, how: str) -> None:
+        """It ended: `complete`, `stopped`, `client`, `upstream`, `timeout`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """It goes on as it came."""
+
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """It goes on with another body."""
+
+    body: bytes
+    filter: Filter | None = None
+    headers: Headers = ()
+    """Headers that take the place of those of the same name."""
+
+
+Verdict = Pass | Rewritten | Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held back for a target just now, though the target itself may go on."""
+
+    level: Level | None = None
+    """`RESTRICT`, or None; from *drain* on nothing reaches a steward."""
+    steps: frozenset[Step] = frozenset()
+    """Which of the route's steps are held, by stops of their own or by *restrict*."""
+
+
+class Malformed(Exception):
+    """The body is not what its API allows; the text says where."""
+
+
+class Steward(Protocol):
+    """Knows one family of APIs. Pure: nothing waits, nothing is kept between requests."""
+
+    def read(self, head: Head, body: bytes) -> Asked:
+        """Say what is asked; `Malformed` where that cannot be told."""
+        ...
+
+    def admit(self, asked: Asked, head: Head, body: bytes, route: Route, held: Held) -> Verdict:
+        """Say how it goes on, by what the route declares and what is held just now."""
+        ...
+
+    def refusal(self, asked: Asked | None, why: Why) -> Reply:
+        """Word a refusal in the API's own shape; `asked` is None where it was not read."""
+        ...
+
+    def ending(self, asked: Asked, why: Why) -> bytes:
+        """Give the last bytes of a stream of events that is ended at the end of an event."""
+        ...

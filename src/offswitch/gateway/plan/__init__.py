@@ -1,0 +1,1 @@
+"""What the configuration says of a gateway, as values: its fronts, routes and upstreams."""
