@@ -44,6 +44,8 @@ def problems(
     yield from _twice("rule", [rule.name for rule in config.rule])
     yield from _twice("notify", [one.name for one in config.notify])
     yield from _twice("outside", [one.name for one in config.outside])
+    yield from _twice("gateway", [one.name for one in config.gateway])
+    yield from _steps(config)
     yield from _chain(config)
     for index, sensor in enumerate(config.sensor):
         if sensor.name in implicit:
@@ -64,6 +66,19 @@ def _chain(config: Config) -> Iterator[Problem]:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 yield ("escalation", "step", index, "sinks"), f"there is no notify {name!r}{hint}"
+
+
+def _steps(config: Config) -> Iterator[Problem]:
+    """Refuse a route whose step is another target's name, and one that can hold back no model."""
+    declared = {target.name for target in config.target}
+    for number, gateway in enumerate(config.gateway):
+        for index, route in enumerate(gateway.route):
+            here: Path = ("gateway", number, "route", index)
+            for step in route.steps:
+                if f"{route.target}/{step}" in declared:
+                    yield (*here, "steps"), f"there is a target {route.target}/{step} already"
+            if "model" in {*route.steps, *route.restrict} and route.fallback is None:
+                yield here, "the model can be held back, so say who answers: fallback"
 
 
 def _twice(table: str, names: list[str]) -> Iterator[Problem]:

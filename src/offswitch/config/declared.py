@@ -14,15 +14,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SerializeAsAny,
-    WithJsonSchema,
     model_validator,
 )
 
 from offswitch.config.drill import Drill
 from offswitch.config.duration import parse_duration
+from offswitch.config.gateway import Gateway
 from offswitch.config.notify import AnyNotify, Escalation, Outside
 from offswitch.config.reset import Reset
 from offswitch.config.section import (
@@ -34,6 +33,7 @@ from offswitch.config.section import (
     TargetName,
     Text,
 )
+from offswitch.config.size import Size
 from offswitch.config.station import Station
 from offswitch.errors import Usage
 from offswitch.model.level import Level
@@ -65,9 +65,7 @@ _DAY_US = 86_400_000_000
 _SECOND_US = 1_000_000
 _LEAST_KEPT = 4 << 20
 
-_SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _BUDGET = re.compile(r"[1-9]\d{0,3} per \S+")
-_SIZE = re.compile(r"(\d{1,12})\s?(KiB|MiB|GiB|kB|MB|GB|)")
 
 LevelName = Literal["restrict", "drain", "freeze", "kill", "poweroff"]
 LayerName = Literal[
@@ -121,30 +119,8 @@ def _at_most_a_second(value: int) -> int:
     return value
 
 
-def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not int(match[1]):
-        raise ValueError('a size is a text such as "512MiB" or "2GiB", or a number of bytes')
-    return int(match[1]) * _SIZES[match[2]]
-
-
 Limit = Annotated[Duration, AfterValidator(_at_most_a_day)]
 """How long a lesser stop may last before it becomes a kill."""
-
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|kB|MB|GB|)$"},
-                {"type": "integer", "minimum": 1},
-            ]
-        }
-    ),
-]
 
 
 class Limits(Section):
@@ -320,6 +296,7 @@ class Config(Section):
     notify: list[SerializeAsAny[AnyNotify]] = Field(default_factory=list)
     escalation: Escalation = Escalation()
     outside: list[Outside] = Field(default_factory=list)
+    gateway: list[Gateway] = Field(default_factory=list)
 
     def on_blind(self, name: str) -> Level:
         """Give the level to which `name` falls when nobody watches it (SR-13)."""

@@ -32,7 +32,13 @@ def shown_key(head: Head) -> bytes:
 
 
 def by_head(routes: Sequence[Route], head: Head) -> list[Route]:
-    """List the routes that a request may belong to, as far as its head tells."""
+    """List the routes that a request may belong to, as far as its head tells.
+
+    Where a header that decides is there twice, whoever is behind might read the other one: none.
+    """
+    names = [name for name, _value in head.headers]
+    if any(names.count(name) > 1 for route in routes for name in route.header):
+        return []
     digest = ""
     found = []
     for route in routes:
