@@ -1,8 +1,9 @@
 """What the parts of the gateway hand to one another, and the three contracts between them.
 
-    wire ─ Head, body ─► Steward.read ─ Asked ─► plan ─ Route ─► Steward.admit ─ Verdict
+    wire ─ Head, body ─► Steward.read ─ Asked ─► plan ─ Route ─► Steward.admit ─ Verdict | Later
     wire ─ bytes of the answer's body ─► Tap.data          (looks, changes nothing)
                                      └─► Filter.feed ─►    (instead of the bytes themselves)
+    wire ─ sent, ended ─► Follower                         (what became of the request)
 
 A steward knows one family of APIs and nothing of sockets; the wire knows sockets and nothing of
 APIs. All of it is called in a worker's only thread: nothing here may wait.
@@ -10,7 +11,7 @@ APIs. All of it is called in a worker's only thread: nothing here may wait.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -23,8 +24,11 @@ __all__ = [
     "Call",
     "Cause",
     "Filter",
+    "Follower",
     "Head",
     "Held",
+    "How",
+    "Later",
     "Malformed",
     "Pass",
     "Reply",
@@ -159,6 +163,10 @@ class Reply:
 class Filter(Protocol):
     """Turns the body of an answer into another; bounded in what it keeps back."""
 
+    def head(self, status: int, headers: Headers) -> None:
+        """Hear the head of the upstream's answer, first of all; its 1xx are not told."""
+        ...
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the upstream's body, give those that the client gets now; never raises."""
         ...
@@ -184,11 +192,43 @@ class Tap(Protocol):
         ...
 
 
+class How(StrEnum):
+    """How a request ended."""
+
+    COMPLETE = "complete"
+    """The whole answer was handed on."""
+    REFUSED = "refused"
+    """It was not sent on: by us, or since the upstream could not be reached."""
+    STOPPED = "stopped"
+    """The target was stopped meanwhile."""
+    CLIENT = "client"
+    """The client went away."""
+    UPSTREAM = "upstream"
+    """The upstream broke off."""
+    TIMEOUT = "timeout"
+
+
+class Follower(Protocol):
+    """Hears what becomes of one request; returns at once and raises nothing."""
+
+    def sent(self) -> None:
+        """It is handed to the upstream's socket from here on, so it may take effect.
+
+        Called right before the first byte is; again where it is sent once more.
+        """
+        ...
+
+    def ended(self, how: How) -> None:
+        """It is over, and nothing more of it will be passed: the last that is said, once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """It goes on as it came."""
 
     filter: Filter | None = None
+    follow: Follower | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +238,53 @@ class Rewritten:
     body: bytes
     filter: Filter | None = None
     headers: Headers = ()
-    """Headers that take the place of those of the same name."""
+    """Headers that take the place of those of the same name, or are added."""
+    follow: Follower | None = None
 
 
 Verdict = Pass | Rewritten | Reply
+
+
+class Later:
+    """A verdict that is not there yet, since somebody is asked; the client waits.
+
+    The wire waits by `then`, and asks nothing of time: whoever made it settles it in time, if need
+    be by a refusal. When it comes the word of the target is tested once more. Where the client goes
+    away, or the target is stopped, the wire says `drop` instead and forgets it.
+    """
+
+    __slots__ = ("_dropped", "_over", "_told", "_verdict")
+
+    def __init__(self, dropped: Callable[[How], None]) -> None:
+        """Call `dropped` where nobody waits for it any more."""
+        self._dropped = dropped
+        self._told: Callable[[Verdict], None] | None = None
+        self._verdict: Verdict | None = None
+        self._over = False
+
+    def then(self, told: Callable[[Verdict], None]) -> None:
+        """Have the verdict told once, from the worker's loop; at once if it is there."""
+        self._told = told
+        self._tell()
+
+    def settle(self, verdict: Verdict) -> bool:
+        """Give the verdict; the first counts. False: nobody waits any more."""
+        if self._over or self._verdict is not None:
+            return False
+        self._verdict = verdict
+        self._tell()
+        return True
+
+    def drop(self, how: How) -> None:
+        """Nobody waits any more; said twice, or after the verdict was told, it does nothing."""
+        if not self._over:
+            self._over = True
+            self._dropped(how)
+
+    def _tell(self) -> None:
+        if self._told is not None and self._verdict is not None and not self._over:
+            self._over = True
+            self._told(self._verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +292,7 @@ class Held:
     """What is held back for a target just now, though the target itself may go on."""
 
     level: Level | None = None
-    """`RESTRICT`, or None; from *drain* on nothing reaches a steward."""
+    """`RESTRICT`, or None; from *drain* on only what `Steward.passes` lets through comes here."""
     steps: frozenset[Step] = frozenset()
     """Which of the route's steps are held, by stops of their own or by *restrict*."""
 
@@ -219,13 +302,22 @@ class Malformed(Exception):
 
 
 class Steward(Protocol):
-    """Knows one family of APIs. Pure: nothing waits, nothing is kept between requests."""
+    """Knows one family of APIs. Nothing waits, nothing is kept between requests."""
+
+    def passes(self, head: Head, level: Level) -> bool:
+        """Tell whether it may be read and admitted though its target is held at *drain* or more.
+
+        Only what ends something, or lets end what is in flight; `admit` then says of all of it.
+        """
+        ...
 
     def read(self, head: Head, body: bytes) -> Asked:
         """Say what is asked; `Malformed` where that cannot be told."""
         ...
 
-    def admit(self, asked: Asked, head: Head, body: bytes, route: Route, held: Held) -> Verdict:
+    def admit(
+        self, asked: Asked, head: Head, body: bytes, route: Route, held: Held
+    ) -> Verdict | Later:
         """Say how it goes on, by what the route declares and what is held just now."""
         ...
 
