@@ -65,7 +65,7 @@ def test_a_gate_hands_in_its_table_and_gets_slots_turn_and_page(
     table, fd = FlowTable.create(4)
     gate = Gate(warden.path, ATTACHMENT, fd)
     gate.begin()
-    assert not gate.attached
+    assert not gate.slots
     message, fds = warden.asked()
     assert (message["op"], message["part"], message["worker"]) == ("gate", "worker", 0)
     assert message["targets"] == ["shop/eu"]
@@ -114,7 +114,7 @@ def test_ACT_6_a_lost_warden_is_told_and_the_next_one_is_found(warden: Warden) -
     warden.die()
     with pytest.raises(Unreachable):
         gate.hear()
-    assert not gate.attached
+    assert gate.fileno() == -1
     assert gate.slots == {"shop/eu": 4}  # the words stay where they are, and go stale
     assert not gate.note("killed")
     with pytest.raises(Unreachable):

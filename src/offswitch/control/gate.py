@@ -106,7 +106,7 @@ class Gate:
             sock.connect(self._path)
             data = frames.encode(self._attachment.message())
             if sock.sendmsg([data], ancillary) < len(data):
-                raise BlockingIOError(None, "it takes in nothing")  # noqa: TRY301 - as the kernel says it
+                raise BlockingIOError(None, "it takes in nothing")
         except OSError as error:
             sock.close()
             hint = "start one: offswitch up"
@@ -134,7 +134,7 @@ class Gate:
                 data, fds, _flags, _address = socket.recv_fds(self._sock, _CHUNK, _FDS, flags)
                 self._fds += fds
                 if not data:
-                    raise ConnectionResetError(None, "it has ended")  # noqa: TRY301 - as the kernel says it
+                    raise ConnectionResetError(None, "it has ended")
                 for message in self._decoder.feed(data):
                     self._take(message)
         except BlockingIOError:
