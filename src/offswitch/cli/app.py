@@ -41,6 +41,7 @@ _NOUNS = {
     "run": _Noun(_TARGETS, "Run a program under the switch: run -- CMD…"),
     "start": _Noun(_TARGETS),
     "up": _Noun(_TARGETS),
+    "gateway": _Noun(_TARGETS),
     "demo": _Noun(_TARGETS),
     "board": _Noun(_LOOK),
     "discover": _Noun(_LOOK),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from offswitch.config.declared import Config
 from offswitch.config.load import installed_kinds, parse
-from offswitch.errors import BadConfig
+from offswitch.errors import BadConfig, Usage
 from offswitch.gateway.exchange import Asked, Head, Shape
+from offswitch.gateway.plan.given import Given, front_given
 from offswitch.gateway.plan.match import by_head, choose
 from offswitch.gateway.plan.reading import fronts
 from offswitch.gateway.plan.route import Api, EvidenceKind, Route, Step
@@ -156,3 +158,18 @@ def test_a_key_is_known_by_its_digest_alone() -> None:
         assert by_head(keyed, Head(b"GET", b"/", headers))
     for headers in ([], [(b"authorization", b"Bearer sk-other")], [(b"authorization", b"sk-mine")]):
         assert not by_head(keyed, Head(b"GET", b"/", headers))
+
+
+def test_what_is_typed_is_checked_as_a_file_is(tmp_path: Path) -> None:
+    given = Given(["127.0.0.1:8100"], "http://127.0.0.1:8000", "shop/eu", workers=2)
+    front = front_given(given, str(tmp_path))
+    assert (front.targets, front.workers) == (("shop/eu",), 2)
+    for wrong, said in (
+        (replace(given, listen=["localhost:1"]), "--listen: an address and a port"),
+        (replace(given, upstream="x"), "--upstream: such as"),
+        (replace(given, target="a//b"), "--target: "),
+        (replace(given, workers=0), "--workers: "),
+        (replace(given, name="A B"), "--name: "),
+    ):
+        with pytest.raises(Usage, match=said):
+            front_given(wrong, str(tmp_path))

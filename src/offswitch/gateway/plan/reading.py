@@ -21,14 +21,14 @@ from offswitch.gateway.plan.route import (
 )
 from offswitch.gateway.plan.upstream import Upstream
 
-__all__ = ["fronts", "listen_of", "upstream_of"]
+__all__ = ["front_of", "fronts", "listen_of", "upstream_of"]
 
 _HTTP, _HTTPS = 80, 443
 
 
 def fronts(config: Config, home: str) -> tuple[Front, ...]:
     """Give every `[[gateway]]` as a front; paths of files count from `home`."""
-    return tuple(_front(section, home) for section in config.gateway)
+    return tuple(front_of(section, home) for section in config.gateway)
 
 
 def listen_of(text: str) -> Listen:
@@ -45,7 +45,8 @@ def upstream_of(url: str, key: bytes = b"") -> Upstream:
     return Upstream(parts.hostname or "", port, tls, parts.path.rstrip("/").encode(), key)
 
 
-def _front(section: Gateway, home: str) -> Front:
+def front_of(section: Gateway, home: str) -> Front:
+    """Give one `[[gateway]]` as a front."""
     tls = section.tls
     return Front(
         name=section.name,
