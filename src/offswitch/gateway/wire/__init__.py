@@ -1,0 +1,1 @@
+"""Bytes in and out: clients, upstreams, and what stands between them."""
