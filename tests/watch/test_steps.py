@@ -17,9 +17,9 @@ import pytest
 
 from installation import Running, until
 from offswitch.clock import SystemClock
+from offswitch.control.canary import Canaries
 from offswitch.decide.votes import Channel
 from offswitch.testing import SensorSuite
-from offswitch.watch.canary import Canaries
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.steps import Steps, StepsSection
 from watch.conftest import Shop

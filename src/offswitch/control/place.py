@@ -127,6 +127,11 @@ class Place:
         return self.memory + "/reports"
 
     @property
+    def senses(self) -> str:
+        """The folder of what gateways sense, a file a worker."""
+        return self.memory + "/senses"
+
+    @property
     def logs(self) -> str:
         """The folder of the targets' capped output logs."""
         return self.home + "/logs"

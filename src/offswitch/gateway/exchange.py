@@ -183,6 +183,10 @@ class Filter(Protocol):
 class Tap(Protocol):
     """Looks at the body of an answer as it passes. Costs little, keeps little, raises nothing."""
 
+    def head(self, status: int) -> None:
+        """The head of the answer came, once, before any of its body."""
+        ...
+
     def data(self, chunk: bytes) -> None:
         """Some bytes of the body, as they came."""
         ...

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from offswitch.clock import SimulatedClock
+from offswitch.control.canary import Canaries
 from offswitch.control.place import Place
 from offswitch.drills.bench.faults import CANARY
 from offswitch.drills.bench.work import Happening
 from offswitch.guard.report import Report
 from offswitch.model.reading import series as spell
-from offswitch.watch.canary import Canaries
 from offswitch.watch.sensors.contract import CellFacts, SensorContext
 from offswitch.watch.sensors.steps import Steps, StepsSection
 from offswitch.watch.tampering.configuration import Configuration

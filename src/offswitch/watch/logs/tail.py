@@ -19,7 +19,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from offswitch.watch.canary import Canaries, CanaryStream
+from offswitch.control.canary import Canaries, CanaryStream
 from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["LONGEST_LINE", "MOST_A_LOOK", "Piece", "Tails"]

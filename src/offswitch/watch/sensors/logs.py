@@ -27,8 +27,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from offswitch.config.section import Name, SensorSection
+from offswitch.control.canary import Canaries
 from offswitch.control.inotify import CREATED, MODIFIED, MOVED, Inotify
-from offswitch.watch.canary import Canaries
 from offswitch.watch.logs.kinds import Kinds
 from offswitch.watch.logs.tail import Piece, Tails
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal

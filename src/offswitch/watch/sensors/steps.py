@@ -28,9 +28,9 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 from offswitch.config.section import SensorSection
+from offswitch.control.canary import Canaries
 from offswitch.control.place import chosen
 from offswitch.errors import BadConfig
-from offswitch.watch.canary import Canaries
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.training import hand_over
 

@@ -33,8 +33,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from offswitch.config.section import Duration, SensorSection
+from offswitch.control.canary import Canaries
 from offswitch.printable import printable
-from offswitch.watch.canary import Canaries
 from offswitch.watch.rows.shadow import Change
 from offswitch.watch.sensors.contract import Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.files import fanotify

@@ -20,7 +20,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from offswitch.watch.canary import Canaries
+from offswitch.control.canary import Canaries
 from offswitch.watch.unlinked import FILE, FOLDER, open_unlinked
 
 __all__ = ["WHOLE", "Facts", "Folder", "Tree", "blob_name"]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offswitch.control.canary import Canaries
 from offswitch.errors import BadConfig
-from offswitch.watch.canary import Canaries
 
 TOKEN = b"ofs-Canary/7Qd2+vX9kLm4"
 OTHER = b"zz81-hPlw03-TqMerida"

@@ -86,7 +86,7 @@ def _forms(token: bytes) -> tuple[set[bytes], set[bytes]]:
 class Canaries:
     """Tokens by name, ready to be looked for."""
 
-    __slots__ = ("_coded", "_folded", "_longest", "names")
+    __slots__ = ("_coded", "_folded", "_longest", "names", "plain")
 
     def __init__(self, tokens: Mapping[str, bytes]) -> None:
         """Take tokens by the names that findings bear; one that would turn up by chance is refused.
@@ -117,6 +117,8 @@ class Canaries:
         self._coded = tuple(coded.items())
         self._longest = max((len(form) for form in (*folded, *coded)), default=1)
         self.names = tuple(tokens)
+        self.plain = tuple(enumerate(tokens.values()))
+        """Each token as it is, with its place in `names`; never to be shown or kept."""
 
     @classmethod
     def read(cls, text: str) -> Canaries:
@@ -171,6 +173,11 @@ class CanaryStream:
         self._canaries = canaries
         self._folded = b""
         self._coded = b""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of what is searched for."""
+        return self._canaries.names
 
     def feed(self, data: bytes) -> list[str]:
         """Take in the next piece; names each token that ends in it, once."""

@@ -1,0 +1,46 @@
+"""Texts on their way to watch: so much a second of each target, and what is more is counted.
+
+A target that talks without end takes nothing from the room of others (SR-6), and what a reader
+looks at once a second is still there when it looks: the ring holds twice what may come in that
+time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from offswitch.control.sensed import At, SensedFile, TextKind
+
+__all__ = ["Texts"]
+
+_ROOM = 256 << 10
+"""Bytes a second of all targets together."""
+_LEAST = 16 << 10
+_OVERHEAD = 24
+_SECOND_NS = 1_000_000_000
+
+
+class Texts:
+    """The texts of one worker."""
+
+    __slots__ = ("_each", "_file", "_left", "_until")
+
+    def __init__(self, file: SensedFile) -> None:
+        """Write into the ring of `file`."""
+        self._file = file
+        self._each = max(_ROOM // max(len(file.targets), 1), _LEAST)
+        self._until = [0] * len(file.targets)
+        self._left = [0] * len(file.targets)
+
+    def put(self, kind: TextKind, target: int, text: bytes) -> None:
+        """Hand a text over, or drop and count it."""
+        now = time.monotonic_ns()
+        if now > self._until[target]:
+            self._until[target] = now + _SECOND_NS
+            self._left[target] = self._each
+        left = self._left[target] - len(text) - _OVERHEAD
+        if left < 0:
+            self._file.words[self._file.block(target) + At.DROPPED] += 1
+            return
+        self._left[target] = left
+        self._file.put(kind, target, text)
