@@ -24,7 +24,6 @@ import codecs
 import re
 import string
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
 
 from offswitch.errors import BadConfig
 
@@ -41,7 +40,14 @@ _SEPARATORS = _SPACE + b"\"'`\\%-_.,:;+|&(){}[]<>"
 _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _CODED = bytes.maketrans(b"-_", b"+/")
 _CODED_AWAY = _SPACE + b"\"'`\\,"
+_UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()
 _NAMED = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})[ \t]*[:=][ \t]*(.+)")
+
+
+def _percent_encoded(token: bytes) -> bytes:
+    """Encode as RFC 3986, section 2.1 does, what is not unreserved."""
+    spelt = (chr(one) if one in _UNRESERVED else f"%{one:02X}" for one in token)
+    return "".join(spelt).encode()
 
 
 def _fold(data: bytes) -> bytes:
@@ -72,7 +78,7 @@ def _forms(token: bytes) -> tuple[set[bytes], set[bytes]]:
         token,
         token[::-1],
         codecs.encode(token.decode("latin-1"), "rot13").encode("latin-1"),
-        quote(token, safe="").encode(),
+        _percent_encoded(token),
     }
     coded: set[bytes] = set()
     for cased in {token, token.lower(), token.upper()}:
