@@ -26,6 +26,7 @@ __all__ = [
     "Filter",
     "Follower",
     "Head",
+    "Headers",
     "Held",
     "How",
     "Later",
