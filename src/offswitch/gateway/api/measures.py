@@ -64,10 +64,10 @@ class _Refused(Exception):
 
 def weigh(
     steward: Steward,
-    judges: Judges,
+    judges: Judges,  # noqa: ARG001 - for the filters, which come next
     asked: Asked,
     head: Head,
-    body: bytes,
+    body: bytes,  # noqa: ARG001 - the same
     route: Route,
     held: Held,
 ) -> Verdict:

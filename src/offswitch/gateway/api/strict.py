@@ -5,8 +5,8 @@ they two meanings, one for us and one for it, that would be a way round a stop. 
 honest parsers may take in two ways is refused: a name that is there twice, at any depth; a name
 that differs from one we go by in case alone (Go, and so Ollama, takes `Model` for `model`); NaN,
 and numbers that no double holds; bytes that are not UTF-8; a body that is compressed, or says that
-it is in another encoding. And what costs more to read than a model's request should is refused, since
-while we read nothing else is done: depth, and the number of values.
+it is in another encoding. And what costs more to read than a model's request should is refused,
+since while we read nothing else is done: depth, and the number of values.
 """
 
 from __future__ import annotations
