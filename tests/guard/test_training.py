@@ -186,3 +186,36 @@ def test_it_imports_nothing_but_the_standard_library() -> None:
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "lightning", "transformers", "numpy", "pydantic"} & set(out.stdout.split())
+
+
+def test_ACT_1_at_drain_a_trainer_ends_by_its_own_flag_and_one_that_does_not_heed_it_is_stopped(
+    watched: Watched, page: WrittenPage
+) -> None:
+    page.set(RUN + 2)
+    state = SimpleNamespace(global_step=4, is_world_process_zero=True)
+    control = SimpleNamespace(should_training_stop=False)
+    watched.on_step_end(None, state, control)
+    assert control.should_training_stop
+    trainer = SimpleNamespace(should_stop=False, global_step=1)
+    watched.on_train_batch_start(trainer)
+    assert trainer.should_stop
+    watched.on_train_batch_end(trainer, None)
+    with pytest.raises(Stopped, match="drain"):
+        watched.on_train_batch_start(trainer)
+    with pytest.raises(Stopped, match="drain"):
+        watched.step(1)
+
+
+def test_hugging_face_may_call_what_lightning_has_by_the_same_name(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Callback:
+        def on_train_end(self, trainer: object, module: object) -> None:
+            """Take no more than Lightning gives."""
+
+    theirs = ModuleType("lightning.pytorch")
+    theirs.Callback = Callback  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", theirs)
+    both: Any = Watched(guard)
+    both.on_train_end(None, None, None, model=None)
+    both.on_train_end(None, None)

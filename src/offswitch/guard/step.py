@@ -2,7 +2,8 @@
 
 At *restrict* (no new sessions, tools off) model steps still pass, so that an agent can
 finish its sentence; from *drain* on no new step begins, while one that has begun may end.
-A step is tested when it begins; use `guard.check()` inside a long one.
+A step is tested when it begins; inside a long one, as between two chunks of a stream, `go_on`
+asks whether what has begun may still end: not from *freeze* on, and not without a lease.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["Kind", "Step", "limit"]
 Kind: TypeAlias = Literal["model", "tool", "session"]
 
 _RESTRICTED = RUN + 1
+_DRAINING = RUN + 2
 _HIGHEST: dict[str, int] = {"model": _RESTRICTED, "tool": RUN, "session": RUN}
 
 
@@ -53,6 +55,13 @@ class Step:
         if not fresh or not RUN <= view.words[view.index] <= self._highest:
             raise view.stopped(self._kind, self._name)
         view.report.tell("step", self._kind, self._name, self._args)
+
+    def go_on(self) -> None:
+        """Raise `Stopped` if this step, which has begun, may not go on to its end."""
+        view = self._view
+        fresh = time.clock_gettime(time.CLOCK_BOOTTIME) < view.seconds[LEASE_SECONDS]
+        if not fresh or not RUN <= view.words[view.index] <= _DRAINING:
+            raise view.stopped(self._kind, self._name)
 
     def __enter__(self) -> Self:
         """Begin, or raise `Stopped`."""

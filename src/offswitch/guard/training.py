@@ -4,6 +4,8 @@
     trainer = Trainer(..., callbacks=[Watched()])      # Lightning's, or Hugging Face's
 
 Before and after each step the guard is asked, and `Stopped` ends the training between two steps.
+At level *drain*, where what has begun may end, the trainer is told to stop by its own flag, and
+ends as after its last step; its program is refused at whatever it asks for next.
 Twice a second, and at once where a loss is no finite number, it is reported how far the training
 is: step, loss, norm of the gradient, steps a second. The report goes the way of every guard's: it
 never waits, what finds no room is dropped and counted, and nothing is read back (SR-6). A loop of
@@ -18,12 +20,13 @@ into a number only when it is reported, since for one on a GPU that waits for th
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from offswitch.guard.guard import Guard
+from offswitch.guard.kin import kindred
+from offswitch.guard.stopped import Stopped
 
 __all__ = ["Watched"]
 
@@ -37,12 +40,14 @@ class Watched:
 
     def __new__(cls, *_: object, **__: object) -> Self:
         """Derive from Lightning's `Callback` too, where Lightning is loaded."""
-        if cls is Watched:
-            bases = [getattr(sys.modules.get(name), "Callback", None) for name in _LIGHTNING]
-            theirs = tuple(base for base in bases if isinstance(base, type))
-            if theirs:
-                return object.__new__(type("Watched", (cls, *theirs), {}))
-        return object.__new__(cls)
+        kin = kindred(cls, *((name, "Callback") for name in _LIGHTNING))
+        for hook in dir(kin):
+            # Where both libraries are loaded, Hugging Face calls hooks that Lightning has by the
+            # same name, with arguments of its own.
+            if hook.startswith(_HOOK) and not hasattr(cls, hook):
+                setattr(kin, hook, staticmethod(_nothing))
+        made: Self = object.__new__(kin)
+        return made
 
     def __init__(
         self,
@@ -74,6 +79,20 @@ class Watched:
             self._tell(number, _number(loss), _number(grad_norm))
         self._guard.check()
 
+    def _ask(self, whom: object, flag: str, *, begins: bool = False) -> None:
+        """Raise `Stopped`; at *drain* set the trainer's own flag instead, where it has one.
+
+        A trainer that begins a step with its flag set does not heed it (Lightning, as long as
+        `min_epochs` are not over), and is stopped.
+        """
+        try:
+            self._guard.check()
+        except Stopped as stop:
+            heeded = not (begins and getattr(whom, flag, False))
+            if stop.level != "drain" or not hasattr(whom, flag) or not heeded:
+                raise
+            setattr(whom, flag, True)
+
     def _due(self) -> bool:
         return self._told_s is None or self._clock() - self._told_s >= self._every_s
 
@@ -91,15 +110,23 @@ class Watched:
 
     # --- Hugging Face's Trainer: (args, state, control, **more) ----------------------
 
-    def on_step_begin(self, *_: object, **__: object) -> None:
+    def on_step_begin(
+        self, _args: object, _state: object, control: object = None, **__: object
+    ) -> None:
         """Ask before a step."""
-        self._guard.check()
+        self._ask(control, "should_training_stop", begins=True)
 
-    def on_step_end(self, _args: object, state: Any, *_: object, **__: object) -> None:  # noqa: ANN401 - theirs
+    def on_step_end(
+        self,
+        _args: object,
+        state: Any,  # noqa: ANN401 - theirs
+        control: object = None,
+        **__: object,
+    ) -> None:
         """Report a step, and ask."""
         if getattr(state, "is_world_process_zero", True) and self._due():
             self._tell(int(state.global_step), None, None)
-        self._guard.check()
+        self._ask(control, "should_training_stop")
 
     def on_log(
         self,
@@ -117,9 +144,9 @@ class Watched:
 
     # --- Lightning: (trainer, module, …) ---------------------------------------------
 
-    def on_train_batch_start(self, *_: object, **__: object) -> None:
+    def on_train_batch_start(self, trainer: object = None, *_: object, **__: object) -> None:
         """Ask before a batch."""
-        self._guard.check()
+        self._ask(trainer, "should_stop", begins=True)
 
     def on_before_optimizer_step(self, _trainer: object, module: Any, *_: object) -> None:  # noqa: ANN401 - theirs
         """Work out the gradients' norm where a report is due."""
@@ -139,7 +166,7 @@ class Watched:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             self._tell(int(trainer.global_step), _number(loss), _number(self._norm))
         self._norm = None
-        self._guard.check()
+        self._ask(trainer, "should_stop")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Do nothing in every other hook, whatever later versions call."""
