@@ -1,9 +1,12 @@
-"""`offswitch decision list|approve|deny`: what rules ask of people, and the answers (DEC-3).
+"""`offswitch decision list|approve|deny`: what is asked of people, and the answers (DEC-3).
 
 A rule in `advise` asks before it stops. To approve is to stop now; to deny is to let it go on,
 which takes a reason, and two people where the rule asks two. Silence calls the backup at a third of
 the time to harm, orders the rule's `unanswered` level at two thirds, and stops it when the time
 that stands in the list is over.
+
+A tool call that is declared to wait asks before it is let go. There to approve is to let it be
+called, once; to deny it takes no reason, and silence denies it.
 """
 
 from __future__ import annotations
@@ -30,12 +33,22 @@ Which = Annotated[str, typer.Argument(metavar="DECISION", help="Its name, or how
 def show_all(*, as_json: Json = False) -> None:
     """List the questions that are open, the most urgent first."""
     answer = ask_watch({"op": "decisions"})
-    rows = answer["decisions"]
+    rows, leaves = answer["decisions"], answer.get("leaves", [])
     if as_json:
-        emit({"decisions": rows}, as_json=True, text="")
+        emit({"decisions": rows, "leaves": leaves}, as_json=True, text="")
         return
+    if not rows and not leaves:
+        sys.stdout.write("No rule asks anything just now, and no tool call waits.\n")
+        return
+    for row in leaves:
+        sys.stdout.write("\n".join(_waiting(row)) + "\n\n")
+    if leaves:
+        name = printable(leaves[0]["decision"][:_SHORT])
+        sys.stdout.write(
+            f"let it be called: offswitch decision approve {name}\n"
+            f"do not: offswitch decision deny {name}\n"
+        )
     if not rows:
-        sys.stdout.write("No rule asks anything just now.\n")
         return
     for row in rows:
         sys.stdout.write("\n".join(_block(row)) + "\n\n")
@@ -46,10 +59,27 @@ def show_all(*, as_json: Json = False) -> None:
     )
 
 
+def _left(row: dict[str, Any]) -> str:
+    minutes, seconds = divmod(max(row["left_ms"] // 1000, 0), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _waiting(row: dict[str, Any]) -> list[str]:
+    """Tell of one tool call that waits; all of it is what the target wrote."""
+    facts = [
+        ("left", f"{_left(row)}, asked {clock_of(row['asked_us'])}; then {row['silence']}"),
+        ("with", row["arguments"]),
+    ]
+    if row["people"] > 1:
+        so_far = ", ".join(row["granted_by"]) or "nobody"
+        facts.append(("leave", f"takes {row['people']} people; so far: {so_far}"))
+    head = f"{row['decision'][:_SHORT]}  may {row['target']} call {row['tool']}?"
+    return [printable(head), *(printable(f"    {key:<8} {text}", 2000) for key, text in facts)]
+
+
 def _block(row: dict[str, Any]) -> list[str]:
     """Tell of one question, a fact a line, the time that is left first."""
-    minutes, seconds = divmod(max(row["left_ms"] // 1000, 0), 60)
-    left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    left = _left(row)
     facts = [
         ("left", f"{left}, asked {clock_of(row['asked_us'])}; then {row['silence']}"),
         ("silence", _silence(row)),
@@ -84,13 +114,16 @@ def _silence(row: dict[str, Any]) -> str:
 
 @app.command("approve")
 def approve(which: Which, *, reason: Reason = "", as_json: Json = False) -> None:
-    """Stop it now; one person is enough."""
+    """Stop it now, one person is enough; or let a tool call go that waits."""
     _answer({"op": "approve", "decision": which, "reason": reason}, as_json=as_json)
 
 
 @app.command("deny")
-def deny(which: Which, *, reason: Reason, lasts: For = "", as_json: Json = False) -> None:
-    """Let it go on, for as long as an answer may take, or as --for says (8 hours at most)."""
+def deny(which: Which, *, reason: Reason = "", lasts: For = "", as_json: Json = False) -> None:
+    """Let it go on, for as long as an answer may take, or as --for says; or deny a tool call.
+
+    To let something go on takes --reason, and holds for at most 8 hours.
+    """
     message = {"op": "deny", "decision": which, "reason": reason}
     lasts_us = duration_of(lasts)
     _answer(message | ({} if lasts_us is None else {"for_us": lasts_us}), as_json=as_json)
@@ -99,7 +132,10 @@ def deny(which: Which, *, reason: Reason, lasts: For = "", as_json: Json = False
 def _answer(message: dict[str, Any], *, as_json: bool) -> None:
     said = ask_watch(message)
     told = {
-        "stop": f"stop ordered: {said['scope']}. See: offswitch status",
+        "stop": f"stop ordered: {said.get('scope')}. See: offswitch status",
         "nothing": "it goes on" if not said["open"] else "taken; somebody else must say it, too",
+        "granted": "it may be called, once",
+        "waits": "taken; somebody else must grant it, too",
+        "denied": "it is not called",
     }[said["choice"]]
     emit(said, as_json=as_json, text=f"{printable(told)}: {printable(said['why'], 1000)}")

@@ -1,7 +1,8 @@
 """What people ask at watch's desk, and what comes of it.
 
     sensors, rules, alarms, decisions    what there is, as it stands now
-    approve, deny                        answers to what a rule asks (DEC-3)
+    approve, deny                        answers to what a rule asks, or a held tool call (DEC-3)
+    ask-leave, leaves, withdraw          the gateway's, for tool calls that wait (`leaves`)
     ack                                  somebody has seen an alarm; it goes on standing
     bypass, restore, shelve, unshelve    lower a rule or its alarm for a while (SR-12, HMI-6); in a
                                          person's name with proofs, in two steps (`proposals`)
@@ -30,6 +31,7 @@ from offswitch.model.entry import EntryKind
 from offswitch.watch.bench import Bench
 from offswitch.watch.coverage import Coverage
 from offswitch.watch.desk.door import Later
+from offswitch.watch.desk.leaves import Leaves
 from offswitch.watch.desk.listing import (
     alarm_row,
     finding_row,
@@ -82,6 +84,7 @@ class Clerk:
         self._acked: dict[str, tuple[str, int]] = {}
         """Rule → who has seen its alarm, and when (UTC, microseconds)."""
         self._refused_us: dict[int, int] = {}
+        self._leaves = Leaves(office.clock, office.visitors, office.scribe)
         self._ops: Mapping[str, Work] = {
             "sensors": self._sensors,
             "rules": self._rules,
@@ -95,6 +98,9 @@ class Clerk:
             "restore": self._restore,
             "unshelve": self._restore,
             "apply": office.apply,
+            "ask-leave": self._leaves.ask,
+            "leaves": self._leaves.told,
+            "withdraw": self._leaves.withdraw,
         }
 
     def serve(self, peer: Peer, message: Message) -> Message | Later:
@@ -187,7 +193,8 @@ class Clerk:
             for bench in office.wired.benches
             if (question := bench.question) is not None
         ]
-        return {"decisions": sorted(rows, key=lambda row: row["left_ms"])[:_MOST_SHOWN]}
+        decisions = sorted(rows, key=lambda row: row["left_ms"])[:_MOST_SHOWN]
+        return {"decisions": decisions, "leaves": self._leaves.rows()}
 
     def shelved(self, bench: Bench) -> bool:
         """Tell whether the alarm of a rule is shelved; one that asks somebody never is."""
@@ -209,7 +216,10 @@ class Clerk:
 
     def _answer(self, peer: Peer, message: Message) -> Message:
         office = self._office
-        bench, digest = self._asked(_text(message, "decision"))
+        leave = self._leaves.meant(_name(message))
+        if leave:
+            return self._leaves.answer(peer, message, leave, self._who(peer, message))
+        bench, digest = self._asked(_name(message))
         verdict = Verdict(str(message["op"]))
         reason = _text(message, "reason")
         if verdict is Verdict.DENY and not reason:
@@ -236,8 +246,6 @@ class Clerk:
 
     def _asked(self, wanted: str) -> tuple[Bench, str]:
         """Find the question that is meant: by its digest, or enough of it to be the only one."""
-        if len(wanted) < 8:  # noqa: PLR2004 - fewer could be anybody's
-            raise Usage("say which question", "its name stands in: offswitch decision list")
         found = [
             (bench, question.digest)
             for bench in self._office.wired.benches
@@ -357,6 +365,7 @@ class Clerk:
 
     def turn(self) -> None:
         """Let return what has come to its end."""
+        self._leaves.turn()
         for one in self._office.lowered.returned():
             self._tell_lowered(one, f"{one.what.value}", "returned by itself")
             self.lower_all()
@@ -377,6 +386,13 @@ class Clerk:
         }
         who = f"{by or lowered.by}, for {lowered.owner}"
         self._office.scribe.add(EntryKind.BYPASS, public, {"by": who, "reason": lowered.reason})
+
+
+def _name(message: Message) -> str:
+    wanted = _text(message, "decision")
+    if len(wanted) < 8:  # noqa: PLR2004 - fewer could be anybody's
+        raise Usage("say which question", "its name stands in: offswitch decision list")
+    return wanted
 
 
 def _text(message: Message, key: str) -> str:

@@ -3,6 +3,7 @@
     anyone of the group    looks, acknowledges, approves a stop, denies one (not of his own)
     the station            the same in the name of a person; lowers a rule with proofs of people,
                            and puts it back, which is the safe side, without
+    the gateway            asks leave for tool calls, and hears what has become of that; no more
     the owner, and root    all of it, and applies a configuration (SR-3)
     what runs in a cell    nothing at all
 
@@ -23,7 +24,7 @@ from offswitch.decide.questions import may_let_go_on
 from offswitch.decide.who import Users, Who, who_is
 from offswitch.errors import Refused, Usage
 
-__all__ = ["Visitors", "station_of"]
+__all__ = ["Visitors", "gateway_of", "station_of"]
 
 _OWNERS_ONLY = frozenset({"restore", "unshelve", "apply"})
 _LETS_GO_ON = frozenset({"deny", "bypass", "shelve"})
@@ -31,12 +32,18 @@ _LETS_GO_ON = frozenset({"deny", "bypass", "shelve"})
 _LOOKS = frozenset({"sensors", "rules", "alarms", "decisions"})
 _SAYS = frozenset({"ack", "approve", "deny", "bypass", "shelve", "restore", "unshelve"})
 """What the station hands in, always in the name of a person."""
+_GATEWAYS = frozenset({"ask-leave", "leaves", "withdraw"})
 _MOST_PEOPLE = 1000
 
 
 def station_of(owner: int) -> int | None:
     """Give the station's user; None: it is the owner's own, since there is no root."""
     return users()["station"].uid if owner == 0 else None
+
+
+def gateway_of(owner: int) -> int | None:
+    """Give the gateway's user; None: it is the owner's own, since there is no root."""
+    return users()["gateway"].uid if owner == 0 else None
 
 
 class Visitors:
@@ -51,6 +58,9 @@ class Visitors:
         """Whether the warden wants two people for a reset: `people`, `local`; empty: unknown."""
         self._gid = gid
         self._station = station
+        self._gateway = gateway_of(owner)
+        self.runs_as: dict[str, int] = {}
+        """As whom each target runs, as far as the warden says."""
         self._ran: Collection[int] | None = None
         """Under whom targets run or ran; None: nobody can tell."""
         self._cells: frozenset[str] = frozenset()
@@ -71,9 +81,11 @@ class Visitors:
     def hear(self, rows: Iterable[Mapping[str, Any]], ran: object) -> None:
         """Take in what the warden says of its cells, and under which users targets ever ran."""
         uids, paths, pids = set(), set(), set[int]()
+        self.runs_as = {}
         for row in rows:
             if isinstance(row.get("uid"), int):
                 uids.add(int(row["uid"]))
+                self.runs_as[str(row.get("target"))] = int(row["uid"])
             path = row.get("path")
             if path:
                 paths.add(str(path))
@@ -84,7 +96,11 @@ class Visitors:
 
     def owns(self, peer: Peer) -> bool:
         """Tell whether `peer` is root or the owner."""
-        return peer.uid in {0, self.owner}
+        return self.is_owner(peer.uid)
+
+    def is_owner(self, uid: int) -> bool:
+        """Tell whether `uid` is root's or the owner's."""
+        return uid in {0, self.owner}
 
     def is_station(self, peer: Peer) -> bool:
         """Tell whether `peer` is the station, as a user of its own."""
@@ -104,6 +120,11 @@ class Visitors:
         """Raise `Refused` unless `peer` may ask for `op`, in the name that is given `by`."""
         station = self.is_station(peer)
         grouped = self._gid in {peer.gid, *peer.groups}
+        gateway = peer.uid == self._gateway
+        if (gateway or self.owns(peer)) and op in _GATEWAYS:
+            grouped = True
+        elif gateway or op in _GATEWAYS:
+            raise Refused(f"user {peer.uid} may not ask for {op!r}", "gateways ask for leave")
         if not (self.owns(peer) or station or grouped):
             raise Refused(
                 f"user {peer.uid} is not of the group that may stop",
@@ -118,9 +139,10 @@ class Visitors:
         if op in _SAYS:
             who = self.who(peer, by)
             if op in _LETS_GO_ON:
-                self._lets_go_on(peer, who)
+                self.lets_go_on(peer, who)
 
-    def _lets_go_on(self, peer: Peer, who: Who) -> None:
+    def lets_go_on(self, peer: Peer, who: Who) -> None:
+        """Raise `Refused` unless somebody listens to `who` where something shall go on."""
         if self._ran is None:
             if not self.owns(peer):
                 raise Refused(
