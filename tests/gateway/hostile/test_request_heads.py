@@ -101,6 +101,7 @@ REFUSED = {
     "HTTP/1.2": (505, b"GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
     "HTTP/2's preface": (501, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "http/1.1": (400, b"GET / http/1.1\r\nHost: a\r\n\r\n"),
+    "an empty line first": (400, b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "a TLS hello": (400, b"\x16\x03\x01\x02\x00\x01"),
     "dot segments": (400, b"GET /v1/../admin HTTP/1.1\r\nHost: a\r\n\r\n"),
     "a dot segment at the end": (400, b"GET /v1/.. HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -253,11 +254,6 @@ def test_pipelined_requests_come_one_by_one() -> None:
     assert parser.go_on()[1:] == [END]
     assert parser.go_on() == []
     assert parser.idle
-
-
-def test_one_empty_line_before_a_request_is_overlooked_and_no_more() -> None:
-    assert begun(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert refusal(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n") == 400
 
 
 def test_after_a_refusal_nothing_comes_any_more() -> None:

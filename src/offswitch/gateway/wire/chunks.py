@@ -17,7 +17,9 @@ from offswitch.gateway.wire.strict import fields
 
 __all__ = ["Chunks"]
 
-_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED = rb'"(?:[\t !\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*+" % (_NAME, _NAME, _QUOTED))
 _FIELD = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LONGEST = 1024
 """Bytes of a line with a size, its extensions included."""

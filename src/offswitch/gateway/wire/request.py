@@ -25,8 +25,8 @@ from offswitch.gateway.wire.strict import CHUNKED, Begun, read_head
 __all__ = ["END", "Event", "Requests"]
 
 _EMPTY_LINE = b"\r\n\r\n"
-_FIRST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z\r-]")
-"""What a request may begin with: a method, or one empty line that some send after a body."""
+_FIRST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
+"""What a request may begin with: a method's name."""
 _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])", re.DOTALL)
 
 
@@ -105,14 +105,6 @@ class Requests:
         buffer = self._buffer
         if not buffer:
             return False
-        if buffer[0] == 0x0D and self._looked == 0:  # noqa: PLR2004 - CR
-            if len(buffer) == 1:
-                return False
-            if buffer[1] != 0x0A:  # noqa: PLR2004 - LF
-                raise Refusal(400, "a line ends in a bare CR")
-            del buffer[:2]
-            self._looked = -1
-            return True
         end = buffer.find(_EMPTY_LINE, max(0, self._looked - 3), self._rules.head)
         if end < 0:
             self._unfinished()
