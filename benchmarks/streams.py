@@ -28,17 +28,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-__all__ = ["ANSWER", "CHUNK", "MARK", "Lane", "Streams", "small_request", "stream_request"]
+__all__ = ["ANSWER", "CHUNKS", "MARK", "Lane", "Streams", "small_request", "stream_request"]
 
 MARK = b"~"
 TURNS = 20
 """A stream gets a token in each of so many milliseconds: 50 a second."""
 _EVENT = (
     b'data: {"id":"chatcmpl-7","object":"chat.completion.chunk","created":1767225600,'
-    b'"model":"m-7","choices":[{"index":0,"delta":{"content":" to~ken"},'
+    b'"model":"m-7","choices":[{"index":0,"delta":{"content":" to~%02d"},'
     b'"logprobs":null,"finish_reason":null}]}\n\n'
 )
-CHUNK = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
+CHUNKS = tuple(b"%x\r\n%s\r\n" % (len(_EVENT) - 2, _EVENT % number) for number in range(100))
+"""What a stream says, again and again: the same a hundred times over is taken for a fault."""
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -72,7 +73,7 @@ _ANSWERS = 4
 """Tokens of a short answer that is asked for as a stream."""
 _SHORT_STREAM = b"%s%s%x\r\n%s\r\n0\r\n\r\n" % (
     _STREAM_HEAD,
-    CHUNK * _ANSWERS,
+    b"".join(CHUNKS[:_ANSWERS]),
     len(_LAST),
     _LAST,
 )
@@ -289,14 +290,15 @@ class Streams:
 
     def _send(self, lane: Lane) -> None:
         """Give the streams whose turn it is a token each."""
-        self._turn = (self._turn + 1) % TURNS
-        if len(lane.turns) <= self._turn:
+        self._turn += 1
+        number, due = divmod(self._turn, TURNS)
+        if not lane.turns:
             return
-        turn, at = lane.turns[self._turn], 0
+        turn, at, chunk = lane.turns[due], 0, CHUNKS[number % len(CHUNKS)]
         while at < len(turn):
             try:
                 for send in turn[at:]:
-                    send(CHUNK)
+                    send(chunk)
                     at += 1
             except BlockingIOError:
                 lane.missed += 1

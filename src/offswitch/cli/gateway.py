@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from offswitch.cli import adapter
 from offswitch.cli.begin import daemon_environment, ensure_warden
 from offswitch.config.load import installed_kinds, load
 from offswitch.control.place import Place, chosen
@@ -24,6 +25,7 @@ from offswitch.printable import printable
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=False, add_completion=False)
+app.add_typer(adapter.app, name="adapter", help="For those who keep a front of their own.")
 
 
 def _declared(place: Place, name: str) -> tuple[Front, ...]:
