@@ -1,0 +1,507 @@
+"""One request from its head to the end of its answer: to whom it belongs, whether it may, where to.
+
+    head ─► routes that may fit ─ body, if it must be read ─► read ─► route ─ word ─► admit
+         ─► upstream: a connection that waits, or a new one ─ word ─► sent ─► passage ─► over
+
+It ends in exactly one way (`How`), and says so once to whoever follows it. A stop ends it in two
+steps, `sever` and `tell`, so that a sweep can abort every upstream before it words any ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from offswitch.control.flows import Stage
+from offswitch.errors import Busy
+from offswitch.gateway.exchange import (
+    Asked,
+    Cause,
+    Follower,
+    How,
+    Later,
+    Malformed,
+    Pass,
+    Reply,
+    Rewritten,
+    Shape,
+    Steward,
+    Tap,
+    Verdict,
+    Why,
+)
+from offswitch.gateway.plan.match import by_head, choose
+from offswitch.gateway.plan.route import Route
+from offswitch.gateway.stop.unsent import Unsent
+from offswitch.gateway.wire.answer import Answer
+from offswitch.gateway.wire.client import ClientConnection
+from offswitch.gateway.wire.emit import emit
+from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, Reader, chunk
+from offswitch.gateway.wire.site import Site
+from offswitch.gateway.wire.strict import CHUNKED, Begun
+from offswitch.gateway.wire.upstream import UpstreamConnection
+from offswitch.model.level import Level
+
+__all__ = ["Flow"]
+
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""What may be sent again, should a connection that waited be found to have ended."""
+
+
+_UNREAD = Asked(Shape.PLAIN)
+
+
+class Flow:
+    """One request."""
+
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_body",
+        "_client",
+        "_complete",
+        "_connecting",
+        "_connection",
+        "_follower",
+        "_framing",
+        "_frozen",
+        "_handed_on",
+        "_later",
+        "_over",
+        "_passage",
+        "_pieces",
+        "_route",
+        "_routes",
+        "_row",
+        "_severed",
+        "_site",
+        "_size",
+        "_slot",
+        "_started_ns",
+        "_steward",
+        "_tap",
+        "_unsent",
+        "_verdict",
+        "_whole",
+    )
+
+    def __init__(self, site: Site, unsent: Unsent, client: ClientConnection, begun: Begun) -> None:
+        """A head has come."""
+        self._site = site
+        self._unsent = unsent
+        self._client = client
+        self._begun = begun
+        self._started_ns = time.monotonic_ns()
+        self._routes: list[Route] = by_head(site.front.routes, begun.head)
+        first = self._routes[0] if self._routes else site.front.routes[0]
+        self._route = first
+        self._steward: Steward = site.stewards.of(first.api, begun.head)
+        self._asked = _UNREAD
+        self._pieces: list[bytes] = []
+        """Of the body, until it is read or sent on."""
+        self._size = 0
+        self._framing = begun.framing
+        self._body = b""
+        self._whole = True
+        """Whether the body is read whole before anything goes on."""
+        self._complete = False
+        """Whether all of it has come."""
+        self._slot = -1
+        self._row = -1
+        self._later: Later | None = None
+        self._verdict: Pass | Rewritten = Pass()
+        self._follower: Follower | None = None
+        self._tap: Tap | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._connection: UpstreamConnection | None = None
+        self._passage: Passage | None = None
+        self._handed_on = True
+        """False: the answer is complete, and some of it waits for the client."""
+        self._frozen = False
+        self._severed = False
+        self._over = False
+
+    # --- the request comes in -----------------------------------------------------
+
+    def start(self) -> None:
+        """See by the head whether it may come at all, and whether its body must be read."""
+        begun = self._begun
+        if not self._routes:
+            self._refuse(Why(Cause.NO_ROUTE))
+            return
+        if len(self._routes) == 1 and not self._may():
+            return
+        self._whole = begun.framing == 0 or self._must_be_read()
+        if self._whole:
+            if begun.framing > self._site.front.limits.body:
+                self._refuse(Why(Cause.TOO_LARGE, self._route.target, ask=self._route.ask))
+            elif begun.expects:
+                self._client.proceed()
+            return
+        if begun.expects:
+            self._client.proceed()
+        self._client.read(on=False)  # until there is somebody to hand it on to
+        self._read(b"")
+
+    def _must_be_read(self) -> bool:
+        head = self._begun.head
+        reads = self._site.stewards.reads
+        return any(route.model or reads(route.api, head) for route in self._routes)
+
+    def body(self, piece: bytes) -> None:
+        """Some of its body has come."""
+        if self._over:
+            return
+        if self._whole:
+            self._size += len(piece)
+            if self._size > self._site.front.limits.body:
+                self._refuse(Why(Cause.TOO_LARGE, self._route.target, ask=self._route.ask))
+                return
+            self._pieces.append(piece)
+        elif self._connection is None:
+            self._pieces.append(piece)
+        elif self._cut_if_told():
+            return
+        else:
+            self._connection.write(chunk(piece) if self._framing == CHUNKED else piece)
+
+    def complete(self) -> None:
+        """All of its body has come."""
+        self._complete = True
+        if self._over:
+            return
+        if self._whole:
+            pieces, self._pieces = self._pieces, []
+            self._read(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        elif self._connection is not None and self._framing == CHUNKED:
+            self._connection.write(LAST_CHUNK)
+
+    # --- what is asked, and whether it may ----------------------------------------
+
+    def _read(self, body: bytes) -> None:
+        head = self._begun.head
+        try:
+            asked = self._steward.read(head, body)
+            route = choose(self._routes, asked)
+            if route is None:
+                self._refuse(Why(Cause.NO_ROUTE))
+                return
+            steward = self._site.stewards.of(route.api, head)
+            if steward is not self._steward:
+                self._steward = steward
+                asked = steward.read(head, body)
+        except Malformed as error:
+            route = self._route
+            self._refuse(Why(Cause.MALFORMED, route.target, text=str(error), ask=route.ask))
+            return
+        if route.session:
+            session = head.get(route.session) or b""
+            asked = replace(asked, session=session.decode("utf-8", "replace"))
+        self._asked = asked
+        self._route = route
+        self._body = body
+        self._admit()
+
+    def _may(self) -> bool:
+        """Test the word; refuse where it forbids new work."""
+        level = self._site.level(self._route.target)
+        if level is None or level is Level.RESTRICT:
+            return True
+        self._refuse(self._site.why(self._route, level))
+        return False
+
+    def _admit(self) -> None:
+        if not self._may():
+            return
+        site, route = self._site, self._route
+        try:
+            slot = site.slots[route.target]
+            self._row = site.enter(self, slot, self._client.ends)
+        except Busy:
+            self._refuse(Why(Cause.BUSY, route.target, ask=route.ask))
+            return
+        self._slot = slot
+        held = site.held(route, site.words.level(slot))
+        verdict = self._steward.admit(self._asked, self._begun.head, self._body, route, held)
+        if isinstance(verdict, Later):
+            self._later = verdict
+            verdict.then(self._decided)
+        else:
+            self._decided(verdict)
+
+    def _decided(self, verdict: Verdict) -> None:
+        self._later = None
+        if self._over:
+            return
+        if isinstance(verdict, Reply):
+            self._answer(verdict, How.REFUSED)
+            return
+        if isinstance(verdict, Rewritten):
+            self._body = verdict.body
+        if self._whole:
+            self._framing = len(self._body)
+        self._verdict = verdict
+        self._follower = verdict.follow
+        self._go()
+
+    # --- on to the upstream -------------------------------------------------------
+
+    def _go(self) -> None:
+        if not self._may():
+            return
+        pool = self._site.pool(self._route)
+        connection = pool.take()
+        if connection is None:
+            self._connecting = self._site.loop.create_task(self._connect())
+        else:
+            self._send(connection)
+
+    async def _connect(self) -> None:
+        pool = self._site.pool(self._route)
+        try:
+            async with asyncio.timeout(self._site.front.limits.connect_s):
+                connection = await pool.connect()
+        except OSError as error:  # a TimeoutError is one, too
+            self._connecting = None
+            late = isinstance(error, TimeoutError)
+            self._fail(Cause.TIMED_OUT if late else Cause.UPSTREAM, "it cannot be reached")
+            return
+        self._connecting = None
+        if self._over or self._severed or not self._may():
+            pool.give(connection)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        """Send it; the word has just been tested."""
+        site, route, begun, client = self._site, self._route, self._begun, self._client
+        self._connection = connection
+        if self._tap is None and site.sense is not None:
+            self._tap = site.sense.tap(route.target, self._asked, self._started_ns, self._body)
+        reader = Reader(client.outlet.send, begun.head.method, begun.minor, not begun.keep)
+        verdict = self._verdict
+        passage = Passage(connection, self, reader, verdict.filter, self._tap)
+        self._passage = passage
+        connection.send = client.outlet.send
+        connection.tap = self._tap
+        instead = verdict.headers if isinstance(verdict, Rewritten) else ()
+        data = emit(begun.head, route.upstream, self._framing, instead=instead)
+        if self._whole:
+            data += self._body
+        site.goes_by(self._row, connection.ends)
+        if self._follower is not None:
+            self._follower.sent()
+        connection.begin(self, self._slot, passage.take, data)
+        if not self._whole:
+            pieces, self._pieces = self._pieces, []
+            for piece in pieces:
+                self.body(piece)
+            if self._complete:
+                self.complete()
+            client.read(on=True)
+
+    # --- the answer ---------------------------------------------------------------
+
+    def answering(self, _answer: Answer) -> None:
+        """Its head has come."""
+        self._site.stage(self._row, Stage.STREAMING)
+
+    def answered(self, *, keep: bool) -> None:
+        """All of it was handed on."""
+        if self._over:
+            return
+        self._give_back(keep=keep)
+        if self._client.outlet.waiting:
+            self._handed_on = False  # until it is, a stop can still take it back
+        else:
+            self._done()
+
+    def _done(self) -> None:
+        self._end(How.COMPLETE)
+        self._client.done(keep=self._passage is not None and not self._passage.closing)
+
+    def replied(self, reply: Reply, *, keep: bool) -> None:
+        """The filter has made the whole answer."""
+        if not self._over:
+            self._give_back(keep=keep)
+            self._answer(reply, How.COMPLETE)
+
+    def _give_back(self, *, keep: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if keep and self._complete:
+                self._site.pool(self._route).give(connection)
+            else:
+                connection.abort()
+
+    def faulty(self, text: str) -> None:
+        """The answer cannot be handed on, or broke off."""
+        self._fail(Cause.UPSTREAM, text)
+
+    def switching(self, _answer: Answer, _rest: bytes) -> None:
+        """The server speaks another protocol from here on, though nobody asked for it."""
+        self._fail(Cause.UPSTREAM, "it switched to another protocol")
+
+    def _fail(self, cause: Cause, text: str, how: How = How.UPSTREAM) -> None:
+        """End it for a reason that lies behind us."""
+        if self._over:
+            return
+        route, passage = self._route, self._passage
+        self._give_back(keep=False)
+        why = Why(cause, route.target, text=text, ask=route.ask)
+        if passage is None or not passage.sent:
+            self._refuse(why, how=how)
+            return
+        words = passage.last_words(self._steward.ending(self._asked, why))
+        client = self._client
+        self._end(how)
+        if words is not None:
+            client.outlet.send(words)
+            client.done(keep=False)
+        elif self._begun.minor:
+            client.done(keep=False)  # its framing shows that something is missing
+        else:
+            client.abort()
+
+    # --- what comes from the sockets ----------------------------------------------
+
+    def stopped(self) -> None:
+        """Bytes came, and the word says that it is to be cut."""
+        self.sever()
+        self.tell()
+
+    def paused(self) -> None:
+        """Bytes came, and the word says that it is to be frozen."""
+        self.freeze()
+
+    def upstream_ended(self) -> None:
+        """The server has ended the connection."""
+        connection, self._connection = self._connection, None
+        passage = self._passage
+        if self._over or passage is None or connection is None:
+            return
+        head = self._begun.head
+        fresh = passage.untouched and connection.used > 1
+        if fresh and head.method in _REPEATABLE and self._whole:
+            self._passage = None
+            self._go()
+        else:
+            passage.ended()
+
+    def upstream_full(self, *, full: bool) -> None:
+        """The server takes no more of the body just now, or takes more."""
+        self._client.read(on=not full)
+
+    def client_full(self, *, full: bool) -> None:
+        """The client reads too slowly, or reads again."""
+        if self._connection is not None:
+            self._connection.hold_back(on=full)
+        elif not self._handed_on and not full and not self._over:
+            self._done()
+
+    def client_gone(self) -> None:
+        """Nobody waits for the answer."""
+        if not self._over:
+            self._drop(How.CLIENT)
+            self._end(How.CLIENT)
+
+    # --- stopping -----------------------------------------------------------------
+
+    def _cut_if_told(self) -> bool:
+        level = self._site.words.level(self._slot)
+        if level is None or level < Level.KILL:
+            return False
+        self.stopped()
+        return True
+
+    def _drop(self, how: How) -> None:
+        """Give up what goes on behind us."""
+        if self._later is not None:
+            later, self._later = self._later, None
+            later.drop(how)
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.abort()
+
+    def sever(self) -> None:
+        """Abort what goes on at the upstream."""
+        if not self._over and not self._severed:
+            self._severed = True
+            self._drop(How.STOPPED)
+
+    def tell(self) -> None:
+        """End what the client gets, in its API's words where that is possible."""
+        if self._over:
+            return
+        site, route, client, passage = self._site, self._route, self._client, self._passage
+        why = site.why(route, site.words.level(self._slot) or Level.KILL)
+        site.stage(self._row, Stage.ENDING)
+        if passage is None or not passage.sent:
+            self._refuse(why, how=How.STOPPED)
+            return
+        whole = client.outlet.drop()
+        words = passage.last_words(self._steward.ending(self._asked, why))
+        row, self._row = self._row, -1
+        self._end(How.STOPPED)
+        client.serving = None
+        if whole and words is not None:
+            client.outlet.send(words)
+            self._unsent.end(client, lambda: site.free(row))
+        else:
+            client.abort()
+            site.free(row)
+
+    def freeze(self) -> None:
+        """Pass on nothing more for now."""
+        if self._frozen or self._over:
+            return
+        self._frozen = True
+        self._site.frozen.add(self._slot)
+        self._site.stage(self._row, Stage.PAUSED)
+        self._client.outlet.freeze()
+        if self._connection is not None:
+            self._connection.freeze()
+
+    def thaw(self) -> None:
+        """Go on where it was."""
+        if not self._frozen or self._over:
+            return
+        self._frozen = False
+        self._site.stage(self._row, Stage.STREAMING)
+        self._client.outlet.thaw()
+        if self._connection is not None:
+            self._connection.thaw()
+
+    # --- the end ------------------------------------------------------------------
+
+    def _refuse(self, why: Why, how: How = How.REFUSED) -> None:
+        """Answer that it may not, or cannot, be done."""
+        if self._site.sense is not None:
+            self._site.sense.refused(why.target, why)
+        self._answer(
+            self._steward.refusal(None if self._asked is _UNREAD else self._asked, why), how
+        )
+
+    def _answer(self, reply: Reply, how: How) -> None:
+        """Give an answer of our own."""
+        client = self._client
+        self._drop(how)
+        self._end(how)
+        keep = self._begun.keep and how in {How.COMPLETE, How.REFUSED}
+        client.reply(reply, keep=keep, bodiless=self._begun.head.method == b"HEAD")
+
+    def _end(self, how: How) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._slot >= 0:
+            self._site.leave(self, self._slot, how)
+            self._site.free(self._row)
+        if self._tap is not None:
+            self._tap.end(how)
+        if self._follower is not None:
+            self._follower.ended(how)

@@ -1,0 +1,150 @@
+"""One worker: an event loop, the sockets it was given, and the page that it obeys.
+
+    accept ─► ClientConnection ─► Flow ─► UpstreamConnection ─► back        (wire)
+    `changed`, told by whoever hears the warden ─► Sweep                    (stop)
+    every 50 ms: the beat in the flow table, and a sweep if the lease ran out or a wake-up was lost
+
+It has no threads, opens no files, and imports everything before it serves: its rights may have
+been shed by then. Whoever starts it gives it everything (`Worker`), and may wake it (`changed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+
+from offswitch.control.flows import FlowTable
+from offswitch.gateway.exchange import Cause, Reply, Why
+from offswitch.gateway.plan.front import Front
+from offswitch.gateway.plan.route import Api
+from offswitch.gateway.stewards import Stewards
+from offswitch.gateway.stop.sweep import Sweep
+from offswitch.gateway.stop.unsent import Unsent
+from offswitch.gateway.wire.client import ClientConnection
+from offswitch.gateway.wire.flow import Flow
+from offswitch.gateway.wire.outlet import tune
+from offswitch.gateway.wire.rules import Refusal, Rules
+from offswitch.gateway.wire.site import PROBE, Sense, Site
+from offswitch.gateway.wire.strict import Begun
+from offswitch.gateway.words import Words
+
+__all__ = ["Worker"]
+
+_BEAT_S = 0.05
+_BACKLOG = 4096
+_CAUSES = {
+    413: Cause.TOO_LARGE,
+    408: Cause.TIMED_OUT,
+    503: Cause.BUSY,
+}
+
+
+class Worker:
+    """One worker of a front."""
+
+    def __init__(
+        self,
+        front: Front,
+        words: Words,
+        slots: Mapping[str, int],
+        stewards: Stewards,
+        *,
+        table: FlowTable | None = None,
+        sense: Sense | None = None,
+        context: ssl.SSLContext | None = None,
+        upstream_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Made inside the running loop; `context` is for TLS towards clients."""
+        self.loop = asyncio.get_running_loop()
+        self.rules = Rules.of(front)
+        self.site = Site(
+            self.loop,
+            front,
+            words,
+            slots,
+            stewards,
+            table=table,
+            sense=sense,
+            upstream_context=upstream_context,
+        )
+        self.clients: set[ClientConnection] = set()
+        self._context = context
+        self._sweep = Sweep(self.site)
+        self._unsent = Unsent(self.loop)
+        self._servers: list[asyncio.Server] = []
+        self._beat: asyncio.TimerHandle | None = None
+
+    # --- serving ------------------------------------------------------------------
+
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept on bound sockets, which are the worker's from now on."""
+        for sock in sockets:
+            tune(sock)
+            server = await self.loop.create_server(
+                lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG, ssl=self._context
+            )
+            self._servers.append(server)
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection need look at it again
+        self._tick()
+
+    def changed(self, turn: int | None = None) -> None:
+        """Words have changed: do what they say now, and tell in the table when `turn` is done."""
+        self._sweep.look(turn)
+
+    def turn_page(self, words: Words, slots: Mapping[str, int]) -> None:
+        """Obey another page from here on, of a warden that came after."""
+        self.site.turn_page(words, slots)
+        self.changed()
+
+    def _tick(self) -> None:
+        """Show that the loop turns, and catch what nobody told."""
+        site = self.site
+        if site.table is not None:
+            site.table.beat()
+        self._sweep.look()
+        if site.sense is not None:
+            site.sense.tick()
+        site.tidy()
+        self._beat = self.loop.call_later(_BEAT_S, self._tick)
+
+    async def close(self) -> None:
+        """End everything at once."""
+        if self._beat is not None:
+            self._beat.cancel()
+        for server in self._servers:
+            server.close()
+        for client in list(self.clients):
+            client.abort()
+        self.site.close()
+        await asyncio.sleep(0)
+
+    # --- clients ------------------------------------------------------------------
+
+    def came(self, client: ClientConnection) -> bool:
+        """Say whether there is room for another client."""
+        self.clients.add(client)
+        return len(self.clients) <= self.site.front.limits.connections
+
+    def left(self, client: ClientConnection) -> None:
+        """A client has gone."""
+        self.clients.discard(client)
+
+    def serve(self, client: ClientConnection, begun: Begun) -> None:
+        """Begin to serve a request."""
+        if begun.head.path == PROBE and begun.framing == 0:
+            client.reply(self.site.probe(begun.head), keep=begun.keep)
+            return
+        flow = Flow(self.site, self._unsent, client, begun)
+        client.serving = flow
+        flow.start()
+
+    def refusal(self, refused: Refusal) -> Reply:
+        """Word a refusal of what is no request, in the shape that most clients know."""
+        cause = _CAUSES.get(refused.status, Cause.MALFORMED)
+        steward = self.site.stewards.by_api[Api.PLAIN]
+        reply = steward.refusal(None, Why(cause, text=refused.text))
+        return Reply(refused.status, (*reply.headers, *refused.headers), reply.body)
