@@ -11,30 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 
 from offswitch.control.flows import Stage
 from offswitch.errors import Busy
 from offswitch.gateway.exchange import (
-    Asked,
     Cause,
-    Follower,
     How,
     Later,
-    Malformed,
     Pass,
     Reply,
     Rewritten,
-    Shape,
-    Steward,
     Tap,
     Verdict,
     Why,
 )
-from offswitch.gateway.plan.match import by_head, choose
-from offswitch.gateway.plan.route import Route
 from offswitch.gateway.stop.unsent import Unsent
 from offswitch.gateway.wire.answer import Answer
+from offswitch.gateway.wire.asking import Asking
 from offswitch.gateway.wire.client import ClientConnection
 from offswitch.gateway.wire.emit import emit
 from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, Reader, chunk
@@ -49,69 +42,36 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """What may be sent again, should a connection that waited be found to have ended."""
 
 
-_UNREAD = Asked(Shape.PLAIN)
-
-
-class Flow:
+class Flow(Asking):
     """One request."""
 
     __slots__ = (
-        "_asked",
-        "_begun",
-        "_body",
-        "_client",
-        "_complete",
         "_connecting",
         "_connection",
-        "_follower",
         "_framing",
         "_frozen",
         "_handed_on",
         "_later",
-        "_over",
         "_passage",
-        "_pieces",
-        "_route",
-        "_routes",
         "_row",
         "_severed",
-        "_site",
-        "_size",
         "_slot",
         "_started_ns",
-        "_steward",
         "_tap",
         "_unsent",
         "_verdict",
-        "_whole",
     )
 
     def __init__(self, site: Site, unsent: Unsent, client: ClientConnection, begun: Begun) -> None:
         """A head has come."""
-        self._site = site
+        super().__init__(site, client, begun)
         self._unsent = unsent
-        self._client = client
-        self._begun = begun
         self._started_ns = time.monotonic_ns()
-        self._routes: list[Route] = by_head(site.front.routes, begun.head)
-        first = self._routes[0] if self._routes else site.front.routes[0]
-        self._route = first
-        self._steward: Steward = site.stewards.of(first.api, begun.head)
-        self._asked = _UNREAD
-        self._pieces: list[bytes] = []
-        """Of the body, until it is read or sent on."""
-        self._size = 0
         self._framing = begun.framing
-        self._body = b""
-        self._whole = True
-        """Whether the body is read whole before anything goes on."""
-        self._complete = False
-        """Whether all of it has come."""
         self._slot = -1
         self._row = -1
         self._later: Later | None = None
         self._verdict: Pass | Rewritten = Pass()
-        self._follower: Follower | None = None
         self._tap: Tap | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._connection: UpstreamConnection | None = None
@@ -120,96 +80,8 @@ class Flow:
         """False: the answer is complete, and some of it waits for the client."""
         self._frozen = False
         self._severed = False
-        self._over = False
 
-    # --- the request comes in -----------------------------------------------------
-
-    def start(self) -> None:
-        """See by the head whether it may come at all, and whether its body must be read."""
-        begun = self._begun
-        if not self._routes:
-            self._refuse(Why(Cause.NO_ROUTE))
-            return
-        if len(self._routes) == 1 and not self._may():
-            return
-        self._whole = begun.framing == 0 or self._must_be_read()
-        if self._whole:
-            if begun.framing > self._site.front.limits.body:
-                self._refuse(Why(Cause.TOO_LARGE, self._route.target, ask=self._route.ask))
-            elif begun.expects:
-                self._client.proceed()
-            return
-        if begun.expects:
-            self._client.proceed()
-        self._client.read(on=False)  # until there is somebody to hand it on to
-        self._read(b"")
-
-    def _must_be_read(self) -> bool:
-        head = self._begun.head
-        reads = self._site.stewards.reads
-        return any(route.model or reads(route.api, head) for route in self._routes)
-
-    def body(self, piece: bytes) -> None:
-        """Some of its body has come."""
-        if self._over:
-            return
-        if self._whole:
-            self._size += len(piece)
-            if self._size > self._site.front.limits.body:
-                self._refuse(Why(Cause.TOO_LARGE, self._route.target, ask=self._route.ask))
-                return
-            self._pieces.append(piece)
-        elif self._connection is None:
-            self._pieces.append(piece)
-        elif self._cut_if_told():
-            return
-        else:
-            self._connection.write(chunk(piece) if self._framing == CHUNKED else piece)
-
-    def complete(self) -> None:
-        """All of its body has come."""
-        self._complete = True
-        if self._over:
-            return
-        if self._whole:
-            pieces, self._pieces = self._pieces, []
-            self._read(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        elif self._connection is not None and self._framing == CHUNKED:
-            self._connection.write(LAST_CHUNK)
-
-    # --- what is asked, and whether it may ----------------------------------------
-
-    def _read(self, body: bytes) -> None:
-        head = self._begun.head
-        try:
-            asked = self._steward.read(head, body)
-            route = choose(self._routes, asked)
-            if route is None:
-                self._refuse(Why(Cause.NO_ROUTE))
-                return
-            steward = self._site.stewards.of(route.api, head)
-            if steward is not self._steward:
-                self._steward = steward
-                asked = steward.read(head, body)
-        except Malformed as error:
-            route = self._route
-            self._refuse(Why(Cause.MALFORMED, route.target, text=str(error), ask=route.ask))
-            return
-        if route.session:
-            session = head.get(route.session) or b""
-            asked = replace(asked, session=session.decode("utf-8", "replace"))
-        self._asked = asked
-        self._route = route
-        self._body = body
-        self._admit()
-
-    def _may(self) -> bool:
-        """Test the word; refuse where it forbids new work."""
-        level = self._site.level(self._route.target)
-        if level is None or level is Level.RESTRICT:
-            return True
-        self._refuse(self._site.why(self._route, level))
-        return False
+    # --- whether it may -----------------------------------------------------------
 
     def _admit(self) -> None:
         if not self._may():
@@ -242,7 +114,6 @@ class Flow:
         if self._whole:
             self._framing = len(self._body)
         self._verdict = verdict
-        self._follower = verdict.follow
         self._go()
 
     # --- on to the upstream -------------------------------------------------------
@@ -290,16 +161,28 @@ class Flow:
         if self._whole:
             data += self._body
         site.goes_by(self._row, connection.ends)
-        if self._follower is not None:
-            self._follower.sent()
+        if self._verdict.follow is not None:
+            self._verdict.follow.sent()
         connection.begin(self, self._slot, passage.take, data)
         if not self._whole:
             pieces, self._pieces = self._pieces, []
             for piece in pieces:
-                self.body(piece)
+                self._upload(piece)
             if self._complete:
-                self.complete()
+                self._uploaded()
             client.read(on=True)
+        elif begun.head.method not in _REPEATABLE:
+            self._body = b""
+
+    def _upload(self, piece: bytes) -> None:
+        if self._connection is None:
+            self._pieces.append(piece)
+        elif not self._cut_if_told():
+            self._connection.write(chunk(piece) if self._framing == CHUNKED else piece)
+
+    def _uploaded(self) -> None:
+        if self._connection is not None and self._framing == CHUNKED:
+            self._connection.write(LAST_CHUNK)
 
     # --- the answer ---------------------------------------------------------------
 
@@ -463,6 +346,8 @@ class Flow:
         self._site.frozen.add(self._slot)
         self._site.stage(self._row, Stage.PAUSED)
         self._client.outlet.freeze()
+        if not self._complete:
+            self._client.read(on=False)
         if self._connection is not None:
             self._connection.freeze()
 
@@ -473,26 +358,16 @@ class Flow:
         self._frozen = False
         self._site.stage(self._row, Stage.STREAMING)
         self._client.outlet.thaw()
+        if not self._complete:
+            self._client.read(on=True)
         if self._connection is not None:
             self._connection.thaw()
 
     # --- the end ------------------------------------------------------------------
 
-    def _refuse(self, why: Why, how: How = How.REFUSED) -> None:
-        """Answer that it may not, or cannot, be done."""
-        if self._site.sense is not None:
-            self._site.sense.refused(why.target, why)
-        self._answer(
-            self._steward.refusal(None if self._asked is _UNREAD else self._asked, why), how
-        )
-
-    def _answer(self, reply: Reply, how: How) -> None:
-        """Give an answer of our own."""
-        client = self._client
+    def _give_up(self, how: How) -> None:
         self._drop(how)
         self._end(how)
-        keep = self._begun.keep and how in {How.COMPLETE, How.REFUSED}
-        client.reply(reply, keep=keep, bodiless=self._begun.head.method == b"HEAD")
 
     def _end(self, how: How) -> None:
         if self._over:
@@ -503,5 +378,5 @@ class Flow:
             self._site.free(self._row)
         if self._tap is not None:
             self._tap.end(how)
-        if self._follower is not None:
-            self._follower.ended(how)
+        if self._verdict.follow is not None:
+            self._verdict.follow.ended(how)
