@@ -36,6 +36,7 @@ __all__ = [
     "MOST_CANARIES",
     "REASONS",
     "SHAPES",
+    "TENTHS",
     "WIDTH",
     "At",
     "Sensed",
@@ -63,7 +64,8 @@ REASONS: Final = ("stop", "length", "tool_calls", "content_filter", "refusal", "
 BUCKETS: Final = 100
 """Of times: four to each power of two of a microsecond, up to a minute."""
 MOST_CANARIES: Final = 64
-_DECILES = 11
+TENTHS: Final = 11
+"""Shares, from none to all."""
 
 
 class At(IntEnum):
@@ -95,7 +97,7 @@ class At(IntEnum):
     """Texts for which there was no room."""
     REPEATED = DROPPED + 1
     """Windows of text by how much of each was there before, in tenths."""
-    FIRST = REPEATED + _DECILES
+    FIRST = REPEATED + TENTHS
     """Times to the first bytes of an answer, in buckets."""
     GAP = FIRST + BUCKETS
     """The longest gaps between the bytes of an answer, in buckets."""
@@ -118,7 +120,9 @@ class TextKind(IntEnum):
     """How an answer begins: one a request."""
     TEXT = 3
     """A piece of an answer's text."""
-    TOOL = 4
+    WHOLE = 4
+    """An answer that is as short as its begin."""
+    TOOL = 5
     """A tool that is called: name, a newline, arguments."""
 
 

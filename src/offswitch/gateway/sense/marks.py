@@ -82,7 +82,7 @@ _DEEPEST = 8
 
 def strings(data: bytes, key: bytes, colon: bytes) -> list[bytes]:
     """List the values of a key that are strings, still escaped; `colon` as it is spelt here."""
-    if b'\\"' in data:
+    if b"\\" in data and b'\\"' in data:
         return re.findall(re.escape(key) + _STRING, data)
     pieces = data.split(key + colon)
     del pieces[0]

@@ -1,6 +1,6 @@
 """What a worker senses of all its targets, and what it leaves for later.
 
-A tap belongs to one request. At its first bytes and about five times a second it digests what
+A tap belongs to one request. At its first bytes and about three times a second it digests what
 has passed since; `tick` does it for those that fell silent, and finishes those that were ended
 from outside. Each call of `tick` is bounded, whatever has piled up.
 """
