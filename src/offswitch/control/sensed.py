@@ -314,6 +314,12 @@ class Sensed:
         """Which of the workers that had this file is at it."""
         return self._word(_LIFE)
 
+    def from_the_begin(self) -> None:
+        """Read the texts from the first one that is still there."""
+        self._at = max(self._word(_WRITTEN) - self._capacity, 0)
+        if self._at:
+            self._at, self.gone = self._word(_WRITTEN), 1
+
     def same(self, path: str) -> bool:
         """Tell whether this file is still the one at `path`."""
         try:

@@ -1,7 +1,8 @@
 """The tap of one answer: keeps each chunk for a moment, and digests many of them at once.
 
     a chunk     kept, with the gap before it
-    a digest    at the first bytes, then three times a second or every 32 KiB: events, text, canaries
+    a digest    at the first bytes, then three times a second or every 32 KiB: events, text,
+                canaries
     a window    each kibibyte of text: how much of it repeats, and a copy for watch
     the end     why it ended, tokens as the server counts them, whether it is a refusal, which tools
                 it calls
