@@ -50,6 +50,7 @@ _ENDS = {how: number for number, how in enumerate(ENDS)}
 _REFUSALS = {REASONS.index("content_filter"), REASONS.index("refusal")}
 _UNKNOWN, _EVENTS, _WHOLE, _BYTES = range(4)
 """What an answer is, as its first bytes tell: a stream of events, one JSON, or anything."""
+_TELLING = 8
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _AT_BYTES, _AT_EVENTS, _AT_GAP, _AT_OUT = (
     int(at) for at in (At.BYTES, At.EVENTS, At.GAP, At.TOKENS_OUT)
@@ -81,7 +82,7 @@ class StreamTap:
         self._mode = _UNKNOWN
         self._rest = self._text = self._begin = self._before = self._lines = self._older = b""
         self._how = "lost"
-        self._colon = b':"'
+        self._colon = b""
         self._calls: list[list[bytes]] = []
         self._told = False
         """Whether some of its text was handed to watch."""
@@ -156,32 +157,43 @@ class StreamTap:
         words, base = self._words, self._base
         words[base + _AT_BYTES] += self._size
         self._size = 0
-        self._due = now + _EVERY_NS
-        if self._mode:
+        if self._due:
             words[base + _AT_GAP + bucket_of(self._gap)] += 1
         else:
             words[base + At.FIRST + bucket_of(now - self._started)] += 1
-            self._sniff(batch)
+        self._due = now + _EVERY_NS
         self._gap = 0
+        if not self._mode:
+            batch, self._rest = self._rest + batch, b""
+            self._sniff(batch)
         if self._mode == _EVENTS:
             self._take_events(batch)
         elif self._mode == _WHOLE and len(self._rest) < _LONGEST_WHOLE:
             self._rest += batch
-        elif self._canaries is not None:
+        elif self._mode == _BYTES and self._canaries is not None:
             self._search(batch)
 
     def _sniff(self, batch: bytes) -> None:
-        """Tell by its first bytes what comes."""
-        begin = batch[:8].lstrip()
+        """Tell by its first bytes what comes; too few of them wait for more."""
+        begin = batch[:16].lstrip()
+        if len(begin) < _TELLING and not self.over:
+            self._rest = batch
+            return
         if begin.startswith((b"data:", b"event:", b"id:", b":", b"retry:")):
             self._mode = _EVENTS
-            self._words[self._base + At.TOKENS_IN] += usage_of(batch[:_KEPT])[0]
+            if self._shape == "messages":
+                self._words[self._base + At.TOKENS_IN] += usage_of(batch[:_KEPT])[0]
         elif begin.startswith((b"{", b"[")) and self._shape != "embeddings":
             self._mode = _WHOLE
         else:
             self._mode = _BYTES
-        if b'": "' in batch[:_KEPT] and b'":"' not in batch[:_KEPT]:
-            self._colon = b': "'
+
+    def _spelling(self, data: bytes) -> bytes:
+        """Tell whether this server writes a blank behind a colon, as soon as one is there."""
+        if not self._colon:
+            compact, spaced = b'":"' in data, b'": "' in data
+            self._colon = b':"' if compact else b': "' if spaced else b""
+        return self._colon or b':"'
 
     def _take_events(self, batch: bytes) -> None:
         """Take in lines of a stream of events; a line that is not complete waits."""
@@ -195,7 +207,7 @@ class StreamTap:
         if marks is None:
             self._search(lines)
             return
-        pieces = strings(lines, marks.text, self._colon)
+        pieces = strings(lines, marks.text, self._spelling(lines))
         if pieces:
             tokens = len(pieces) - pieces.count(b"")
             self._tokens += tokens
@@ -211,7 +223,7 @@ class StreamTap:
         if marks is None:
             self._search(body)
             return
-        self._read(b"".join(strings(body, marks.whole, self._colon)))
+        self._read(b"".join(strings(body, marks.whole, self._spelling(body))))
         if marks.tools and marks.tools in body:
             self._calls = calls_in(body)
             self._search(body)
