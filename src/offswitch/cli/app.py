@@ -54,6 +54,7 @@ _NOUNS = {
     "ticket": _Noun(_RULES),
     "rule": _Noun(_RULES),
     "detector": _Noun(_RULES),
+    "mcp": _Noun(_RULES),
     "drill": _Noun(_RULES),
     "people": _Noun(_RULES),
     "config": _Noun(_RULES),

@@ -132,6 +132,11 @@ class Place:
         return self.memory + "/senses"
 
     @property
+    def calls(self) -> str:
+        """The folder of the books of tool calls, one a worker of a gateway."""
+        return self.memory + "/calls"
+
+    @property
     def logs(self) -> str:
         """The folder of the targets' capped output logs."""
         return self.home + "/logs"

@@ -2,7 +2,8 @@
 
     jsonrpc   messages, read strictly         verdict   may this tool be called just now
     wording   refusals, as JSON-RPC says them book      the list of calls, which outlives a crash
-    events    a stream of events, cut whole   passage   an answer as it passes, and its calls
+    events    a stream of events, cut whole   answers   how a call went, which tools there are
+    passage   an answer as it passes          shelf     the books of an installation
     steward   MCP over streamable HTTP        leave     a call that waits for a person
     pipe      MCP over a child's pipes        clients   configurations of clients, wrapped
 

@@ -14,13 +14,13 @@ another stream of the same session: those are looked for, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from offswitch.gateway.exchange import Headers, How, Malformed, Reply
+from offswitch.gateway.tools.answers import Allowed, narrowed, state_of
 from offswitch.gateway.tools.book import CallBook, State
 from offswitch.gateway.tools.events import Cutter
-from offswitch.gateway.tools.jsonrpc import Answer, Ident, key_of, loads, parse
+from offswitch.gateway.tools.jsonrpc import Answer, Ident, key_of, parse
 
 __all__ = ["Awaited", "Missing", "Passage"]
 
@@ -30,8 +30,6 @@ _LONGEST_BODY = 1 << 20
 _HEAD, _TAIL = 1024, 1024
 _MOST_MISSING = 1000
 _ERRORS, _BROKEN = 400, 500
-
-Allowed = Callable[[str], bool]
 
 
 @dataclass(slots=True)
@@ -207,23 +205,16 @@ class Passage:
             parsed = parse(data)
         except Malformed:
             return self._instead() if self._filters and self._status < _ERRORS else None
-        hidden = False
         for message in parsed.messages:
             if isinstance(message, Answer):
                 self._answered(message)
-                hidden = hidden or self._hides(message)
-        if not hidden:
-            return None
-        value = loads(data)
-        for one in value if isinstance(value, list) else [value]:
-            self._hide(one)
-        return json.dumps(value, separators=(",", ":")).encode()
+        return None if self._allowed is None else narrowed(data, parsed, self._allowed)
 
     def _answered(self, answer: Answer) -> None:
         if answer.ident is None:
             return
         key = key_of(answer.ident)
-        state = _state_of(answer)
+        state = state_of(answer)
         self._awaited.idents.pop(key, None)
         row = self._awaited.rows.pop(key, None)
         if row is not None and self._book is not None:
@@ -239,18 +230,6 @@ class Passage:
             self._awaited.rows.clear()
             self._awaited.idents.clear()
 
-    def _hides(self, answer: Answer) -> bool:
-        return any(not self._lists(tool) for tool in _tools_of(answer.result))
-
-    def _hide(self, message: object) -> None:
-        result = message.get("result") if isinstance(message, dict) else None
-        if isinstance(result, dict) and isinstance(result.get("tools"), list):
-            result["tools"] = [tool for tool in result["tools"] if self._lists(tool)]
-
-    def _lists(self, tool: object) -> bool:
-        name = tool.get("name") if isinstance(tool, dict) else None
-        return self._allowed is None or (isinstance(name, str) and self._allowed(name))
-
     def _instead(self) -> bytes:
         """Give an error in the place of what might be a list and cannot be read."""
         text = "Offswitch: the server's answer cannot be read, and might list what is not allowed"
@@ -261,20 +240,3 @@ class Passage:
         ]
         self._awaited.idents.clear()
         return json.dumps(said[0] if len(said) == 1 else said).encode()
-
-
-def _state_of(answer: Answer) -> State:
-    if answer.error is not None:
-        return State.FAILED
-    if isinstance(answer.result, Mapping):
-        if answer.result.get("isError") is True:
-            return State.FAILED
-        task = answer.result.get("task")
-        if isinstance(task, Mapping) and "taskId" in task:
-            return State.ACCEPTED
-    return State.DONE
-
-
-def _tools_of(result: object) -> list[object]:
-    tools = result.get("tools") if isinstance(result, Mapping) else None
-    return tools if isinstance(tools, list) else []
