@@ -16,7 +16,15 @@ from pydantic import AfterValidator, Field, model_validator
 from offswitch.config.section import Duration, Name, Section, TargetName, Text
 from offswitch.config.size import Size
 
-__all__ = ["Gateway", "GatewayEvidence", "GatewayLimits", "GatewayRoute", "GatewayTls"]
+__all__ = [
+    "Gateway",
+    "GatewayEvidence",
+    "GatewayFallback",
+    "GatewayLimits",
+    "GatewayRoute",
+    "GatewayTls",
+    "GatewayTools",
+]
 
 _MOST_PORT = 65535
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
