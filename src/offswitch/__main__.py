@@ -2,7 +2,8 @@
 
 `stop`, `status` and `reset` are answered from here before any framework is imported: an
 emergency verb must not wait for a command line to load (ACT-12), and a program that is `run`
-need not. Everything else goes to `offswitch.cli.app`, which is named only when it is needed.
+need not, nor must a coding agent wait for its hook at each step. Everything else goes to
+`offswitch.cli.app`, which is named only when it is needed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ def main() -> int:
         from offswitch.cli.run import main as run  # noqa: PLC0415 - likewise
 
         _ended(run, words[1:])
+    if verb == "hook" and words[1:2] == ["ask"]:
+        from offswitch.cli.hook_ask import main as ask  # noqa: PLC0415 - likewise
+
+        _ended(ask, words[2:])
     from importlib import import_module  # noqa: PLC0415 - likewise
 
     code: int = import_module("offswitch.cli.app").main()

@@ -47,6 +47,7 @@ _NOUNS = {
     "discover": _Noun(_LOOK),
     "doctor": _Noun(_LOOK),
     "install": _Noun(_LOOK),
+    "hook": _Noun(_TARGETS),
     "target": _Noun(_LOOK),
     "sensor": _Noun(_LOOK),
     "alarm": _Noun(_LOOK),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from offswitch.cli.hook_check import hooks_hold
 from offswitch.control.ids import WATCH
 from offswitch.control.page import (
     HANDED_OUT,
@@ -439,6 +440,11 @@ def _targets(facts: Facts) -> Check:
     return Check("targets", True, f"{len(rows)} known, every layer of the living ones is ready")
 
 
+def _hooks(_facts: Facts) -> Check:
+    """ACT-6: a coding agent's hook blocks when it is latched, and when nobody vouches for it."""
+    return Check("hooks", *hooks_hold())
+
+
 CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _warden,
     _rung,
@@ -465,5 +471,6 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _mode,
     _reset,
     _targets,
+    _hooks,
 )
 """All questions, in the order in which they are shown."""
