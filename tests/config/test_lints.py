@@ -28,6 +28,14 @@ THREADS = '{ kind = "threshold", series = "processes.threads", above = 9 }'
 LINES = '{ kind = "rate", series = "log.lines", above = 9 }'
 STEPS = """{ kind = "rate", series = 'guard.steps{kind="tool"}', above = 9 }"""
 
+GATEWAY = """
+[[gateway]]
+name = "models"
+listen = ["127.0.0.1:0"]
+upstream = "http://127.0.0.1:8000"
+route = [{ target = "shop/agent" }]
+"""
+
 
 @pytest.fixture(scope="module")
 def kinds() -> Kinds:
@@ -54,6 +62,12 @@ def test_an_actuator_that_the_target_lacks_is_told(kinds: Kinds) -> None:
     assert "obeyed by programs that ask the guard" in said(
         kinds, *rule, 'stop = { level = "drain" }'
     )
+
+
+def test_DEC_6_a_gateway_obeys_what_is_less_than_a_kill(kinds: Kinds) -> None:
+    rule = ['act = "auto"', f"detectors = [{COUNT}]", 'stop = { level = "restrict" }']
+    assert "obeyed by programs that ask the guard" in said(kinds, *rule)
+    assert said(kinds, *rule, GATEWAY) == ""
 
 
 def test_DEC_1_a_question_with_no_time_to_answer_is_told(kinds: Kinds) -> None:

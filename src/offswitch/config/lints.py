@@ -12,7 +12,7 @@ Pure. Errors, which refuse the file, are in `crosscheck`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from offswitch.config.declared import ONE_PERSON_US, Config, Rule, Target
 from offswitch.config.duration import format_duration
@@ -22,6 +22,7 @@ __all__ = ["lints"]
 
 _HERE = frozenset({"guard", "process", "sweep", "network"})
 """The layers that a warden commands by itself."""
+_GATEWAY = "gateway"
 _DRAIN_US, _FREEZE_US = 30_000_000, 10_000_000
 """How long the warden lets them last where the target does not say."""
 _COOPERATIVE = frozenset({"restrict", "drain"})
@@ -30,11 +31,12 @@ _COOPERATIVE = frozenset({"restrict", "drain"})
 def lints(config: Config) -> dict[str, list[str]]:
     """Give what is to be said of each rule, by its name; rules of which nothing is are left out."""
     targets = {target.name: target for target in config.target}
-    found = {rule.name: list(_of(rule, targets)) for rule in config.rule}
+    routed = frozenset(route.target for gateway in config.gateway for route in gateway.route)
+    found = {rule.name: list(_of(rule, targets, routed)) for rule in config.rule}
     return {name: said for name, said in found.items() if said}
 
 
-def _of(rule: Rule, targets: Mapping[str, Target]) -> Iterator[str]:
+def _of(rule: Rule, targets: Mapping[str, Target], routed: Collection[str]) -> Iterator[str]:
     names = [parse_series(detector.series) for detector in rule.detectors]
     for sensor, count in Counter(name.sensor for name in names).items():
         if count > 1 and rule.vote != "1oo1":
@@ -46,13 +48,14 @@ def _of(rule: Rule, targets: Mapping[str, Target]) -> Iterator[str]:
             )
     target = targets.get(rule.target)
     plan = getattr(target.stop, rule.stop.level) if target is not None else None
-    missing = sorted(set(plan or ()) - _HERE)
+    behind = rule.target in routed
+    missing = sorted(set(plan or ()) - _HERE - ({_GATEWAY} if behind else set()))
     if missing:
         yield (
             f"{rule.target} plans {', '.join(missing)} at level {rule.stop.level}, and no actuator"
             " of this warden commands that: the rest of the plan acts, that does not"
         )
-    if rule.stop.level in _COOPERATIVE and not set(plan or ()) - {"guard"}:
+    if rule.stop.level in _COOPERATIVE and not behind and not set(plan or ()) - {"guard"}:
         yield (
             f"level {rule.stop.level} is obeyed by programs that ask the guard, and by no others;"
             " kill or freeze stops any"
