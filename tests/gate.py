@@ -223,6 +223,14 @@ class Gate:
             assert time.monotonic() < end, f"turn {turn} is not swept"
             time.sleep(0.0005)
 
+    def drain(self, seconds: float) -> None:
+        """Have the worker go down without losing a stream."""
+        self._control.send(b"drain %.3f\n" % seconds)
+
+    def drained(self) -> str:
+        """Wait until it has: `drained`, or `cut` where something was still in flight."""
+        return self._control.recv(64).decode().strip()
+
     # --- clients ------------------------------------------------------------------
 
     def client(self, *, receive: int = 0) -> Client:

@@ -2,7 +2,8 @@
 
     python -I one_worker.py SETUP        # a pickled `Setup`; descriptors are inherited
 
-It serves until its control socket is closed. A line that comes there is a turn: words have changed.
+It serves until its control socket is closed. A line that comes there is a turn: words have changed;
+or `drain SECONDS`, which is answered with `drained` or `cut`.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ async def serve(setup: Setup) -> None:
         turns = await loop.sock_recv(control, 4096)
         if not turns:
             break
+        if turns.startswith(b"drain"):
+            drained = await worker.drain(float(turns.split()[1]))
+            control.send(b"drained\n" if drained else b"cut\n")
+            continue
         worker.changed(int(turns.split()[-1]))
     await worker.close()
 

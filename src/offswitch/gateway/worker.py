@@ -21,11 +21,13 @@ from offswitch.gateway.exchange import Cause, Reply, Why
 from offswitch.gateway.plan.front import Front
 from offswitch.gateway.plan.route import Api
 from offswitch.gateway.stewards import Stewards
+from offswitch.gateway.stop.leave import leave
 from offswitch.gateway.stop.sweep import Sweep
 from offswitch.gateway.stop.unsent import Unsent
 from offswitch.gateway.wire.client import ClientConnection
 from offswitch.gateway.wire.flow import Flow
 from offswitch.gateway.wire.outlet import tune
+from offswitch.gateway.wire.patience import Patience
 from offswitch.gateway.wire.rules import Refusal, Rules
 from offswitch.gateway.wire.site import PROBE, Sense, Site
 from offswitch.gateway.wire.strict import Begun
@@ -35,6 +37,8 @@ __all__ = ["Worker"]
 
 _BEAT_S = 0.05
 _BACKLOG = 4096
+_MOST_TOLD = 256
+"""Clients that are told at the same time that there is no room for them."""
 _CAUSES = {
     413: Cause.TOO_LARGE,
     408: Cause.TIMED_OUT,
@@ -76,6 +80,8 @@ class Worker:
         self._unsent = Unsent(self.loop)
         self._servers: list[asyncio.Server] = []
         self._beat: asyncio.TimerHandle | None = None
+        self._patience = Patience(self.loop, front.limits, self.clients)
+        self.leaving = False
 
     # --- serving ------------------------------------------------------------------
 
@@ -84,12 +90,17 @@ class Worker:
         for sock in sockets:
             tune(sock)
             server = await self.loop.create_server(
-                lambda: ClientConnection(self), sock=sock, backlog=_BACKLOG, ssl=self._context
+                lambda: ClientConnection(self),
+                sock=sock,
+                backlog=_BACKLOG,
+                ssl=self._context,
+                ssl_handshake_timeout=self.site.front.limits.header_s if self._context else None,
             )
             self._servers.append(server)
         gc.collect()
         gc.freeze()  # what is there now stays: no collection need look at it again
         self._tick()
+        self._patience.start()
 
     def changed(self, turn: int | None = None) -> None:
         """Words have changed: do what they say now, and tell in the table when `turn` is done."""
@@ -111,10 +122,21 @@ class Worker:
         site.tidy()
         self._beat = self.loop.call_later(_BEAT_S, self._tick)
 
+    async def drain(self, deadline_s: float) -> bool:
+        """Accept no more, let what is in flight end; true: it did, within `deadline_s`.
+
+        The sockets that are listened on are closed in this process only. Where another process has
+        the same ones, nobody who connects meanwhile notices anything.
+        """
+        self.leaving = True
+        servers, self._servers = self._servers, []
+        return await leave(self.loop, servers, self.clients, deadline_s)
+
     async def close(self) -> None:
         """End everything at once."""
         if self._beat is not None:
             self._beat.cancel()
+        self._patience.stop()
         for server in self._servers:
             server.close()
         for client in list(self.clients):
@@ -124,10 +146,14 @@ class Worker:
 
     # --- clients ------------------------------------------------------------------
 
-    def came(self, client: ClientConnection) -> bool:
-        """Say whether there is room for another client."""
+    def came(self, client: ClientConnection) -> None:
+        """Take a client in, or say that there is no room; if many are being told, say nothing."""
         self.clients.add(client)
-        return len(self.clients) <= self.site.front.limits.connections
+        room = self.site.front.limits.connections
+        if len(self.clients) > _MOST_TOLD + room:
+            client.abort()
+        elif len(self.clients) > room:
+            client.refuse(503, "too many connections")
 
     def left(self, client: ClientConnection) -> None:
         """A client has gone."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, cast
 
 from offswitch.control.flows import Ends
 from offswitch.gateway.exchange import Reply
 from offswitch.gateway.wire.answer import reply_head
 from offswitch.gateway.wire.outlet import Outlet, SealedOutlet
+from offswitch.gateway.wire.patience import Awaits
 from offswitch.gateway.wire.request import END, Event, Requests
 from offswitch.gateway.wire.rules import Refusal, Rules
 from offswitch.gateway.wire.strict import Begun
@@ -48,15 +50,33 @@ class Serving(Protocol):
         """The client reads too slowly, or reads again."""
         ...
 
+    def awaits(self) -> Awaits:
+        """Say what is waited for."""
+        ...
+
+    def moves(self) -> bool:
+        """Say whether the upstream sent anything since this was asked."""
+        ...
+
+    def late(self, awaits: Awaits) -> None:
+        """It did not come in time."""
+        ...
+
+    def go_down(self) -> None:
+        """End it now, in words."""
+        ...
+
 
 class Visited(Protocol):
     """Whom a client visits."""
 
     loop: asyncio.AbstractEventLoop
     rules: Rules
+    leaving: bool
+    """Whether it is going down: requests that still come are the last on their connections."""
 
-    def came(self, client: ClientConnection) -> bool:
-        """Say whether there is room for it."""
+    def came(self, client: ClientConnection) -> None:
+        """Take it in, or send it away."""
         ...
 
     def left(self, client: ClientConnection) -> None:
@@ -80,14 +100,17 @@ class ClientConnection(asyncio.Protocol):
         "_going",
         "_host",
         "_lingers",
+        "_mark",
         "_received",
         "_requests",
         "_short",
         "_skips",
+        "moved",
         "outlet",
         "serving",
         "since",
         "transport",
+        "waited",
     )
 
     def __init__(self, host: Visited) -> None:
@@ -105,7 +128,13 @@ class ClientConnection(asyncio.Protocol):
         self._going = False
         self.serving: Serving | None = None
         self.since = 0.0
-        """Loop time of the last thing that happened."""
+        """Loop time since which it is waited for."""
+        self.waited = Awaits.HEAD
+        """What for: a new connection's first request is to come as soon as any other's."""
+        self.moved = False
+        """Whether anything came from it since somebody looked."""
+        self._mark = 0
+        """How many bytes waited for it then."""
 
     # --- bytes in -----------------------------------------------------------------
 
@@ -115,11 +144,11 @@ class ClientConnection(asyncio.Protocol):
         sealed = transport.get_extra_info("sslcontext") is not None
         self.outlet = (SealedOutlet if sealed else Outlet)(self._host.loop, self.transport, self)
         self.since = self._host.loop.time()
-        if not self._host.came(self):
-            self.abort()
+        self._host.came(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what it sends."""
+        self.moved = True
         if self._lingers:
             return
         self._heed(self._requests.feed(data))
@@ -131,9 +160,11 @@ class ClientConnection(asyncio.Protocol):
             if self._lingers or self._going:
                 return
             if isinstance(event, Begun):
+                self.waited = Awaits.NOTHING
                 self._received = event.framing == 0
                 self._short = 0 <= event.framing <= _MOST_SKIPPED and not event.expects
-                self._host.serve(self, event)
+                last = self._host.leaving
+                self._host.serve(self, replace(event, keep=False) if last else event)
             elif isinstance(event, Refusal):
                 self.reply(self._host.refusal(event), keep=False)
             elif event is END:
@@ -163,6 +194,10 @@ class ClientConnection(asyncio.Protocol):
         head = reply_head(reply, close=not keep)
         self.outlet.send(head if bodiless else head + reply.body)
         self.done(keep=keep)
+
+    def refuse(self, status: int, text: str) -> None:
+        """Answer that there is nothing that could be served, and end it."""
+        self.reply(self._host.refusal(Refusal(status, text)), keep=False)
 
     def proceed(self) -> None:
         """Tell a client that waits for it to send the body."""
@@ -219,6 +254,40 @@ class ClientConnection(asyncio.Protocol):
         if not self._going:
             self._going = True
             self.outlet.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is between two requests: it may be closed unhurt."""
+        return self.serving is None and self._requests.idle and not self._lingers
+
+    def awaits(self) -> Awaits:
+        """Say what it is waited for now, and note what came meanwhile."""
+        mark, self._mark = self._mark, self.outlet.waiting
+        if mark != self._mark:
+            self.moved = True
+        if self._going:
+            return Awaits.NOTHING
+        if self._lingers:
+            return Awaits.READER
+        if self.serving is not None:
+            self.moved = self.serving.moves() or self.moved
+            return self.serving.awaits()
+        if self._skips:
+            return Awaits.BODY
+        if self._requests.begun or self.waited is Awaits.HEAD:
+            return Awaits.HEAD
+        return Awaits.NEXT
+
+    def late(self, awaits: Awaits) -> None:
+        """It did not come in time."""
+        if self.serving is not None:
+            self.serving.late(awaits)
+        elif awaits is Awaits.HEAD and self._requests.begun:
+            self.refuse(408, "the head of the request did not come in time")
+        elif awaits is Awaits.READER:
+            self.abort()
+        else:
+            self.close()
 
     # --- the loop's side, and the outlet's ----------------------------------------
 

@@ -31,6 +31,7 @@ from offswitch.gateway.wire.asking import Asking
 from offswitch.gateway.wire.client import ClientConnection
 from offswitch.gateway.wire.emit import emit
 from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, Reader, chunk
+from offswitch.gateway.wire.patience import Awaits
 from offswitch.gateway.wire.site import Site
 from offswitch.gateway.wire.strict import CHUNKED, Begun
 from offswitch.gateway.wire.upstream import UpstreamConnection
@@ -57,6 +58,7 @@ class Flow(Asking):
         "_severed",
         "_slot",
         "_started_ns",
+        "_stuffed",
         "_tap",
         "_unsent",
         "_verdict",
@@ -80,6 +82,8 @@ class Flow(Asking):
         """False: the answer is complete, and some of it waits for the client."""
         self._frozen = False
         self._severed = False
+        self._stuffed = False
+        """Whether the upstream takes no more of the body just now."""
 
     # --- whether it may -----------------------------------------------------------
 
@@ -274,6 +278,8 @@ class Flow(Asking):
 
     def upstream_full(self, *, full: bool) -> None:
         """The server takes no more of the body just now, or takes more."""
+        self._stuffed = full
+        self._client.moved = True
         self._client.read(on=not full)
 
     def client_full(self, *, full: bool) -> None:
@@ -288,6 +294,39 @@ class Flow(Asking):
         if not self._over:
             self._drop(How.CLIENT)
             self._end(How.CLIENT)
+
+    # --- waiting --------------------------------------------------------------------
+
+    def awaits(self) -> Awaits:
+        """Say what is waited for."""
+        connection = self._connection
+        if self._frozen or self._over or self._later is not None or self._connecting is not None:
+            return Awaits.NOTHING
+        if not self._handed_on or (connection is not None and connection.held_back):
+            return Awaits.READER
+        return Awaits.ANSWER if self._complete or self._stuffed else Awaits.BODY
+
+    def moves(self) -> bool:
+        """Say whether the upstream sent anything since this was asked."""
+        connection = self._connection
+        if connection is None or not connection.moved:
+            return False
+        connection.moved = False
+        return True
+
+    def late(self, awaits: Awaits) -> None:
+        """It did not come in time."""
+        if awaits is Awaits.READER:
+            self._client.abort()
+        elif awaits is Awaits.BODY and (self._passage is None or not self._passage.sent):
+            self._give_up(How.TIMEOUT)
+            self._client.refuse(408, "the body of the request did not come in time")
+        else:
+            self._fail(Cause.TIMED_OUT, "nothing came from it in time", How.TIMEOUT)
+
+    def go_down(self) -> None:
+        """End it, since the gateway goes down and its time is over."""
+        self._fail(Cause.BUSY, "the gateway goes down", How.TIMEOUT)
 
     # --- stopping -----------------------------------------------------------------
 

@@ -77,13 +77,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_ends",
         "_fd",
         "_frozen",
-        "_held_back",
         "_home",
         "_number",
         "_reads",
         "at",
         "even",
         "flow",
+        "held_back",
         "idle_since",
         "moved",
         "seconds",
@@ -102,7 +102,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._fd = -1
         self._ends: Ends | None = None
         self._frozen: list[bytes] | None = None
-        self._held_back = False
+        self.held_back = False
+        """Whether nothing is read since the client does not read either."""
         self._reads = True
         self._number = home.words
         self.words = home.words.words
@@ -228,11 +229,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def hold_back(self, *, on: bool) -> None:
         """Read nothing while the client does not read either."""
-        self._held_back = on
+        self.held_back = on
         self._read_or_not()
 
     def _read_or_not(self) -> None:
-        reads = self._frozen is None and not self._held_back
+        reads = self._frozen is None and not self.held_back
         if reads != self._reads and not self.transport.is_closing():
             self._reads = reads
             if reads:
