@@ -22,8 +22,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from offswitch.gateway.api import answers, paths, strict
+from offswitch.gateway.api import answers, paths
 from offswitch.gateway.api.offers import REMOVE, without
+from offswitch.gateway.api.onward import PASS, onward
 from offswitch.gateway.api.verdicts import Judges, is_named, judges_calls
 from offswitch.gateway.exchange import (
     Asked,
@@ -31,9 +32,7 @@ from offswitch.gateway.exchange import (
     Head,
     Held,
     Malformed,
-    Pass,
     Reply,
-    Rewritten,
     Shape,
     Steward,
     Verdict,
@@ -43,7 +42,6 @@ from offswitch.gateway.plan.route import Route, Step
 
 __all__ = ["begins_session", "weigh"]
 
-_PASS = Pass()
 _SPOKEN = frozenset(("assistant", "tool", "function"))
 _WITH_TOOLS = frozenset((Shape.CHAT, Shape.RESPONSES, Shape.MESSAGES))
 _MODEL_CALLS = frozenset(
@@ -64,16 +62,23 @@ class _Refused(Exception):
 
 def weigh(
     steward: Steward,
-    judges: Judges,  # noqa: ARG001 - for the filters, which come next
+    judges: Judges,
     asked: Asked,
     head: Head,
-    body: bytes,  # noqa: ARG001 - the same
+    body: bytes,
     route: Route,
     held: Held,
 ) -> Verdict:
     """Say how a request goes on."""
     try:
-        return _weighed(asked, head, route, held)
+        if asked.body is None:
+            return _unread(asked, head, route, held)
+        if asked.shape is Shape.MODELS:
+            return PASS  # tokens are counted: no model runs, and no tool
+        changes = _changes(asked, head, route, held)
+        if isinstance(changes, Reply):
+            return changes
+        return onward(steward, judges, asked, body, changes, route, held)
     except _Refused as no:
         target, level = route.target, None
         if no.step is not None:
@@ -106,11 +111,8 @@ def _has_spoken(turns: object) -> bool:
     return False
 
 
-def _weighed(asked: Asked, head: Head, route: Route, held: Held) -> Verdict:
-    if asked.body is None:
-        return _unread(asked, head, route, held)
-    if asked.shape is Shape.MODELS:
-        return _PASS  # tokens are counted: no model runs, and no tool
+def _changes(asked: Asked, head: Head, route: Route, held: Held) -> dict[str, object] | Reply:
+    """Give what is changed in the body; or a fixed answer."""
     changes: dict[str, object] = {}
     if held.steps:
         if Step.SESSIONS in held.steps and begins_session(asked):
@@ -121,12 +123,12 @@ def _weighed(asked: Asked, head: Head, route: Route, held: Held) -> Verdict:
                 return fixed
     if asked.shape in _WITH_TOOLS and (asked.tools or judges_calls(route)):
         changes.update(_fewer_tools(asked, route, held))
-    return Rewritten(_written(asked, changes)) if changes else _PASS
+    return changes
 
 
 def _unread(asked: Asked, head: Head, route: Route, held: Held) -> Verdict:
     if asked.shape is not Shape.REALTIME and paths.begins_nothing(head):
-        return _PASS
+        return PASS
     if held.steps:
         step = min(held.steps)
         raise _Refused(
@@ -141,7 +143,7 @@ def _unread(asked: Asked, head: Head, route: Route, held: Held) -> Verdict:
             "Only some tools are allowed here, and in this "
             "call the gateway cannot tell which are used",
         )
-    return _PASS
+    return PASS
 
 
 def _other_model(
@@ -210,8 +212,3 @@ def _tools_spoke(said: Mapping[str, object]) -> bool:
         if type(turn) is dict and type(turn.get("content")) is list
         for block in turn["content"]
     )
-
-
-def _written(asked: Asked, changes: Mapping[str, object]) -> bytes:
-    said = {**cast("dict[str, object]", asked.body), **changes}
-    return strict.dump({name: value for name, value in said.items() if value is not REMOVE})
