@@ -19,6 +19,7 @@ from offswitch.gateway.exchange import (
 )
 from offswitch.gateway.plan.route import Api, Route
 from offswitch.gateway.stewards import Stewards
+from offswitch.model.level import Level
 
 STATUS = {
     Cause.NO_ROUTE: 404,
@@ -34,6 +35,9 @@ class Bare:
     """Reads `model` and `stream` of a JSON body; ends streams by one event."""
 
     reads: bool = True
+
+    def passes(self, head: Head, level: Level) -> bool:
+        return head.method == b"DELETE"
 
     def read(self, head: Head, body: bytes) -> Asked:
         if not (self.reads and body):

@@ -34,7 +34,11 @@ class Visit:
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except ConnectionResetError:
+            self._how = "reset"
+            raise
 
     def begin(self, kind: str = "text/event-stream", status: str = "200 OK") -> None:
         """Begin an answer in chunks."""
@@ -62,12 +66,15 @@ class Visit:
 
     def gone(self, seconds: float = 10.0) -> str:
         """Wait until the other side has ended it: `reset` or `closed`; `alive` if it does not."""
-        if not select.select([self.sock], [], [], seconds)[0]:
-            return "alive"
+        if self._how == "alive" and self.sock.fileno() >= 0:
+            select.select([self.sock], [], [], seconds)
         with self._lock:  # a reset is told once
-            if self._how == "alive":
+            if self._how == "alive" and self.sock.fileno() >= 0:
                 try:
-                    self._how = "alive" if self.sock.recv(1, socket.MSG_PEEK) else "closed"
+                    got = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                    self._how = "alive" if got else "closed"
+                except BlockingIOError:
+                    return "alive"
                 except ConnectionResetError:
                     self._how = "reset"
             return self._how
@@ -76,11 +83,15 @@ class Visit:
 Script = Callable[[Visit], None]
 
 
+def _answer(visit: Visit) -> None:
+    visit.answer(b'{"ok": true}')
+
+
 class ScriptedUpstream:
     """The server."""
 
     def __init__(self, script: Script | None = None) -> None:
-        self.script: Script = script or (lambda visit: visit.answer(b'{"ok": true}'))
+        self.script: Script = script or _answer
         self.visits: list[Visit] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
@@ -99,7 +110,7 @@ class ScriptedUpstream:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with sock, contextlib.suppress(OSError):
             data = b""
             while not self._over:
                 while b"\r\n\r\n" not in data:
@@ -111,7 +122,11 @@ class ScriptedUpstream:
                 body, data = self._body(sock, head, data)
                 visit = Visit(sock, head, body)
                 self.visits.append(visit)
-                self.script(visit)
+                try:
+                    self.script(visit)
+                except OSError:
+                    visit.gone()
+                    raise
                 if not visit.keep:
                     sock.shutdown(socket.SHUT_RDWR)
                     return
@@ -136,6 +151,15 @@ class ScriptedUpstream:
             body, data = body + data[:size], data[size + 2 :]
             if not size:
                 return body, data
+
+    def afresh(self) -> None:
+        """Be as at the start, for the next test."""
+        self.script = _answer
+        for sock in self._socks:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._socks = [sock for sock in self._socks if sock.fileno() >= 0]
+        self.visits.clear()
 
     def visit(self, number: int = 0, seconds: float = 10.0) -> Visit:
         """Wait for a request."""

@@ -15,9 +15,33 @@ from scripted_upstream import ScriptedUpstream
 TARGET = "shop/eu/checkout"
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gate, ScriptedUpstream]]:
+    """One gateway and one server for all tests of a module, which `afresh` makes as good as new."""
+    server = ScriptedUpstream()
+    gate = Gate([Route(TARGET, upstream_at(server.port))], tmp_path_factory.mktemp("gate"))
+    yield gate, server
+    gate.close()
+    server.close()
+
+
 @pytest.fixture
-def upstream() -> Iterator[ScriptedUpstream]:
+def upstream(standing: tuple[Gate, ScriptedUpstream]) -> ScriptedUpstream:
     """A server that does what `upstream.script` says; unless told, it answers with JSON."""
+    standing[1].afresh()
+    return standing[1]
+
+
+@pytest.fixture
+def gate(standing: tuple[Gate, ScriptedUpstream], upstream: ScriptedUpstream) -> Gate:
+    """One target, one route for every path, one upstream."""
+    standing[0].afresh()
+    return standing[0]
+
+
+@pytest.fixture
+def own_upstream() -> Iterator[ScriptedUpstream]:
+    """A server that a test may end."""
     server = ScriptedUpstream()
     yield server
     server.close()
@@ -35,9 +59,3 @@ def gate_of(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
     yield make
     for each in gates:
         each.close()
-
-
-@pytest.fixture
-def gate(gate_of: Callable[..., Gate], upstream: ScriptedUpstream) -> Gate:
-    """One target, one route for every path, one upstream."""
-    return gate_of(Route(TARGET, upstream_at(upstream.port)))

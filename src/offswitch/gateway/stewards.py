@@ -1,10 +1,8 @@
 """Which steward serves a request, and whether it must have the body to do so.
 
-    declared ─► mcp, plain          by the route, whatever is asked
-    path     ─► openai, anthropic   what a server could take for a call of that API is read as one
-    else     ─► by declaration, or as OpenAI's, whose refusals most clients know
-
-What is not read is not kept: an upload to a path that no steward reads goes on as it comes.
+api_of   by the path, and where that leaves it open by the route's declaration
+of       the steward of that API; where there is none, the one of what speaks none
+reads    what is read whole: model calls and MCP; an upload that nobody reads goes on as it comes
 """
 
 from __future__ import annotations
@@ -12,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from offswitch.gateway.exchange import Head, Steward
+from offswitch.gateway.api.paths import shape_of
+from offswitch.gateway.api.pick import api_of
+from offswitch.gateway.exchange import Head, Malformed, Shape, Steward
 from offswitch.gateway.plan.route import Api
 
 __all__ = ["Stewards"]
+
+_UNREAD = frozenset({Shape.PLAIN, Shape.MODELS, Shape.REALTIME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,18 @@ class Stewards:
 
     by_api: Mapping[Api, Steward]
 
-    def api_of(self, declared: Api, head: Head) -> Api:
-        """Give the API that a request is served as."""
-        api = declared
-        if declared is Api.AUTO:
-            api = Api.ANTHROPIC if head.path.endswith(b"/messages") else Api.OPENAI
-        return api if api in self.by_api else Api.PLAIN
-
     def of(self, declared: Api, head: Head) -> Steward:
         """Give the steward that serves a request."""
-        return self.by_api[self.api_of(declared, head)]
+        return self.by_api.get(api_of(declared, head)) or self.by_api[Api.PLAIN]
 
     def reads(self, declared: Api, head: Head) -> bool:
         """Tell whether it must have the body."""
-        return self.api_of(declared, head) is not Api.PLAIN
+        api = api_of(declared, head)
+        if api is Api.PLAIN or api not in self.by_api:
+            return False
+        if api is Api.MCP:
+            return True
+        try:
+            return shape_of(head) not in _UNREAD
+        except Malformed:
+            return True  # it will say so itself

@@ -162,10 +162,14 @@ class Asking:
     def _may(self) -> bool:
         """Test the word; refuse where it forbids new work."""
         level = self._site.level(self._route.target)
-        if level is None or level is Level.RESTRICT:
+        if level is None or level is Level.RESTRICT or self._passes(level):
             return True
         self._refuse(self._site.why(self._route, level))
         return False
+
+    def _passes(self, level: Level) -> bool:
+        """Tell whether it only ends something: no stop holds that back."""
+        return self._steward.passes(self._begun.head, level)
 
     def _refuse(self, why: Why, how: How = How.REFUSED) -> None:
         """Answer that it may not, or cannot, be done."""

@@ -92,13 +92,15 @@ class Flow(Asking):
             return
         site, route = self._site, self._route
         try:
-            slot = site.slots[route.target]
-            self._row = site.enter(self, slot, self._client.ends)
+            level = site.level(route.target)
+            if level is None or level < Level.FREEZE:
+                slot = site.slots[route.target]
+                self._row = site.enter(self, slot, self._client.ends)
+                self._slot = slot
         except Busy:
             self._refuse(Why(Cause.BUSY, route.target, ask=route.ask))
             return
-        self._slot = slot
-        held = site.held(route, site.words.level(slot))
+        held = site.held(route, level)
         verdict = self._steward.admit(self._asked, self._begun.head, self._body, route, held)
         if isinstance(verdict, Later):
             self._later = verdict
@@ -190,8 +192,10 @@ class Flow(Asking):
 
     # --- the answer ---------------------------------------------------------------
 
-    def answering(self, _answer: Answer) -> None:
+    def answering(self, answer: Answer) -> None:
         """Its head has come."""
+        if self._tap is not None:
+            self._tap.head(answer.status)
         self._site.stage(self._row, Stage.STREAMING)
 
     def answered(self, *, keep: bool) -> None:
@@ -331,7 +335,7 @@ class Flow(Asking):
     # --- stopping -----------------------------------------------------------------
 
     def _cut_if_told(self) -> bool:
-        level = self._site.words.level(self._slot)
+        level = self._site.words.level(self._slot) if self._slot >= 0 else None
         if level is None or level < Level.KILL:
             return False
         self.stopped()

@@ -11,10 +11,12 @@ sent, and the server is told at once.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import struct
 import time
+from array import array
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -32,6 +34,9 @@ _clock = time.clock_gettime
 _BOOT = time.CLOCK_BOOTTIME
 _EVENT = (b"\n\n\r\n", b"\n\r\n\r\n")
 """How a chunk ends that ends an event."""
+_ALWAYS: memoryview[int] = memoryview(array("Q", [RUN]))
+"""A page's words, for what no stop holds back: what only ends something."""
+_FOR_EVER: memoryview[float] = memoryview(array("d", [math.inf] * (LEASE_SECONDS + 1)))
 _LONGEST_SIZE = 10
 """Digits of a chunk's size and CR LF, where it is read in the short way."""
 
@@ -162,10 +167,17 @@ class UpstreamConnection(asyncio.Protocol):
     # --- one request --------------------------------------------------------------
 
     def begin(self, flow: Attended, slot: int, take: Callable[[bytes], None], data: bytes) -> None:
-        """Send a request's beginning; the caller has just tested the word."""
+        """Send a request's beginning; the caller has just tested the word.
+
+        Below zero `slot` is nobody's: no word is tested for it.
+        """
         self.flow = flow
         self.slot = slot
-        self.at = self._number.index(slot)
+        if slot < 0:
+            self.words, self.seconds = _ALWAYS, _FOR_EVER
+            self.at = 0
+        else:
+            self.at = self._number.index(slot)
         self.take = take
         self.even = False
         self.used += 1
@@ -187,6 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self) -> None:
         """The answer is complete: nothing more is expected."""
+        self.words, self.seconds = self._number.words, self._number.seconds
         self.flow = None
         self.tap = None
         self.even = False
@@ -209,7 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
     def turn_page(self, words: Words) -> None:
         """Read another page from here on."""
         self._number = words
-        self.words, self.seconds = words.words, words.seconds
+        if self.words is not _ALWAYS:
+            self.words, self.seconds = words.words, words.seconds
 
     # --- reading, or not ----------------------------------------------------------
 
