@@ -1,0 +1,77 @@
+"""`offswitch mcp wrap -- CMD`: a tool server in a cell of its own, under the switch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from installation import Installation, until
+
+OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
+SERVER = Path(__file__).parents[1] / "tool_server.py"
+
+
+def wrapped(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
+    """Start the server, wrapped, in the installation's work folder, where its record is."""
+    shutil.copy(SERVER, installation.work / "tool_server.py")
+    return subprocess.Popen(
+        [OFFSWITCH, "mcp", "wrap", *options, "--", "/usr/bin/python3", "-I", "tool_server.py",
+         "record"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=installation.env, cwd=installation.work,
+    )  # fmt: skip
+
+
+def say(server: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    assert server.stdin is not None
+    server.stdin.write(json.dumps({"jsonrpc": "2.0"} | message).encode() + b"\n")
+    server.stdin.flush()
+
+
+def hear(server: subprocess.Popen[bytes]) -> dict[str, Any]:
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    assert line, server.communicate()[1]
+    said: dict[str, Any] = json.loads(line)
+    return said
+
+
+def test_ACT_9_a_wrapped_server_is_a_target_and_a_stop_kills_it_in_mid_call(
+    installation: Installation,
+) -> None:
+    server = wrapped(installation, "--target", "mcp/notes")
+    try:
+        say(server, {"id": 1, "method": "tools/list"})
+        assert len(hear(server)["result"]["tools"]) == 4
+        rows = installation.ask({"op": "targets"})["targets"]
+        [row] = [one for one in rows if one["target"].startswith("mcp/notes/")]
+        assert row["state"] == "running"
+        say(server, {"id": 2, "method": "tools/call",
+                     "params": {"name": "slow", "arguments": {"seconds": 60}}})  # fmt: skip
+        assert hear(server)["method"] == "notifications/progress"
+        done = subprocess.run(
+            [OFFSWITCH, "stop", "mcp/notes", "--json"], env=installation.env,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["confirmed"] is True, done.stdout
+        assert server.wait(timeout=20) == 137
+        assert (installation.work / "record").read_text() == "begun 2\n"
+        until(lambda: not _left(), "nothing of the server is left")
+    finally:
+        server.kill()
+        server.communicate()
+    again = wrapped(installation, "--target", "mcp/notes")
+    _out, said = again.communicate(timeout=30)
+    assert again.returncode == 125, "latched: it does not begin"
+    assert b"latched" in said
+
+
+def _left() -> bytes:
+    found = subprocess.run(["pgrep", "-f", "tool_server.py record"], capture_output=True,
+                           check=False)  # fmt: skip
+    return found.stdout
