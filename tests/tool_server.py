@@ -157,9 +157,16 @@ class Handler(BaseHTTPRequestHandler):
             self.chunk(b"")
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that go away."""
+
+    def handle_error(self, *_: object) -> None:
+        return
+
+
 def over_http(tools: Tools) -> None:
     Handler.tools, Handler.sessions = tools, set()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(server.server_port, flush=True)
     server.serve_forever()

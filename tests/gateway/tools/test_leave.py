@@ -39,7 +39,7 @@ class World:
         self.leaves = Leaves(clock, self.visitors, Record())  # type: ignore[arg-type]
         self.clock = clock
         self.desk: Desk | None = None
-        self.asker = DeskLeaves(f"{folder}/watch", asyncio.get_running_loop(), within_s)
+        self.asker = DeskLeaves(f"{folder}/watch", within_s)
         self.heard: list[str] = []
 
     def open(self) -> None:

@@ -50,12 +50,10 @@ class _Waiting:
 class DeskLeaves:
     """Asks at the desk of watch."""
 
-    def __init__(
-        self, path: str, loop: asyncio.AbstractEventLoop, within_s: float = WITHIN_S
-    ) -> None:
-        """Ask whoever listens at `path`, from `loop`; a call waits for `within_s`."""
+    def __init__(self, path: str, within_s: float = WITHIN_S) -> None:
+        """Ask whoever listens at `path`, from the loop that runs; a call waits for `within_s`."""
         self._path = path
-        self._loop = loop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._within_s = within_s
         self._waiting: list[_Waiting] = []
         self._line: Line | None = None
@@ -70,11 +68,12 @@ class DeskLeaves:
         if len(self._waiting) >= _MOST:
             told("too many calls wait for leave already")
             return _nothing
-        one = _Waiting(list(calls), self._loop.time() + self._within_s, told)
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        one = _Waiting(list(calls), loop.time() + self._within_s, told)
         self._waiting.append(one)
         if not self._running:
             self._running = True
-            self._loop.call_soon(self._turn)
+            loop.call_soon(self._turn, loop)
         return lambda: self._forget(one)
 
     def close(self) -> None:
@@ -85,8 +84,8 @@ class DeskLeaves:
 
     # --- one turn -----------------------------------------------------------------
 
-    def _turn(self) -> None:
-        now_s = self._loop.time()
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
         for one in list(self._waiting):
             if now_s >= one.due_s:
                 self._answer(one, _SILENCE)
@@ -94,7 +93,7 @@ class DeskLeaves:
         if not self._heard and (self._waiting or self._dropped):
             self._speak(now_s)
         if self._waiting or self._dropped:
-            self._loop.call_later(_EVERY_S, self._turn)
+            loop.call_later(_EVERY_S, self._turn, loop)
         else:
             self._running = False
             self._hang_up()
