@@ -15,11 +15,14 @@ import re
 
 from offswitch.gateway.wire.rules import Refusal
 
-__all__ = ["NEVER", "SIZES", "Body", "Chunked", "Counted", "UntilClose"]
+__all__ = ["BEGINS", "NEVER", "Body", "Chunked", "Counted", "UntilClose"]
 
-NEVER = -(1 << 60)
-"""No size: added to anything it equals no length."""
-SIZES: dict[bytes, int] = {}
+NEVER = b"\0"
+"""What no chunk begins with."""
+BEGINS: dict[int, bytes] = {}
+"""How many bytes a whole chunk has, its framing included → what it begins with: its size, CR LF.
+Of the sizes that were seen, zero left out; one that is written in another way is read in full."""
+_SIZES: dict[bytes, int] = {}
 """Lines of chunk sizes that were seen, without their CR LF, zero left out, and what they say."""
 _MOST_SIZES = 8192
 _LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -151,12 +154,13 @@ class Chunked(Body):
 
 
 def _size(line: bytes) -> int:
-    size = SIZES.get(line)
+    size = _SIZES.get(line)
     if size is None:
         match = _LINE.fullmatch(line)
         if not match:
             raise Refusal(502, "a chunk's size is not a plain hexadecimal number")
         size = int(match[1], 16)
-        if size and len(SIZES) < _MOST_SIZES and len(line) == len(match[1]):
-            SIZES[line] = size
+        if size and len(_SIZES) < _MOST_SIZES and len(line) == len(match[1]):
+            _SIZES[line] = size
+            BEGINS[len(line) + size + 4] = line + b"\r\n"
     return size
