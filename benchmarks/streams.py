@@ -8,10 +8,11 @@
         lane.tokens                             # how many came through
 
 One loop holds both ends, so that nothing but the gateway stands between a token and its reader:
-no second process has to be woken before it is seen, and the core is shared with nobody. It sends
-no bursts: in each millisecond a twentieth of the streams gets its token, as servers do that work
-for many. A token is one event of a chat completion in one chunk; it bears one `~`, so that reading
-is counting. What it costs here is said by the kernel: the time that the gateway's threads ran.
+no second process has to be woken before it is seen. While streams flow it does not sleep, so the
+gateway is not charged with waking it, as it would not be across a network. It sends no bursts:
+streams have nothing to do with each other, so five of a thousand get their token in each tenth of
+a millisecond. A token is one event of a chat completion in one chunk; it bears one `~`, so that
+reading is counting. What it costs is said by the kernel: how long the gateway's threads ran.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from typing import Self
 __all__ = ["ANSWER", "CHUNKS", "MARK", "Lane", "Streams", "small_request", "stream_request"]
 
 MARK = b"~"
-TURNS = 20
-"""A stream gets a token in each of so many milliseconds: 50 a second."""
+TURNS = 200
+"""A stream gets a token once in so many turns of a tenth of a millisecond: 50 a second."""
+_TURN_NS = 100_000
+_MS_TURNS = 10
 _EVENT = (
     b'data: {"id":"chatcmpl-7","object":"chat.completion.chunk","created":1767225600,'
     b'"model":"m-7","choices":[{"index":0,"delta":{"content":" to~%02d"},'
@@ -113,7 +116,7 @@ class Lane:
     listener: socket.socket
     request: bytes = field(default_factory=stream_request)
     turns: list[list[Callable[[bytes], int]]] = field(default_factory=list)
-    """The streams of the upstream, as their `send`, by the millisecond in which they are due."""
+    """The streams of the upstream, as their `send`, by the turn in which they are due."""
     tokens: int = 0
     """Tokens that clients have read."""
     answers: int = 0
@@ -271,19 +274,19 @@ class Streams:
         `every_ms` is called once in each millisecond, for what else is to happen meanwhile.
         """
         now = time.monotonic_ns()
-        end, due = now + int(seconds * 1e9), now
+        end, due, turn = now + int(seconds * 1e9), now, 0
         while now < end:
             if now >= due:
                 if lane is not None:
                     self._send(lane)
-                if every_ms is not None:
+                turn += 1
+                if every_ms is not None and turn % _MS_TURNS == 0:
                     every_ms()
-                due += _MS
+                due += _TURN_NS
                 if now - due > 20 * _MS:  # not caught up with: what is late is left out, and said
                     self.late_ms += (now - due) // _MS
-                    due = now + _MS
-                now = time.monotonic_ns()
-            wait = max(min(due, end) - now, 0) / 1e9
+                    due = now + _TURN_NS
+            wait = 0 if lane is not None else min((end - now) / 1e9, 0.001)
             for fd, _event in self._epoll.poll(wait, _AT_ONCE):
                 self._read(fd)
             now = time.monotonic_ns()
@@ -395,7 +398,7 @@ class Streams:
 
     @staticmethod
     def _flow(sock: socket.socket, lane: Lane) -> None:
-        """Serve one more stream, in the millisecond that serves the fewest."""
+        """Serve one more stream, in the turn that serves the fewest."""
         if not lane.turns:
             lane.turns.extend([] for _ in range(TURNS))
         min(lane.turns, key=len).append(sock.send)
