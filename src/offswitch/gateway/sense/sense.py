@@ -15,7 +15,7 @@ from offswitch.control.canary import Canaries
 from offswitch.control.sensed import CAUSES, SHAPES, At, SensedFile, TextKind
 from offswitch.gateway.exchange import Asked, Call, Why
 from offswitch.gateway.sense.prompt import arguments_of, last_words
-from offswitch.gateway.sense.tap import StreamTap
+from offswitch.gateway.sense.tap import Ended, StreamTap
 from offswitch.gateway.sense.texts import Texts
 
 __all__ = ["Sense"]
@@ -24,7 +24,7 @@ _SHAPES = {shape: number for number, shape in enumerate(SHAPES)}
 _CAUSES = {cause: number for number, cause in enumerate(CAUSES)}
 _LOOKED_AT = 64
 """Taps that a tick looks at."""
-_BUDGET_NS = 300_000
+_BUDGET_NS = 500_000
 """What a tick may take before it leaves the rest to the next one."""
 _MOST_SESSIONS = 4096
 _SEARCHED = 8192
@@ -53,7 +53,7 @@ class Sense:
         self._needles = self._canaries.plain if self._canaries is not None else ()
         self._texts = Texts(self._file)
         self._open: deque[StreamTap] = deque()
-        self._ended: deque[StreamTap] = deque()
+        self._ended = Ended()
         self._sessions: dict[tuple[int, str], None] = {}
         self._oldest: dict[int, int] = {}
         """By target, the last bytes of the stream that is silent the longest, as far as looked."""
@@ -96,6 +96,16 @@ class Sense:
             at = self._file.block(number) + At.REFUSED + _CAUSES[why.cause]
             self._file.words[at] += 1
 
+    def cut(self, target: str) -> list[str]:
+        """Give the answers that a stop has cut, each once, as the server calls them."""
+        number = self._file.targets.get(target)
+        cut = self._ended.cut
+        found = [ident for at, ident in cut if at == number]
+        rest = [one for one in cut if one[0] != number]
+        cut.clear()
+        cut.extend(rest)
+        return found
+
     def called(self, target: str, name: str, arguments: Mapping[str, object]) -> None:
         """Tell of a call of a tool that no request's `calls` name (a wrapper's, over a pipe)."""
         number = self._file.targets.get(target)
@@ -121,7 +131,7 @@ class Sense:
         now = time.monotonic_ns()
         until = now + _BUDGET_NS
         self._file.beat()
-        ended, taps = self._ended, self._open
+        ended, taps = self._ended.waiting, self._open
         while ended and time.monotonic_ns() < until:
             ended.popleft().finish()
         for _ in range(min(len(taps), _LOOKED_AT)):
@@ -148,8 +158,8 @@ class Sense:
 
     def close(self) -> None:
         """Let go of the file, with what was ended counted."""
-        for tap in self._ended:
+        for tap in self._ended.waiting:
             tap.finish()
-        self._ended.clear()
+        self._ended.waiting.clear()
         self._open.clear()
         self._file.close()

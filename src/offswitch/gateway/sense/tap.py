@@ -15,6 +15,7 @@ escapes undone, so that neither the border of a chunk nor that of an event hides
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 
@@ -32,7 +33,7 @@ from offswitch.gateway.sense.marks import (
 )
 from offswitch.gateway.sense.texts import Texts
 
-__all__ = ["StreamTap"]
+__all__ = ["Ended", "StreamTap"]
 
 _EVERY_NS = 300_000_000
 _MOST_HELD = 32 << 10
@@ -55,8 +56,29 @@ _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _AT_BYTES, _AT_EVENTS, _AT_GAP, _AT_OUT = (
     int(at) for at in (At.BYTES, At.EVENTS, At.GAP, At.TOKENS_OUT)
 )
+_IDENT = re.compile(rb'"id": ?"([A-Za-z0-9_.:-]{1,100})"')
+_MOST_CUT = 8192
 Block = tuple[memoryview, int, int]
 """The words of the file, where those of the target begin, and its number."""
+
+
+class Ended:
+    """Answers that were ended from outside."""
+
+    __slots__ = ("cut", "waiting")
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.waiting: deque[StreamTap] = deque()
+        """Those whose end is still to be counted."""
+        self.cut: deque[tuple[int, str]] = deque(maxlen=_MOST_CUT)
+        """Those that a stop ended: the target's number, and what the server calls them."""
+
+    def add(self, tap: StreamTap, how: str) -> None:
+        """Take one in; a stop adds a thousand at once."""
+        self.waiting.append(tap)
+        if how == "stopped" and tap.ident:
+            self.cut.append((tap.number, tap.ident))
 
 
 class StreamTap:
@@ -65,12 +87,13 @@ class StreamTap:
     __slots__ = (
         "_base", "_before", "_begin", "_calls", "_canaries", "_colon", "_due", "_ended", "_gap",
         "_held", "_how", "_last", "_lines", "_marks", "_mode", "_older", "_rest", "_shape",
-        "_size", "_started", "_text", "_texts", "_tokens", "_told", "_words", "number", "over",
+        "_size", "_started", "_text", "_texts", "_tokens", "_told", "_words", "ident",
+        "number", "over",
     )  # fmt: skip
 
     def __init__(
         self, place: Block, shape: str, started_ns: int, canaries: CanaryStream | None,
-        texts: Texts, ended: deque[StreamTap],
+        texts: Texts, ended: Ended,
     ) -> None:  # fmt: skip
         """Count into the block at `place`; what is ended from outside goes to `ended`."""
         self._words, self._base, self.number = place
@@ -86,6 +109,8 @@ class StreamTap:
         self._calls: list[list[bytes]] = []
         self._told = False
         """Whether some of its text was handed to watch."""
+        self.ident = ""
+        """What the server calls this answer, in the API's own words; empty: nothing yet."""
         self.over = False
         """Whether it has ended, so that nobody needs to look any more."""
 
@@ -126,7 +151,7 @@ class StreamTap:
         if how == "complete":
             self.finish()
         else:
-            self._ended.append(self)
+            self._ended.add(self, how)
 
     def finish(self) -> None:
         """Count how it ended, and what is known only then."""
@@ -187,6 +212,10 @@ class StreamTap:
             self._mode = _WHOLE
         else:
             self._mode = _BYTES
+            return
+        named = _IDENT.search(batch, 0, _KEPT)
+        if named is not None and self._marks is not None:
+            self.ident = named[1].decode()
 
     def _spelling(self, data: bytes) -> bytes:
         """Tell whether this server writes a blank behind a colon, as soon as one is there."""

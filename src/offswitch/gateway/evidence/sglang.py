@@ -1,0 +1,66 @@
+"""SGLang: `/v1/loads`, or `/get_load`, or the gauges on `/metrics`; and `/abort_request`.
+
+The id of an answer is its request's `rid`; each is aborted by a call of its own, `abort_all` by
+none. The metrics are there only where the server was started with `--enable-metrics`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from offswitch.gateway.evidence.ask import Ask
+from offswitch.gateway.evidence.found import Said
+from offswitch.gateway.evidence.metrics import sum_of
+
+__all__ = ["Sglang"]
+
+_OK = 200
+_MOST_ABORTED = 256
+
+
+class Sglang:
+    """Asks a server of SGLang."""
+
+    FIRST_S = 0.3
+    EVERY_S = 0.7
+
+    async def abort(self, ask: Ask, answers: Sequence[str]) -> None:
+        """Have it drop these answers, one by one."""
+        for one in answers[:_MOST_ABORTED]:
+            status, _body = await ask.post("/abort_request", {"rid": one, "abort_all": False})
+            if status != _OK:
+                return  # it does not know the call
+
+    async def look(self, ask: Ask) -> Said:
+        """Sum up over its ranks."""
+        for path, names in (
+            ("/v1/loads", ("num_running_reqs", "num_waiting_reqs")),
+            ("/get_load", ("num_reqs",)),
+        ):
+            status, body = await ask.get(path)
+            count = _sum(json.loads(body), names) if status == _OK else None
+            if count is not None:
+                return Said(count, f"SGLang's {path}")
+        status, page = await ask.get("/metrics")
+        running = sum_of(page, "sglang:num_running_reqs") if status == _OK else None
+        if running is None:
+            return Said(None, "SGLang shows neither its load nor metrics (--enable-metrics)")
+        waiting = sum_of(page, "sglang:num_queue_reqs") or 0.0
+        written = sum_of(page, "sglang:generation_tokens_total")
+        return Said(int(running + waiting), "SGLang's gauge", written)
+
+
+def _sum(said: Any, names: Sequence[str]) -> int | None:  # noqa: ANN401 - what a server sends
+    ranks = said.get("loads") if isinstance(said, dict) else said
+    if not isinstance(ranks, list) or not ranks:
+        return None
+    total = 0
+    for rank in ranks:
+        for name in names:
+            count = rank.get(name) if isinstance(rank, dict) else None
+            if not isinstance(count, int) or count < 0:
+                return None
+            total += count
+    return total
