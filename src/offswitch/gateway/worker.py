@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 
 from offswitch.control.flows import FlowTable
+from offswitch.gateway.evidence.inquiries import Inquiries, Tell
 from offswitch.gateway.exchange import Cause, Reply, Why
 from offswitch.gateway.plan.front import Front
 from offswitch.gateway.plan.route import Api
@@ -78,6 +79,8 @@ class Worker:
         self._context = context
         self._sweep = Sweep(self.site)
         self._unsent = Unsent(self.loop)
+        self._upstream_context = upstream_context
+        self._inquiries: Inquiries | None = None
         self._servers: list[asyncio.Server] = []
         self._beat: asyncio.TimerHandle | None = None
         self._patience = Patience(self.loop, front.limits, self.clients)
@@ -105,6 +108,23 @@ class Worker:
     def changed(self, turn: int | None = None) -> None:
         """Words have changed: do what they say now, and tell in the table when `turn` is done."""
         self._sweep.look(turn)
+        if self._inquiries is not None:
+            self._inquiries.look()
+
+    def inquire(self, tell: Tell, *, looks: bool = True) -> None:
+        """Ask upstreams after each cut whether they have stopped; of several workers one `looks`.
+
+        `tell` hears what they say: it confirms nothing (VER-6).
+        """
+        sense = self.site.sense
+        self._inquiries = Inquiries(
+            self.site.front,
+            self.site.level,
+            tell,
+            answers=sense.cut if sense is not None else lambda _target: [],
+            looks=looks,
+            context=self._upstream_context,
+        )
 
     def turn_page(self, words: Words, slots: Mapping[str, int]) -> None:
         """Obey another page from here on, of a warden that came after."""
@@ -141,6 +161,8 @@ class Worker:
             server.close()
         for client in list(self.clients):
             client.abort()
+        if self._inquiries is not None:
+            self._inquiries.close()
         self.site.close()
         await asyncio.sleep(0)
 

@@ -168,6 +168,8 @@ class Passage:
         """Decide how it goes on, by its head."""
         self._answer = answer
         self._course.answering(answer)
+        if self._tap is not None:
+            self._tap.head(answer.status)
         self._body = answer.body
         if self._filter is not None:
             if answer.bodiless:

@@ -43,6 +43,10 @@ class Sense(Protocol):
         """Some milliseconds have passed."""
         ...
 
+    def cut(self, target: str) -> list[str]:
+        """Give a target's answers that a stop has cut, each once, as the server calls them."""
+        ...
+
 
 class Cuttable(Protocol):
     """A flow, as a sweep sees it. Each may be called in any state, and twice."""
