@@ -62,7 +62,9 @@ class Outlet:
         "_fd",
         "_loop",
         "_owner",
+        "_send",
         "_size",
+        "_sock",
         "_torn",
         "_transport",
         "_twin",
@@ -75,7 +77,11 @@ class Outlet:
         self._loop = loop
         self._transport = transport
         self._owner = owner
-        self._fd: int = transport.get_extra_info("socket").fileno()
+        theirs = transport.get_extra_info("socket")
+        self._fd: int = theirs.fileno()
+        self._sock = socket.socket(theirs.family, theirs.type, 0, self._fd)
+        """The same descriptor; it is the transport's to close."""
+        self._send = self._sock.send
         self._twin = -1
         """Another descriptor of the same socket: a loop lets nobody else wait for its own."""
         self._backlog: deque[bytes] = deque()
@@ -94,7 +100,7 @@ class Outlet:
             self._keep(data)
             return
         try:
-            sent = os.write(self._fd, data)
+            sent = self._send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -116,7 +122,7 @@ class Outlet:
         while self._backlog:
             data = self._backlog[0]
             try:
-                sent = os.write(self._fd, data)
+                sent = self._send(data)
             except BlockingIOError:
                 return
             except OSError:
@@ -178,14 +184,17 @@ class Outlet:
     def forget(self) -> None:
         """The socket is about to be closed: its number will be somebody else's."""
         self.drop()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._fd = -1
+        self._sock.detach()
 
     def abort(self) -> None:
         """Reset the connection: what the kernel still has is thrown away."""
         if self._fd >= 0:
-            sock = self._transport.get_extra_info("socket")
             try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
                 pass  # it is no longer connected
         self.forget()
@@ -218,4 +227,4 @@ class SealedOutlet(Outlet):
 
     def forget(self) -> None:
         """The socket is about to be closed."""
-        self._fd = -1
+        self._let_go()
