@@ -95,7 +95,11 @@ def read_answer(data: bytes, method: bytes) -> Answer:
         kept = [field for field in kept if field[0] not in options]
     length = _length(seen.get(b"content-length"))
     bodiless = method == b"HEAD" or status in _NO_BODY or status < HTTPStatus.OK
-    body = Counted(0) if bodiless else _body(seen.get(b"transfer-encoding"), length)
+    if minor == b"0" and b"transfer-encoding" in seen:
+        raise Refusal(502, "the answer's framing can be read in two ways")
+    body = _body(seen.get(b"transfer-encoding"), length)
+    if bodiless:
+        body = Counted(0)
     keep = b"close" not in options if minor == b"1" else b"keep-alive" in options
     kind = seen.get(b"content-type", b"").partition(b";")[0].strip().lower()
     encoding = seen.get(b"content-encoding", b"identity").lower()

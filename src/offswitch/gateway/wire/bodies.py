@@ -26,6 +26,7 @@ _SIZES: dict[bytes, int] = {}
 """Lines of chunk sizes that were seen, without their CR LF, zero left out, and what they say."""
 _MOST_SIZES = 8192
 _LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _LONGEST = 1024
 _TRAILERS = 8192
 
@@ -118,9 +119,11 @@ class Chunked(Body):
                 self._begun = data[at:]
                 if len(self._begun) >= _LONGEST:
                     raise Refusal(502, "a chunk's first line is too long")
+                if b"\n" in self._begun or b"\r" in self._begun[:-1]:
+                    raise Refusal(502, "a line of a chunked body does not end in CR LF")
                 at = end
             elif self._trailers >= 0:
-                at = self._trailer(stop, at)
+                at = self._trailer(data, at, stop)
             else:
                 self._left = _size(data[at:stop])
                 at = stop + 2
@@ -144,9 +147,12 @@ class Chunked(Body):
         self._left -= here
         return at + here
 
-    def _trailer(self, stop: int, at: int) -> int:
+    def _trailer(self, data: bytes, at: int, stop: int) -> int:
+        """Look at a trailer: it passes as it is, so it must end nowhere else for anybody."""
         if stop == at:
             self.done = True
+        elif not _TRAILER.fullmatch(data, at, stop):
+            raise Refusal(502, "a trailer is not a header's line")
         self._trailers += stop + 2 - at
         if self._trailers > _TRAILERS:
             raise Refusal(502, "the trailers are too long")

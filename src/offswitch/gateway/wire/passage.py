@@ -26,6 +26,7 @@ from offswitch.gateway.wire.upstream import UpstreamConnection
 
 __all__ = ["LAST_CHUNK", "Course", "Passage", "Reader", "chunk"]
 
+_MOST_INTERIM = 16
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -83,6 +84,7 @@ class Passage:
         "_events",
         "_filter",
         "_head",
+        "_interim",
         "_out",
         "_raw",
         "_reader",
@@ -108,6 +110,8 @@ class Passage:
         self._answer: Answer | None = None
         self._body: Body = Counted(0)
         self._buffer = b""
+        self._interim = 0
+        """Heads of 1xx that came before the answer's."""
         self._events: Events | None = None
         self._chunked = False
         self._raw = False
@@ -144,25 +148,30 @@ class Passage:
             self._course.faulty("the upstream ended the connection before its answer was complete")
 
     def _begin(self, data: bytes) -> None:
-        buffer = self._buffer + data
-        end = buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(buffer) > MOST_HEAD:
-                raise Refusal(502, "the answer's head is too long")
-            self._buffer = buffer
-            return
+        looked = max(0, len(self._buffer) - 3)
+        rest = self._buffer + data
+        while True:
+            end = rest.find(b"\r\n\r\n", looked, MOST_HEAD)
+            looked = 0
+            if end < 0:
+                if len(rest) >= MOST_HEAD:
+                    raise Refusal(502, "the answer's head is too long")
+                self._buffer = rest
+                return
+            answer = read_answer(rest[:end], self._reader.method)
+            rest = rest[end + 4 :]
+            if answer.status >= HTTPStatus.OK or answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                break
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise Refusal(502, "the upstream announces an answer again and again")
         self._buffer = b""
-        answer = read_answer(buffer[:end], self._reader.method)
-        rest = buffer[end + 4 :]
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             self._course.switching(answer, rest)
-        elif answer.status < HTTPStatus.OK:
-            if rest:
-                self._begin(rest)
-        else:
-            self._open(answer)
-            if self._answer is answer:
-                self._feed(rest)
+            return
+        self._open(answer)
+        if self._answer is answer:
+            self._feed(rest)
 
     def _open(self, answer: Answer) -> None:
         """Decide how it goes on, by its head."""

@@ -93,7 +93,7 @@ class Begun:
     minor: int
     """Of HTTP/1.x: 0 or 1. A client of 1.0 knows no chunks."""
     keep: bool
-    """Whether the client wants to send more requests on this connection."""
+    """Whether more requests may come on this connection; in HTTP/1.0 none do."""
     expects: bool
     """Whether it waits for `100 Continue` before it sends the body."""
     websocket: bool
@@ -155,7 +155,7 @@ def read_head(data: bytes, rules: Rules) -> Begun:
         Head(method, target, kept),
         _framing(method, minor, seen),
         minor,
-        b"close" not in options and (minor == 1 or b"keep-alive" in options),
+        minor == 1 and b"close" not in options,
         b"expect" in seen and _expects(seen[b"expect"], minor),
         b"upgrade" in options and _websocket(method, minor, seen),
     )
