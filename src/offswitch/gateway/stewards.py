@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from offswitch.gateway.api.paths import shape_of
+from offswitch.gateway.api.paths import is_read
 from offswitch.gateway.api.pick import api_of
-from offswitch.gateway.exchange import Head, Malformed, Shape, Steward
+from offswitch.gateway.exchange import Head, Steward
 from offswitch.gateway.plan.route import Api
 
 __all__ = ["Stewards"]
-
-_UNREAD = frozenset({Shape.PLAIN, Shape.MODELS, Shape.REALTIME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,4 @@ class Stewards:
         api = api_of(declared, head)
         if api is Api.PLAIN or api not in self.by_api:
             return False
-        if api is Api.MCP:
-            return True
-        try:
-            return shape_of(head) not in _UNREAD
-        except Malformed:
-            return True  # it will say so itself
+        return api is Api.MCP or is_read(head)

@@ -21,7 +21,6 @@ from offswitch.gateway.exchange import (
     Held,
     Malformed,
     Reply,
-    Shape,
     Verdict,
     Why,
 )
@@ -31,7 +30,6 @@ from offswitch.model.level import Level
 __all__ = ["Anthropic"]
 
 _KNOWN = frozenset(("model", "stream", "messages", "tools", "tool_choice", "mcp_servers"))
-_READ = frozenset((Shape.MESSAGES, Shape.MODELS))
 _TYPES = {
     Cause.NOT_ALLOWED: "permission_error",
     Cause.NO_ROUTE: "not_found_error",
@@ -57,8 +55,8 @@ class Anthropic:
     def read(self, head: Head, body: bytes) -> Asked:
         """Say what is asked; a body that has two meanings is `Malformed`."""
         shape = paths.shape_of(head)
-        if head.method != b"POST" or shape not in _READ:
-            return Asked(Shape.MODELS if shape is Shape.MODELS else Shape.PLAIN)
+        if head.method != b"POST" or shape not in paths.READ:
+            return Asked(shape)
         strict.plain_bytes(head)
         said = strict.names_of(strict.parse(body), _KNOWN, "the body")
         stream = said.get("stream")

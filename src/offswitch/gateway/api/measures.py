@@ -25,7 +25,7 @@ from typing import cast
 from offswitch.gateway.api import answers, paths
 from offswitch.gateway.api.offers import REMOVE, without
 from offswitch.gateway.api.onward import PASS, onward
-from offswitch.gateway.api.verdicts import Judges, is_named, judges_calls
+from offswitch.gateway.api.verdicts import ANYTHING, Judges, is_named, judges_calls
 from offswitch.gateway.exchange import (
     Asked,
     Cause,
@@ -121,7 +121,9 @@ def _changes(asked: Asked, head: Head, route: Route, held: Held) -> dict[str, ob
             fixed = _other_model(asked, head, route, changes)
             if fixed is not None:
                 return fixed
-    if asked.shape in _WITH_TOOLS and (asked.tools or judges_calls(route)):
+    if asked.shape is Shape.RESPONSES:
+        _stored_prompt(asked, route, held)
+    if asked.shape in _WITH_TOOLS and asked.tools:
         changes.update(_fewer_tools(asked, route, held))
     return changes
 
@@ -171,6 +173,19 @@ def _other_model(
     return None
 
 
+def _stored_prompt(asked: Asked, route: Route, held: Held) -> None:
+    """Refuse a prompt that lies with the provider, where it may bring tools that may not be."""
+    if cast("Mapping[str, object]", asked.body).get("prompt") is None:
+        return
+    text = "Tools are held back, and a stored prompt may bring some along"
+    for step in (Step.TOOLS, Step.WRITES):
+        if step in held.steps:
+            raise _Refused(Cause.RESTRICTED, step, text)
+    if route.tools.allow != ANYTHING:
+        text = "Only some tools are allowed here, and a stored prompt may bring others along"
+        raise _Refused(Cause.NOT_ALLOWED, None, text)
+
+
 def _fewer_tools(asked: Asked, route: Route, held: Held) -> Mapping[str, object]:
     said = cast("Mapping[str, object]", asked.body)
     tools = route.tools
@@ -188,10 +203,6 @@ def _fewer_tools(asked: Asked, route: Route, held: Held) -> Mapping[str, object]
 def _held_tools(
     asked: Asked, said: Mapping[str, object], step: Step, route: Route
 ) -> Mapping[str, object]:
-    if asked.shape is Shape.RESPONSES and said.get("prompt") is not None:
-        raise _Refused(
-            Cause.RESTRICTED, step, "Tools are held back, and a stored prompt may bring some along"
-        )
     writes = () if step is Step.TOOLS else route.tools.writes
     cut = without(said, lambda name: step is Step.WRITES and not is_named(writes, name))
     if cut.refused is not None:

@@ -46,8 +46,6 @@ _CALLING = frozenset((Shape.CHAT, Shape.RESPONSES, Shape.MESSAGES))
 _COUNTED = frozenset((Shape.CHAT, Shape.COMPLETION))
 _TOOL_STEPS = frozenset((Step.TOOLS, Step.WRITES))
 _STREAM = re.compile(rb'"stream"(\s*:\s*)(?:false|null)')
-_READABLE = ((b"accept-encoding", b"identity"),)
-"""What passes through a filter has to be read."""
 
 
 def onward(
@@ -85,7 +83,7 @@ def onward(
         body = _as_stream(asked, body, changes)
     elif changes:
         body = _written(asked, changes)
-    return Rewritten(body, through, _READABLE)
+    return Rewritten(body, through)
 
 
 def _can_stream(said: Said) -> bool:

@@ -54,7 +54,6 @@ _KNOWN = frozenset(
         "web_search_options",
     )
 )
-_READ = frozenset((Shape.CHAT, Shape.COMPLETION, Shape.RESPONSES, Shape.EMBEDDINGS, Shape.MODELS))
 _SERVER_ERROR = "server_error"
 _TYPES = {
     Cause.NOT_ALLOWED: "permission_error",
@@ -90,7 +89,7 @@ class OpenAi:
     def read(self, head: Head, body: bytes) -> Asked:
         """Say what is asked; a body that has two meanings is `Malformed`."""
         shape = paths.shape_of(head)
-        if head.method != b"POST" or shape not in _READ:
+        if head.method != b"POST" or shape not in paths.READ:
             model = paths.model_in_query(head) if shape is Shape.REALTIME else ""
             return Asked(shape, model, stream=paths.asks_for_stream(head))
         strict.plain_bytes(head)

@@ -13,7 +13,15 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from offswitch.gateway.exchange import Head, Malformed, Shape
 
-__all__ = ["asks_for_stream", "begins_nothing", "cancels", "model_in_query", "shape_of"]
+__all__ = [
+    "READ",
+    "asks_for_stream",
+    "begins_nothing",
+    "cancels",
+    "is_read",
+    "model_in_query",
+    "shape_of",
+]
 
 _READS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _CANCEL = re.compile(rb"(?:/[\w.-]+)*/(?:responses|batches|runs|jobs)/[\w-]+/cancel")
@@ -26,6 +34,8 @@ _POSTED: tuple[tuple[bytes, Shape], ...] = (
     (b"/messages/count_tokens", Shape.MODELS),
     (b"/responses/input_tokens", Shape.MODELS),
 )
+READ = frozenset(shape for _, shape in _POSTED)
+"""Calls whose body says what is asked."""
 
 
 def _spelled(path: bytes) -> bytes:
@@ -62,6 +72,14 @@ def shape_of(head: Head) -> Shape:
     if read != path and _shape(head.method, read) is not shape:
         raise Malformed("the path is written in an unusual way")
     return shape
+
+
+def is_read(head: Head) -> bool:
+    """Tell whether the body says what is asked; so it may where a path cannot be read."""
+    try:
+        return head.method == b"POST" and shape_of(head) in READ
+    except Malformed:
+        return True
 
 
 def begins_nothing(head: Head) -> bool:
