@@ -211,8 +211,8 @@ def test_SR_23_new_code_that_cannot_take_over_changes_nothing_and_says_why(
         _written(broken, good)
         state = code / "warden" / "handover" / "passed.py"
         good = state.read_text()
-        _written(state, good.replace("VERSION = 1\n", "VERSION = 2\n"))
-        with pytest.raises(Unsupported, match="version 1, and this code knows 2"):
+        _written(state, good.replace("VERSION = 2\n", "VERSION = 3\n"))
+        with pytest.raises(Unsupported, match="version 2, and this code knows 3"):
             renew(installation)
         _written(state, good)
         os.chmod(code, 0o777)

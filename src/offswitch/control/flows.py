@@ -51,6 +51,7 @@ _END = struct.Struct("=QII4s4x32s")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _SO_COOKIE = 57
 _NOBODY = bytes(_END.size)
+_FAMILIES = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 
 
 class Stage(IntEnum):
@@ -111,8 +112,9 @@ class Flow:
 
     @property
     def ends(self) -> list[Ends]:
-        """Its sockets, the upstream's first."""
-        return [each for each in (self.upstream, self.client) if each is not None]
+        """Its sockets, the upstream's first; what is no TCP socket's name is none."""
+        both = (self.upstream, self.client)
+        return [each for each in both if each is not None and each.family in _FAMILIES]
 
 
 class FlowTable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from offswitch.actuators.contract import Ready
 from offswitch.warden.core import Core
+from offswitch.warden.plan import GATEWAY
 from offswitch.warden.table import Tracked
 
 __all__ = ["arm"]
@@ -26,6 +27,8 @@ _ADOPTED = {
 def arm(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
     """Ask every layer of a kill whether it would work on this cell."""
     readiness = {"guard": ("ready", "cooperative")}
+    if row.gate_slot is not None and core.gates is not None:
+        readiness[GATEWAY] = core.gates.ready(row)
     if row.cell is None:
         return readiness
     if row.adopted is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from offswitch.actuators.contract import Actuator
 from offswitch.actuators.sockets import Sockets
@@ -68,6 +68,42 @@ class Witness(Protocol):
         ...
 
 
+class Gatekeeper(Protocol):
+    """Holds the gateways (`gates.gates.Gates`). Never waits, never raises."""
+
+    def show(self, row: Tracked, word: int) -> None:
+        """Set the word of a target that gateways heed."""
+        ...
+
+    def tell(self) -> None:
+        """Wake whoever serves a target whose word has changed."""
+        ...
+
+    def command(self, row: Tracked, level: Level) -> None:
+        """See to it that what the words forbid ends."""
+        ...
+
+    def ready(self, row: Tracked) -> tuple[str, str]:
+        """Say whether the layer would work."""
+        ...
+
+    def facts(self, row: Tracked) -> dict[str, Any]:
+        """Give what the observer needs to look."""
+        ...
+
+    def told(self, row: Tracked, detail: str) -> str:
+        """Say beside what was seen what is known besides."""
+        ...
+
+    def observer_back(self) -> None:
+        """Show a new observer what the lost one was shown."""
+        ...
+
+    def expect(self, row: Tracked) -> None:
+        """A warden before us knew gates of this target."""
+        ...
+
+
 @dataclass(slots=True)
 class Core:
     """The warden's parts."""
@@ -108,6 +144,7 @@ class Core:
     observer: ObserverLink | None = None
     sweeper: SweeperLink | None = None
     evidence: Witness | None = None
+    gates: Gatekeeper | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
     shares: Shares = field(default_factory=Shares)

@@ -47,6 +47,7 @@ from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.rights import Rights
 from offswitch.warden.door.server import Server, listen
 from offswitch.warden.errands import Errands
+from offswitch.warden.gates.gates import Gates
 from offswitch.warden.granted import keep_to_oneself, take_what_is_granted
 from offswitch.warden.handover.handover import DEFERRED, HandOver
 from offswitch.warden.handover.parts import Parts, go_on, keeper_before, take_up
@@ -129,6 +130,8 @@ class Warden:
         core = self._core = self._load(gid)
         self._live()
         self._stopper = Stopper(core)
+        core.gates = gates = Gates(core, self._stopper.look_again, self._stopper.drained)
+        self._gates, gates.on_change = gates, self._maybe_end
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
         self._starter.on_drained = self._stopper.drained
@@ -137,10 +140,10 @@ class Warden:
         self._adopter = Adopter(core, self._stopper, self._starter)
         self._starter.on_adopted = self._adopter.changed
         self._operations = Operations(
-            core, self._stopper, self._starter, self._resetter, self._adopter
+            core, self._stopper, self._starter, self._resetter, self._adopter, gates
         )
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
-        self._crew.on_observer = self._adopter.observer_back
+        self._crew.on_observer = self._observer_back
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
         self._recovery.find(buried=() if passed is None else passed.graves)
@@ -278,6 +281,11 @@ class Warden:
         self._join(core, left_orders(place.memory, place.home))
         return core
 
+    def _observer_back(self) -> None:
+        """A new observer is there: show it what the lost one was shown."""
+        self._adopter.observer_back()
+        self._gates.observer_back()
+
     def _join(self, core: Core, stops: list[Stop]) -> None:
         """Take the keeper's own orders into the latch; a cleared one stays cleared."""
         self._unsettled.update(stop.digest for stop in stops)
@@ -333,6 +341,7 @@ class Warden:
             self._resetter,
             self._adopter,
             self._operations,
+            self._gates,
             server,
             self._lock,
             self._log,
@@ -445,7 +454,9 @@ class Warden:
 
     def _idle(self) -> bool:
         core = self._core
-        return not len(core.latch) and not any(row.cell or row.adopted for row in core.table)
+        return not len(core.latch) and not any(
+            row.cell or row.adopted or row.served for row in core.table
+        )
 
     def _leave(self) -> None:
         """End: with cells left this is a loss of the warden, and the keeper takes over.
@@ -470,6 +481,7 @@ class Warden:
             cells=alive,
         )
         self._adopter.end()
+        self._gates.end()
         self._crew.end(alive=alive > 0)
         if not alive:
             cell.clear_ground(core.place, core.standing)

@@ -35,7 +35,7 @@ class Lasting:
             return
         self.forget(row)
         seconds = limit_s(level, row.declared)
-        if seconds is not None and row.cell is not None:
+        if seconds is not None and (row.cell is not None or row.served):
             self._end_in(row, level, seconds)
 
     def forget(self, row: Tracked) -> None:

@@ -58,6 +58,14 @@ class ObserverLink(HelperLink):
         """Have it let go of that."""
         self.say({"op": "net", "name": name})
 
+    def show_table(self, number: int, fd: int) -> bool:
+        """Give it a gateway's flow table; false where it could not be given just now."""
+        return self.say({"op": "table", "number": number, "shown": True}, fd)
+
+    def hide_table(self, number: int) -> None:
+        """Have it let go of that."""
+        self.say({"op": "table", "number": number, "shown": False})
+
     def unwatch(self, name: str) -> None:
         """Have it watched no longer."""
         self.say({"op": "unwatch", "name": name})

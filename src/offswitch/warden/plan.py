@@ -14,9 +14,13 @@ from typing import Any
 
 from offswitch.model.level import Level
 
-__all__ = ["COOPERATIVE", "LOCAL", "layers_of", "limit_s", "snapshot_of"]
+__all__ = ["COOPERATIVE", "GATEWAY", "LOCAL", "TOLD", "layers_of", "limit_s", "snapshot_of"]
 
 COOPERATIVE = "guard"
+GATEWAY = "gateway"
+"""Told by the page, as guards are; whether it cut is looked at, so from a freeze on it counts."""
+TOLD = frozenset({COOPERATIVE, GATEWAY})
+"""What is told by the page alone."""
 LOCAL = frozenset({"network", "process", "sweep"})
 """The layers that the warden's own actuators do, and its observer looks at."""
 _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
@@ -24,11 +28,11 @@ _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
 _LONGEST_S = 86_400.0
 _LONGEST_SNAPSHOT_US = 1_000_000
 _DEFAULT = {
-    Level.RESTRICT: ("guard",),
-    Level.DRAIN: ("guard",),
-    Level.FREEZE: ("guard", "network", "process"),
-    Level.KILL: ("guard", "network", "process", "sweep"),
-    Level.POWEROFF: ("guard", "network", "process", "sweep", "power"),
+    Level.RESTRICT: ("guard", "gateway"),
+    Level.DRAIN: ("guard", "gateway"),
+    Level.FREEZE: ("guard", "gateway", "network", "process"),
+    Level.KILL: ("guard", "gateway", "network", "process", "sweep"),
+    Level.POWEROFF: ("guard", "gateway", "network", "process", "sweep", "power"),
 }
 
 

@@ -19,7 +19,7 @@ from offswitch.model.scope import Scope, nearest
 from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.loop import Timer
-from offswitch.warden.plan import COOPERATIVE, LOCAL
+from offswitch.warden.plan import COOPERATIVE, GATEWAY, LOCAL
 from offswitch.warden.table import Tracked
 
 __all__ = ["Press", "Reply", "accepted", "result"]
@@ -35,6 +35,7 @@ class Press:
         "accepted_ns",
         "again",
         "asker",
+        "beside",
         "commanded",
         "done",
         "given",
@@ -78,6 +79,8 @@ class Press:
         """Target → layer → when its command had been given."""
         self.troubles: dict[tuple[str, str], str] = {}
         self.seen: dict[tuple[str, str], tuple[bool, int, str]] = {}
+        self.beside: dict[str, str] = {}
+        """Target → what is said of its gateways instead of what was seen alone."""
         self.looks: dict[int, tuple[str, set[str]]] = {}
         """Number of a look → target, and the layers of which nothing was heard yet."""
         self.timer: Timer | None = None
@@ -139,6 +142,10 @@ class Press:
         wanted = dict.fromkeys([*layers, *commanded])
         if row.cell is None and level >= Level.FREEZE:
             wanted = dict.fromkeys(["process", *wanted])
+        if level < Level.FREEZE and GATEWAY in commanded:
+            at, told = commanded[GATEWAY], "told: heeds it from here on; listed, never counted"
+            receipts.append(Receipt(GATEWAY, at, None, confirmed=False, detail=told, counted=False))
+            wanted.pop(GATEWAY)
         receipts += [self._receipt(row, layer) for layer in wanted if layer != COOPERATIVE]
         return receipts
 
@@ -148,6 +155,8 @@ class Press:
         if at is None:
             return self._uncommanded(row, layer)
         seen, effect, detail = self.seen.get((name, layer), (False, 0, "nobody looked in time"))
+        if layer == GATEWAY:
+            detail = self.beside.get(name, detail)
         trouble = self.troubles.get((name, layer))
         text = f"{detail} ({trouble})" if trouble else detail
         return Receipt(layer, at, effect if seen else None, confirmed=seen, detail=text)

@@ -102,8 +102,11 @@ class Probation:
         self._enter(row, "ended", why, by=by, reason=reason)
 
     def _show(self, row: Tracked) -> None:
+        word = word_of_level(row.shown(self._core.level(row)))
         if row.slot is not None:
-            self._core.page.set(row.slot, word_of_level(row.shown(self._core.level(row))))
+            self._core.page.set(row.slot, word)
+        if row.gate_slot is not None and self._core.gates is not None:
+            self._core.gates.show(row, word)
 
     def _enter(self, row: Tracked, what: str, why: str, **more: Any) -> None:  # noqa: ANN401
         sealed = {"by": more.pop("by", "warden"), "reason": more.pop("reason", "") or None}

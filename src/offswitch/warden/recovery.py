@@ -187,10 +187,28 @@ class Recovery:
                 row.remains = Remains.again(left) if row.body is None else row.remains
             except _GARBLED as error:
                 self._note("cells", Corrupt(f"what is left of a cell is garbled: {error}"))
+        self._find_gates()
         for name, slot in slots.items():
             known = core.table.get(name)
             if known is not None and known.adopted is not None:
                 known.slot = _slot(slot)
+
+    def _find_gates(self) -> None:
+        """Know the words that gateways heed, and by whom: they attach anew within moments."""
+        core = self._core
+        for name, kept in core.table.gates_before().items():
+            try:
+                slot, served = _slot(kept[0]), kept[1] is True
+                row = core.table.get(check_name(name))
+            except _GARBLED as error:
+                self._note("cells", Corrupt(f"what is kept of a gateway is garbled: {error}"))
+                continue
+            if row is None:
+                row = core.table.put(Tracked(Target(name, {}, "gateway"), State.IDLE))
+            row.gate_slot = slot
+            self._heed_word(row, core.level(row), slot)
+            if served and slot is not None and core.gates is not None:
+                core.gates.expect(row)
 
     def _row(self, name: str) -> Tracked:
         """Give the row of a target, and one that ended if it was not known."""
@@ -228,13 +246,13 @@ class Recovery:
         until_us = facts.get("probation_us")
         row.probation_us = until_us if isinstance(until_us, int) else None
         self._starter.probation.take_up(row)
-        self._heed_word(row, level)
+        self._heed_word(row, level, row.slot)
         self._starter.follow(row)
 
-    def _heed_word(self, row: Tracked, level: Level | None) -> None:
+    def _heed_word(self, row: Tracked, level: Level | None, slot: int | None) -> None:
         """Set a found target's word, unless it says more than the latch: then stop it anew."""
         core = self._core
-        word = core.page.word(row.slot) if row.slot is not None else RUN
+        word = core.page.word(slot) if slot is not None else RUN
         shown = min(word - RUN, Level.POWEROFF)
         if shown > (row.shown(level) or 0):
             why = f"the page says {Level(shown).label}: the order was lost with the warden before"

@@ -168,7 +168,7 @@ class Starter:
 
     def _runs(self, row: Tracked) -> bool:
         """Whether a target runs, or is about to: its cell waits for the keeper's word."""
-        if row.alive or row.state is State.RUNNING:
+        if (row.alive or row.state is State.RUNNING) and not (row.cell is None and row.served):
             return True
         return any(waiting is row for _request, waiting, _spec in self._waiting.values())
 

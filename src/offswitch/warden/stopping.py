@@ -16,6 +16,7 @@ same way: what may be left of its last one is tripped and looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,7 @@ from offswitch.warden.evidence_link import cut_first
 from offswitch.warden.lasting import Lasting
 from offswitch.warden.may_start import say
 from offswitch.warden.merging import Merging
-from offswitch.warden.plan import COOPERATIVE, LOCAL, layers_of, snapshot_of
+from offswitch.warden.plan import COOPERATIVE, GATEWAY, LOCAL, TOLD, layers_of, snapshot_of
 from offswitch.warden.press import Press, Reply, result
 from offswitch.warden.sharing import Sharing
 from offswitch.warden.table import Tracked
@@ -52,6 +53,8 @@ _TELL_KEEPER_S = 0.005
 """The keeper sees by the page that a stop is being obeyed, so to wake it can wait."""
 _IN_ONE_WORD = 256
 _WARDEN = "warden"
+_ALONE = "gateway:"
+"""How the observer calls a target of which it sees gateways alone."""
 _LOOK_AGAIN_S = 1.0
 _POLL_S, _LONGEST_POLL_S = 0.005, 0.5
 _LONGEST_WAIT_NS = 5_000_000_000
@@ -136,6 +139,8 @@ class Stopper:
         for row in press.rows:
             self.set_word(row, press.levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
+        if core.gates is not None:
+            core.gates.tell()
         for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
             self._command(press, row)
 
@@ -229,17 +234,26 @@ class Stopper:
 
     def set_word(self, row: Tracked, level: Level | None) -> None:
         """Show a target's level to its guards."""
+        word = word_of_level(row.shown(level))
         if row.slot is not None:
-            self._core.page.set(row.slot, word_of_level(row.shown(level)))
+            self._core.page.set(row.slot, word)
+        if row.gate_slot is not None:
+            self.set_gate_word(row, level)
         if row.adopted is not None:
             given_up = row.target.name in self._core.written_off
             say(self._core.place, row.target.name, allowed=level is None and not given_up)
+
+    def set_gate_word(self, row: Tracked, level: Level | None) -> None:
+        """Show a target's level to its gateways, which pass requests even where nothing runs."""
+        if row.gate_slot is not None and self._core.gates is not None:
+            self._core.gates.show(row, word_of_level(row.shown(level)))
 
     def _available(self, row: Tracked) -> list[str]:
         absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}
         if row.cell is not None:
             return [name for name in row.readiness if name not in absent]
         left = row.remains.layers if row.remains is not None else []
+        left = [*left, GATEWAY] if row.served else left
         return [name for name in left if name not in absent]
 
     def _layers(self, row: Tracked, level: Level) -> list[str]:
@@ -248,6 +262,8 @@ class Stopper:
     def _reach(self, row: Tracked, level: Level) -> list[str]:
         """Name the layers of the plan that can be commanded here, and looked at."""
         able = {layer for layer, _actuator in self._core.steps(level)}
+        if row.served and level >= Level.FREEZE:
+            able.add(GATEWAY)
         if row.cell is None:
             able.intersection_update(self._available(row))
         return [layer for layer in self._layers(row, level) if layer in able]
@@ -260,13 +276,21 @@ class Stopper:
             self._new_turn(row, level)
             self._fresh.append(row)
         press.turns[name] = self._turns[name][1]
-        row.state = step(row.state, Event.STOP, level, alive=row.cell is not None)
+        row.state = step(row.state, Event.STOP, level, alive=row.cell is not None or row.served)
         row.unseen()
+        if row.served:
+            self._command_gates(press, row, level)
         if anew and level >= Level.KILL and self._snapshot_first(press, row):
             pass
         elif level >= Level.FREEZE:
             self._trip(press, row)
         self._lasting.begin(row, level)
+
+    def _command_gates(self, press: Press, row: Tracked, level: Level) -> None:
+        """Their words are set, and they were told: what else it takes comes in a moment."""
+        if self._core.gates is not None and GATEWAY in self._available(row):
+            press.commanded[row.target.name].setdefault(GATEWAY, press.since_ns())
+            self._core.gates.command(row, level)
 
     def _snapshot_first(self, press: Press, row: Tracked) -> bool:
         """Cut and freeze now, and kill by a timer of our own, where the plan wants a snapshot.
@@ -390,7 +414,8 @@ class Stopper:
         self._destroy_what_is_left(press)
         for row in press.rows:
             press.turns.setdefault(row.target.name, self._turns.get(row.target.name, (0, 0))[1])
-            layers = set(press.commanded[row.target.name]) - {COOPERATIVE}
+            told = {COOPERATIVE} if press.levels[row.target.name] >= Level.FREEZE else TOLD
+            layers = set(press.commanded[row.target.name]) - told
             if layers:
                 self._look(press, row, layers)
         if not press.looks:
@@ -398,6 +423,22 @@ class Stopper:
             return
         wait = CONFIRM_S + _OBSERVER_SLACK_S
         press.timer = self._core.loop.later(wait, lambda: self._finish(press))
+
+    def unwatch(self, row: Tracked) -> None:
+        """Have the observer look at a target no longer."""
+        name = row.body.name if row.body is not None else f"{_ALONE}{row.target.name}"
+        if self._core.observer is not None and row.watched:
+            self._core.observer.unwatch(name)
+            row.watched = False
+
+    def tell_more(self, row: Tracked) -> None:
+        """More is known besides what was seen of a target's gateways: say it in the receipt."""
+        gates, known = self._core.gates, row.receipts
+        if gates is not None and any(each.layer == GATEWAY and each.confirmed for each in known):
+            said = gates.told(row, "")
+            row.receipts = [
+                replace(each, detail=said) if each.layer == GATEWAY else each for each in known
+            ]
 
     def look_again(self, row: Tracked) -> None:
         """Have the observer look at a latched target anew, unless somebody is looking."""
@@ -420,8 +461,8 @@ class Stopper:
         )
 
     def _look(self, press: Press, row: Tracked, layers: set[str]) -> None:
-        observer, body = self._core.observer, row.body
-        if body is None:
+        observer, facts = self._core.observer, self._facts(row)
+        if facts is None:
             return
         self._look_id += 1
         press.looks[self._look_id] = (row.target.name, layers)
@@ -429,7 +470,15 @@ class Stopper:
         if observer is not None:
             level = press.levels[row.target.name]
             deadline = max(0, int(CONFIRM_S * 1000) - press.since_ns() // 1_000_000)
-            observer.look(self._look_id, body.facts(), sorted(layers), level.label, deadline)
+            observer.look(self._look_id, facts, sorted(layers), level.label, deadline)
+
+    def _facts(self, row: Tracked) -> dict[str, Any] | None:
+        """Give what the observer needs to look at a target; None where there is nothing to see."""
+        if not row.served or self._core.gates is None:
+            return None if row.body is None else row.body.facts()
+        alone = {"name": f"{_ALONE}{row.target.name}", "cgroup_id": None, "own_uid": False}
+        facts = row.body.facts() if row.body is not None else alone
+        return {**facts, GATEWAY: self._core.gates.facts(row)}
 
     def seen(self, message: dict[str, Any]) -> None:
         """Take in what the observer says about one layer."""
@@ -441,6 +490,9 @@ class Stopper:
         layer = str(message["layer"])
         at = int(message["at_ns"]) - press.accepted_ns
         press.seen[name, layer] = (bool(message["seen"]), at, str(message.get("detail", "")))
+        row = self._core.table.get(name) if layer == GATEWAY else None
+        if row is not None and self._core.gates is not None:
+            press.beside[name] = self._core.gates.told(row, press.seen[name, layer][2])
         open_layers.discard(layer)
         if not open_layers:
             del press.looks[look]
@@ -465,7 +517,9 @@ class Stopper:
 
     def moved(self, message: dict[str, Any]) -> None:
         """Something latched lives again: stop it again, a freeze as a kill (VER-3, ACT-1)."""
-        row = self._core.table.by_cell(str(message["cell"]))
+        cell, table = str(message["cell"]), self._core.table
+        alone = cell.startswith(_ALONE)
+        row = table.get(cell.removeprefix(_ALONE)) if alone else table.by_cell(cell)
         if row is None:
             return
         level = self._core.level(row)
@@ -501,7 +555,7 @@ class Stopper:
                 self._finish(press)
         for row in self._core.table:
             row.watched = False
-            if row.body is not None:
+            if row.body is not None or row.served:
                 self.look_again(row)
 
     def _finish(self, press: Press) -> None:
@@ -551,8 +605,9 @@ class Stopper:
         prior = row.state
         if row.confirmed:
             row.state = step(prior, Event.STANDSTILL, level, alive=row.alive)
-        if level >= Level.FREEZE and row.body is not None and core.observer is not None:
-            core.observer.watch(row.body.facts(), level.label)
+        facts = self._facts(row)
+        if level >= Level.FREEZE and facts is not None and core.observer is not None:
+            core.observer.watch(facts, level.label)
             row.watched = True
         if not press.again or (row.confirmed and not known):
             self._record_receipts(press, row, level, prior)
@@ -560,10 +615,11 @@ class Stopper:
 
     def visible(self, row: Tracked) -> frozenset[str]:
         """Name the layers of which it can ever be seen whether they stand still."""
+        gates = {GATEWAY}.intersection(self._available(row))
         if row.cell is None:
-            return LOCAL
+            return LOCAL | gates
         gone = {"process"} if is_gone(row.cell) else set()
-        return LOCAL.intersection(self._available(row)) - gone
+        return LOCAL.intersection(self._available(row)) - gone | gates
 
     def _next(self, press: Press, row: Tracked) -> None:
         """Not confirmed in time: a kill where it was less, and a page to a person."""
@@ -582,7 +638,7 @@ class Stopper:
             )
         if level < Level.KILL:
             self.escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
-        elif row.body is not None:
+        elif row.body is not None or row.served:
             core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
 
     # --- the hand-over to new code (SR-23) ----------------------------------------
@@ -611,7 +667,7 @@ class Stopper:
         self._turns = {name: (Level(lv), turn) for name, (lv, turn) in passed["turns"].items()}
         for name, left in passed["limits"].items():
             row = self._core.table.get(name)
-            if row is not None and row.cell is not None:
+            if row is not None and (row.cell is not None or row.served):
                 self._lasting.take_up(row, left)
         for one in passed["presses"]:
             self._take_up_press(one, askers)

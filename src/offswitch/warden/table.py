@@ -43,8 +43,8 @@ _GARBLED = (
 )
 """What reading a file that is not of our making may raise, whatever it holds."""
 _SHOWN = frozenset({
-    "adopted", "cell", "confirmed", "order", "probation_us", "readiness", "receipts", "sharing",
-    "since_us", "sought", "state", "target", "trouble", "uid", "user",
+    "adopted", "cell", "confirmed", "order", "probation_us", "readiness", "receipts", "served",
+    "sharing", "since_us", "sought", "state", "target", "trouble", "uid", "user",
 })  # fmt: skip
 """What of a row a follower is shown (`door.shown`): a change of anything else touches nobody."""
 _LONGEST_LOG = 16 << 20
@@ -74,6 +74,7 @@ class Tracked:
         "cell",
         "confirmed",
         "declared",
+        "gate_slot",
         "keeper_has_it",
         "leader",
         "listener",
@@ -85,6 +86,7 @@ class Tracked:
         "readiness",
         "receipts",
         "remains",
+        "served",
         "sharing",
         "since_us",
         "slot",
@@ -114,6 +116,10 @@ class Tracked:
         self.trouble = ""
         """Why what bears its name cannot be held; empty if it can."""
         self.slot: int | None = None
+        self.gate_slot: int | None = None
+        """Of the word that gateways heed: one for the whole boot, whatever becomes of its cell."""
+        self.served = False
+        """Whether a gateway serves it, or had something of it in flight when it was lost."""
         self.leader: int | None = None
         self.asked_by: int | None = None
         """The user who had it run."""
@@ -163,7 +169,7 @@ class Tracked:
     @property
     def alive(self) -> bool:
         """Whether something of it lives, or may live: what cannot be told counts as alive."""
-        return self.cell is not None and self.cell.populated() is not False
+        return self.served if self.cell is None else self.cell.populated() is not False
 
     @property
     def body(self) -> Cell | Remains | None:
@@ -269,6 +275,8 @@ class Table:
         row = self._rows.get(name)
         if row is None or row.cell is not None or row.declared is not None:
             return False
+        if row.gate_slot is not None:
+            return False  # gateways heed its word for the whole boot
         if row.asked_by not in {uid, None} or row.state is not State.EXITED:
             return False
         del self._rows[name]
@@ -322,9 +330,14 @@ class Table:
         cells = [row.facts() for row in self if row.cell is not None]
         remains = {row.target.name: row.remains.facts() for row in self if row.remains is not None}
         slots = {row.target.name: row.slot for row in self if row.adopted and row.slot is not None}
+        gates = {
+            row.target.name: [row.gate_slot, row.served]
+            for row in self
+            if row.gate_slot is not None
+        }
         page = [0, 0] if self._page is None else [self._page.epoch, self._page.used]
         body = json.dumps(
-            {"cells": cells, "remains": remains, "page": page, "slots": slots}
+            {"cells": cells, "remains": remains, "page": page, "slots": slots, "gates": gates}
         ).encode()
         try:
             write_whole(self._path, body, 0o640, self._gid)
@@ -352,6 +365,15 @@ class Table:
         if not all(kinds):
             raise Corrupt(f"{self._path} is garbled")
         return [cell for cell in cells if isinstance(cell, dict)], remains, slots
+
+    def gates_before(self) -> dict[str, Any]:
+        """Give what an earlier warden of this boot kept of gateways: by target, slot and served."""
+        try:
+            with open(self._path, "rb") as file:
+                gates = json.load(file).get("gates", {})
+        except _GARBLED:
+            return {}  # told by `kept`
+        return gates if isinstance(gates, dict) else {}
 
     def page_before(self) -> tuple[int, int]:
         """Give the epoch that an earlier warden's page had, and how many slots were used."""

@@ -28,6 +28,8 @@ from offswitch.warden.door.request import Request, default_name
 from offswitch.warden.door.server import Connection
 from offswitch.warden.drill.ground import Ground
 from offswitch.warden.errands import tried
+from offswitch.warden.gates.attached import Attached
+from offswitch.warden.gates.gates import Gates
 from offswitch.warden.press import accepted
 from offswitch.warden.reset.answers import Answers
 from offswitch.warden.reset.resetting import Resetter
@@ -85,9 +87,11 @@ class Operations:
         starter: Starter,
         resetter: Resetter,
         adopter: Adopter,
+        gates: Gates,
     ) -> None:
         """Work on the parts of this warden."""
         self._adopter = adopter
+        self._gates = gates
         self._core = core
         self._stopper = stopper
         self._starter = starter
@@ -155,6 +159,7 @@ class Operations:
         """A peer is gone: if it relayed a target, the target is hung up."""
         self._ground.hung_up(connection)
         self.feed.left(connection)
+        self._gates.left(connection)
         relay = connection.context
         if isinstance(relay, _Relay) and relay.row is not None:
             row, relay.row = relay.row, None
@@ -422,6 +427,18 @@ class Operations:
         if isinstance(outcome, OSError):
             why = f"not kept for the next warden, what rules are about: {outcome.strerror}"
             self._core.notes["watched"] = why
+
+    def _op_gate(self, connection: Connection, message: dict[str, Any]) -> None:
+        self._gates.attach(connection, message)
+
+    def _op_gate_note(self, connection: Connection, message: dict[str, Any]) -> None:
+        gate = connection.context
+        if not isinstance(gate, Attached):
+            raise Usage("a gate attaches before it notes anything")
+        about = self._gates.notes.take(gate, message)
+        row = None if about is None else self._core.table.get(about)
+        if row is not None:
+            self._stopper.tell_more(row)
 
     def _op_handover(self, connection: Connection, _message: dict[str, Any]) -> None:
         self.hand_over(connection)

@@ -13,6 +13,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.door.feed import Feed
 from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.server import Connection, Server
+from offswitch.warden.gates.gates import Gates
 from offswitch.warden.handover.passed import Passed
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.reset.resetting import Resetter
@@ -33,6 +34,7 @@ class Parts:
     resetter: Resetter
     adopter: Adopter
     operations: Operations
+    gates: Gates
     server: Server
     lock: int
     """The descriptor that holds the run folder's lock."""
@@ -58,6 +60,7 @@ def gather(parts: Parts, asked: list[Connection]) -> Passed:
                 **each.passed(),
                 "relays": operations.relayed(each),
                 "follows": operations.feed.follows(each),
+                "gate": Gates.passed(each),
             }
             for each in open_
         ],
@@ -90,6 +93,8 @@ def take_up(passed: Passed, parts: Parts) -> dict[int, Connection]:
             starter.graves.dig(found)
     connections = {one["fd"]: parts.server.adopt(one["fd"]) for one in passed.connections}
     for one in passed.connections:
+        if one["gate"] is not None:
+            parts.gates.again(connections[one["fd"]], one["gate"])
         relayed = core.table.get(one["relays"]) if one["relays"] else None
         if relayed is not None:
             parts.operations.relay_on(connections[one["fd"]], relayed)

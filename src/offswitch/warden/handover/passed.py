@@ -19,7 +19,7 @@ from offswitch.errors import Unsupported
 __all__ = ["VERSION", "Passed", "inherited"]
 
 
-VERSION = 1
+VERSION = 2
 """Of this very layout; raised with every change that an older or newer code would misread."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -64,6 +64,8 @@ class Passed:
             *([] if self.keeper is None else [self.keeper]),
         ]
         for one in self.connections:
+            gate = one["gate"] or {}
+            found += [gate["table"]] if gate.get("table") is not None else []
             found += [one["fd"], *one["fds"], *(fd for _data, fd in one["out"] if fd is not None)]
         return found
 

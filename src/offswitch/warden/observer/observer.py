@@ -7,6 +7,7 @@ The warden asks it to *look* after a stop, and to *watch* as long as a latch is 
     → {"op": "look", "id", "cell": facts, "layers": […], "level", "deadline_ms"}
     ← {"id", "layer", "seen": bool, "at_ns", "detail"}      once a layer, when seen or too late
     → {"op": "watch", "cell": facts, "level"}    → {"op": "unwatch", "name"}
+    → {"op": "table", "number", "shown": bool}              a gateway's flow table, with it
     ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
 
 The kernel reports a change of `cgroup.events` at most about every 10 ms, so after a stop
@@ -29,13 +30,23 @@ from offswitch.control.ids import user_of
 from offswitch.control.landlock import confine_files
 from offswitch.control.seccomp import forbid
 from offswitch.control.shed import complain, shed
-from offswitch.errors import Usage
+from offswitch.errors import OffswitchError, Usage
+from offswitch.warden.observer.gateway_look import GatewayLook, Tables
 from offswitch.warden.observer.looks import LAYERS, Blind, Look, Picture, Seen, look_for
+from offswitch.warden.observer.prober import Prober
 from offswitch.warden.observer.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
 
 _FDS = 8
+_GARBLED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    OffswitchError,
+)
 _FAST_NS = 20_000_000
 _FAST_S = 0.0001
 _SLOW_S = 0.002
@@ -58,8 +69,10 @@ class _Open:
 class Observer:
     """Serves one link."""
 
-    def __init__(self, link: socket.socket) -> None:
-        """Answer on `link`, the warden's."""
+    def __init__(self, link: socket.socket, prober: Prober) -> None:
+        """Answer on `link`, the warden's; `prober` asks gateways' listeners."""
+        self._prober = prober
+        self._tables = Tables()
         self._link = link
         self._decoder = frames.Decoder()
         self._open: list[_Open] = []
@@ -70,14 +83,18 @@ class Observer:
         """Cell → a conversation about sockets in the network that it has to itself."""
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
-        self._watch = StandingWatch(self._epoll, self._send)
+        self._epoll.register(prober.fileno(), select.EPOLLIN)
+        self._watch = StandingWatch(self._epoll, self._send, self._tables, prober.ask)
 
     def run(self) -> None:
         """Look until the warden's end of the link is closed."""
         while True:
             self._wait()
             for fd, _events in self._epoll.poll(0):
-                if fd != self._link.fileno():
+                if fd == self._prober.fileno():
+                    if not self._prober.hear():
+                        return  # the warden starts us anew, with another one
+                elif fd != self._link.fileno():
                     self._watch.changed(fd)
                 elif not self._take():
                     return
@@ -102,7 +119,7 @@ class Observer:
         for message in self._decoder.feed(data):
             try:
                 self._obey(message)
-            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            except _GARBLED as error:
                 sys.stderr.write(f"observer: a message that says nothing: {error!r}\n")
         return True
 
@@ -116,6 +133,8 @@ class Observer:
                 self._watch.remove(str(message["name"]))
             case "net":
                 self._net(str(message["name"]))
+            case "table":
+                self._table(int(message["number"]), shown=message["shown"] is True)
             case other:
                 raise ValueError(other)
 
@@ -127,12 +146,26 @@ class Observer:
         if self._fds:
             self._nets[name] = Diag.of(self._fds.pop(0))
 
+    def _table(self, number: int, *, shown: bool) -> None:
+        """Take in a gateway's flow table, or let go of it."""
+        if not shown:
+            self._tables.hide(number)
+        elif self._fds:
+            self._tables.show(number, self._fds.pop(0))
+
     def _begin(self, message: dict[str, Any]) -> None:
         now = time.monotonic_ns()
         self._fast_until = now + _FAST_NS
         limit = min(int(message["deadline_ms"]), _MAX_DEADLINE_MS)
         for layer in sorted(message["layers"], key=_urgency):
-            look = look_for(layer, message["cell"], str(message["level"]), self._nets)
+            facts, level = message["cell"], str(message["level"])
+            if layer == "gateway" and layer in facts:
+                gateway = GatewayLook(facts[layer], level, self._tables, self._prober.ask)
+                self._open.append(
+                    _Open(int(message["id"]), layer, gateway, now + limit * 1_000_000)
+                )
+                continue
+            look = look_for(layer, facts, level, self._nets)
             if look is None:
                 look = Blind()
             each = _Open(int(message["id"]), layer, look, now + limit * 1_000_000)
@@ -144,7 +177,8 @@ class Observer:
         falling = False
         picture = Picture([each.look for each in self._open])
         for each in list(self._open):
-            if falling and each.layer != "process" and time.monotonic_ns() < self._fast_until:
+            late = each.layer not in {"process", "gateway"}
+            if falling and late and time.monotonic_ns() < self._fast_until:
                 continue
             each.last = each.look.once(picture)
             now = time.monotonic_ns()
@@ -196,9 +230,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="offswitch.warden.observer")
     parser.add_argument("--link", type=int, required=True)
     args = parser.parse_args(argv)
+    prober = Prober.fork(args.link)  # while files and rights are there
     complain("observer", become_observer())
     try:
-        Observer(socket.socket(fileno=args.link)).run()
+        Observer(socket.socket(fileno=args.link), prober).run()
     except (ConnectionError, Usage):
         pass  # the warden is gone, or talks garbage: a new one starts a new observer
     return 0

@@ -17,6 +17,7 @@ from typing import Any
 
 from offswitch.actuators.sock_diag import Diag
 from offswitch.warden.cells.descendants import walk
+from offswitch.warden.observer.gateway_look import GatewayLook, Tables
 from offswitch.warden.observer.looks import (
     HIDDEN,
     DescendantsLook,
@@ -30,20 +31,26 @@ from offswitch.warden.observer.looks import (
     older_of,
     remain,
 )
+from offswitch.warden.observer.prober import Ask
 
 __all__ = ["StandingWatch"]
 
 _EVERY_S = 0.1
 _SCAN_EVERY_S = 0.5
+_PROBE_EVERY_S = 2.0
+"""How often a gateway's listener is asked about a target that is latched."""
 _UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is unknown")
 
 
 class _Watched:
     """One cell."""
 
-    __slots__ = ("name", "numbers", "older", "process", "told", "uid")
+    __slots__ = ("gateway", "name", "numbers", "older", "process", "told", "uid")
 
-    def __init__(self, facts: Mapping[str, Any], level: str) -> None:
+    def __init__(
+        self, facts: Mapping[str, Any], level: str, gateway: GatewayLook | None = None
+    ) -> None:
+        self.gateway = gateway
         self.name = str(facts["name"])
         self.process: Look | None = look_for("process", facts, level)
         # A frozen cell keeps its sockets and its user's processes: that they stand still is seen
@@ -61,8 +68,16 @@ class _Watched:
 class StandingWatch:
     """Watches cells; tells by `send`."""
 
-    def __init__(self, epoll: select.epoll, send: Callable[[dict[str, Any]], None]) -> None:
-        """Register the cells' events with `epoll`."""
+    def __init__(
+        self,
+        epoll: select.epoll,
+        send: Callable[[dict[str, Any]], None],
+        tables: Tables,
+        ask: Ask,
+    ) -> None:
+        """Register the cells' events with `epoll`; `tables` and `ask` are for gateways."""
+        self._tables = tables
+        self._ask = ask
         self._epoll = epoll
         self._send = send
         self._cells: dict[str, _Watched] = {}
@@ -77,7 +92,10 @@ class StandingWatch:
 
         What was told of it once, since it cannot be known, is not told again.
         """
-        watched = _Watched(facts, level)
+        gateway = None
+        if "gateway" in facts:
+            gateway = GatewayLook(facts["gateway"], level, self._tables, self._ask, _PROBE_EVERY_S)
+        watched = _Watched(facts, level, gateway)
         if watched.name in self._cells:
             watched.told = self._cells[watched.name].told
         self.remove(watched.name)
@@ -116,6 +134,7 @@ class StandingWatch:
         self._next = now + _EVERY_S
         cells = list(self._cells.values())
         self._look_at_processes(cells)
+        self._look_at_gateways(cells)
         self._look_at_sockets([each for each in cells if each.numbers])
         swept = [each for each in cells if each.uid is not None]
         if swept and self._users_may_have_changed(now):
@@ -129,6 +148,13 @@ class StandingWatch:
                 self._judge(each, "process", each.process.judge(picture))
             elif each.process is not None:
                 self._judge(each, "process", each.process.once())
+
+    def _look_at_gateways(self, cells: list[_Watched]) -> None:
+        for each in cells:
+            if each.gateway is not None:
+                seen = each.gateway.once()
+                if not each.gateway.pending:
+                    self._judge(each, "gateway", seen)
 
     def _look_at_sockets(self, cells: list[_Watched]) -> None:
         if not cells:

@@ -279,7 +279,8 @@ class Carrier:
         level = core.level(row)
         alive = lives(row)
         frozen = row.cell is not None and row.cell.frozen() is True
-        row.state = step(row.state, Event.RESET, level, alive=alive)
+        through = row.served and row.cell is None and row.remains is None
+        row.state = step(row.state, Event.RESET, level, alive=alive or through)
         self._stopper.let_go(row)
         if level is not None and level >= Level.FREEZE:
             return  # a wider or another stop still holds it as it is
@@ -287,9 +288,8 @@ class Carrier:
             if frozen or row.adopted:
                 self._stopper.release(row)
             self._stopper.set_word(row, level)
-        if row.body is not None and core.observer is not None and row.watched:
-            core.observer.unwatch(row.body.name)
-            row.watched = False
+        self._stopper.set_gate_word(row, level)
+        self._stopper.unwatch(row)
         if row.cell is not None and not (alive or row.adopted) and level is None:
             self._starter.bury(row)
         if level is None:

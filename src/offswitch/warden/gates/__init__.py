@@ -1,0 +1,1 @@
+"""Gateways, as the warden knows them: told of words, and cut where they do not cut."""

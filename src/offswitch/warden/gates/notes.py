@@ -1,0 +1,113 @@
+"""What gateways have to say beside what is seen: what was cut, what died along, what is behind.
+
+None of it confirms anything. It stands in the layer's *detail* and in the ledger, bounded in
+length and in number: whoever writes it sits next to what clients and servers send.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.errors import Usage
+from offswitch.printable import printable
+from offswitch.warden.core import Core
+from offswitch.warden.gates.attached import Attached
+
+__all__ = ["Notes"]
+
+_LONGEST = 200
+_MOST_FIELDS = 12
+_A_SECOND = 50
+_KINDS = frozenset({"collateral", "killed", "restarted", "reload", "upstream", "bypass", "gone"})
+_COUNTS = ("streams", "pid")
+"""What stands in the open: numbers alone."""
+
+
+@dataclass(slots=True)
+class _Of:
+    """What is known of one target since its word was last `run`."""
+
+    base: int = 0
+    """Flows of it that stops before had ended."""
+    upstream: str = ""
+    seen: str = ""
+    """What the observer said last."""
+
+
+class Notes:
+    """Takes gateways' notes in."""
+
+    def __init__(self, core: Core) -> None:
+        """Write into this warden's journal."""
+        self._core = core
+        self._of: dict[str, _Of] = {}
+        self._second = 0
+        self._count = 0
+
+    def take(self, gate: Attached, message: dict[str, Any]) -> str | None:
+        """Take one in; give the target that it says something new of, if it does."""
+        what = message.get("what")
+        if not isinstance(what, str) or what not in _KINDS:
+            raise Usage(
+                "a gate notes what it has a word for", f"one of: {', '.join(sorted(_KINDS))}"
+            )
+        said = {
+            str(key)[:40]: _bounded(value)
+            for key, value in list(message.items())[:_MOST_FIELDS]
+            if key not in {"op", "what", "target", "by"}
+        }
+        name = message.get("target")
+        target = name if isinstance(name, str) and name in gate.said.targets else None
+        if what == "upstream" and target is not None:
+            self._known(target).upstream = str(said.get("text") or "")
+        if self._within_share():
+            about: dict[str, Any] = {} if target is None else {"target": target}
+            about |= {key: said[key] for key in _COUNTS if isinstance(said.get(key), int)}
+            self._core.recording.note(
+                "note",
+                {"detail": {key: str(value) for key, value in said.items()}},
+                what=f"gateway: {what}",
+                gateway=gate.said.gateway,
+                worker=gate.said.worker,
+                **about,
+            )
+        return target if what == "upstream" else None
+
+    def _within_share(self) -> bool:
+        now = int(time.monotonic())
+        if now != self._second:
+            self._second, self._count = now, 0
+        self._count += 1
+        return self._count <= _A_SECOND
+
+    def _known(self, name: str) -> _Of:
+        return self._of.setdefault(name, _Of())
+
+    def begin(self, name: str) -> None:
+        """Its word is `run`: what was said of the stop before is over."""
+        if name in self._of:
+            self._of[name].upstream = ""
+
+    def base(self, name: str) -> int:
+        """How many of its flows stops before had ended."""
+        return self._of[name].base if name in self._of else 0
+
+    def rebase(self, name: str, cut: int) -> None:
+        """Count what is cut from here on."""
+        self._known(name).base = cut
+
+    def beside(self, name: str, cut: int, detail: str) -> str:
+        """Give the layer's detail with all that is known: `12 streams cut; …; upstream idle`."""
+        streams = [f"{cut} stream{'' if cut == 1 else 's'} cut"] if cut else []
+        known = self._known(name)
+        known.seen = detail or known.seen
+        behind = f"egress cut, upstream {known.upstream or 'not confirmed'}"
+        return "; ".join([*streams, known.seen, behind])
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, bool | int) and abs(value) < 1 << 53:
+        return value
+    return printable(str(value))[:_LONGEST]
