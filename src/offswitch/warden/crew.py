@@ -127,6 +127,8 @@ class Crew:
         core.children.expect(link.pid, lambda status: self._lost_observer(link, status))
         core.loop.watch(link.fileno(), lambda _events: self._heard_observer(link))
         self.on_observer()
+        if core.gates is not None:
+            core.gates.observer_back()
         self._stopper.observer_back()
 
     def _heard_observer(self, link: ObserverLink) -> None:

@@ -19,7 +19,6 @@ import signal
 import socket
 import time
 import traceback
-from contextlib import suppress
 
 from offswitch.actuators.network import Network
 from offswitch.actuators.process import Freeze, Kill
@@ -52,7 +51,7 @@ from offswitch.warden.granted import keep_to_oneself, take_what_is_granted
 from offswitch.warden.handover.handover import DEFERRED, HandOver
 from offswitch.warden.handover.parts import Parts, go_on, keeper_before, take_up
 from offswitch.warden.handover.passed import Passed
-from offswitch.warden.installation import installation_id, prepare
+from offswitch.warden.installation import installation_id, prepare, take_sockets_along
 from offswitch.warden.keeper.left import forget_left, left_orders
 from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.loop import Loop, Timer
@@ -130,8 +129,7 @@ class Warden:
         core = self._core = self._load(gid)
         self._live()
         self._stopper = Stopper(core)
-        core.gates = gates = Gates(core, self._stopper.look_again, self._stopper.drained)
-        self._gates, gates.on_change = gates, self._maybe_end
+        self._gates = Gates(core, self._stopper, self._maybe_end)
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
         self._starter.on_drained = self._stopper.drained
@@ -140,10 +138,10 @@ class Warden:
         self._adopter = Adopter(core, self._stopper, self._starter)
         self._starter.on_adopted = self._adopter.changed
         self._operations = Operations(
-            core, self._stopper, self._starter, self._resetter, self._adopter, gates
+            core, self._stopper, self._starter, self._resetter, self._adopter, self._gates
         )
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
-        self._crew.on_observer = self._observer_back
+        self._crew.on_observer = self._adopter.observer_back
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
         self._recovery.find(buried=() if passed is None else passed.graves)
@@ -280,11 +278,6 @@ class Warden:
         recall(core)
         self._join(core, left_orders(place.memory, place.home))
         return core
-
-    def _observer_back(self) -> None:
-        """A new observer is there: show it what the lost one was shown."""
-        self._adopter.observer_back()
-        self._gates.observer_back()
 
     def _join(self, core: Core, stops: list[Stop]) -> None:
         """Take the keeper's own orders into the latch; a cleared one stays cleared."""
@@ -454,9 +447,8 @@ class Warden:
 
     def _idle(self) -> bool:
         core = self._core
-        return not len(core.latch) and not any(
-            row.cell or row.adopted or row.served for row in core.table
-        )
+        here = any(row.cell or row.adopted or row.served for row in core.table)
+        return not len(core.latch) and not here
 
     def _leave(self) -> None:
         """End: with cells left this is a loss of the warden, and the keeper takes over.
@@ -487,19 +479,12 @@ class Warden:
             cell.clear_ground(core.place, core.standing)
         core.recording.finish()
         if not alive and not len(core.latch):
-            self._take_sockets_along()
+            take_sockets_along(core.place)
         os.close(self._lock)
 
     def _told_to_end(self, *_: object) -> None:
         self._signalled = True
         self._loop.stop()
-
-    def _take_sockets_along(self) -> None:
-        """Leave no socket that nobody listens on: one that is there was left by a crash."""
-        place = self._place
-        for path in (place.warden_socket, place.keeper_socket, place.recorder_socket):
-            with suppress(OSError):
-                os.unlink(path)
 
     def _defect(self, error: BaseException) -> None:
         """A callback raised: say where in the log, note it, go on serving."""

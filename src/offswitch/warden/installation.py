@@ -16,7 +16,7 @@ from offswitch.control.ids import User, user_of, users
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, Refused, Storage
 
-__all__ = ["installation_id", "prepare", "run_group"]
+__all__ = ["installation_id", "prepare", "run_group", "take_sockets_along"]
 
 _GROUP = "offswitch"
 
@@ -119,3 +119,10 @@ def prepare(place: Place) -> int:
     _folder(place.logs, 0o711)
     _folder_of_another(place.evidence, user_of("evidence"))
     return gid
+
+
+def take_sockets_along(place: Place) -> None:
+    """Leave no socket that nobody listens on: one that is there was left by a crash."""
+    for path in (place.warden_socket, place.keeper_socket, place.recorder_socket):
+        with suppress(OSError):
+            os.unlink(path)

@@ -58,6 +58,10 @@ class ObserverLink(HelperLink):
         """Have it let go of that."""
         self.say({"op": "net", "name": name})
 
+    def show_prober(self, fd: int) -> bool:
+        """Give it the link to whoever asks gateways' listeners; false: it could not be given."""
+        return self.say({"op": "prober"}, fd)
+
     def show_table(self, number: int, fd: int) -> bool:
         """Give it a gateway's flow table; false where it could not be given just now."""
         return self.say({"op": "table", "number": number, "shown": True}, fd)

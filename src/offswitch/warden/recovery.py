@@ -31,6 +31,7 @@ from offswitch.warden.cells import cell
 from offswitch.warden.cells.adopted import find
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.core import Core
+from offswitch.warden.kept import gates_before, page_before
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -170,7 +171,7 @@ class Recovery:
 
     def _find_cells(self) -> None:
         core = self._core
-        core.page.go_on(*core.table.page_before())
+        core.page.go_on(*page_before(core.place))
         try:
             kept, remains, slots = core.table.kept()
         except Corrupt as error:
@@ -196,7 +197,7 @@ class Recovery:
     def _find_gates(self) -> None:
         """Know the words that gateways heed, and by whom: they attach anew within moments."""
         core = self._core
-        for name, kept in core.table.gates_before().items():
+        for name, kept in gates_before(core.place).items():
             try:
                 slot, served = _slot(kept[0]), kept[1] is True
                 row = core.table.get(check_name(name))

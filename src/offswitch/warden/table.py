@@ -27,21 +27,12 @@ from offswitch.model.state import State
 from offswitch.model.target import Target, check_name
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
+from offswitch.warden.kept import GARBLED, path_of
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.whole_file import write_whole
 
 __all__ = ["Listener", "Table", "Tracked"]
 
-_GARBLED = (
-    OSError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What reading a file that is not of our making may raise, whatever it holds."""
 _SHOWN = frozenset({
     "adopted", "cell", "confirmed", "order", "probation_us", "readiness", "receipts", "served",
     "sharing", "since_us", "sought", "state", "target", "trouble", "uid", "user",
@@ -241,7 +232,7 @@ class Table:
         """Sorted: a stop goes through them, and does not wait for that."""
         self.touched: dict[str, None] = {}
         """Names whose rows have come, changed or gone; whoever shows them takes them out."""
-        self._path = f"{place.memory}/cells.json"
+        self._path = path_of(place)
         self.trouble: str | None = None
         """Why the next warden would not find every cell by its name; None: it would."""
 
@@ -359,30 +350,12 @@ class Table:
             slots = whole.get("slots", {})
         except FileNotFoundError:
             return [], {}, {}
-        except _GARBLED as error:
+        except GARBLED as error:
             raise Corrupt(f"{self._path}: {error}") from None
         kinds = isinstance(cells, list), isinstance(remains, dict), isinstance(slots, dict)
         if not all(kinds):
             raise Corrupt(f"{self._path} is garbled")
         return [cell for cell in cells if isinstance(cell, dict)], remains, slots
-
-    def gates_before(self) -> dict[str, Any]:
-        """Give what an earlier warden of this boot kept of gateways: by target, slot and served."""
-        try:
-            with open(self._path, "rb") as file:
-                gates = json.load(file).get("gates", {})
-        except _GARBLED:
-            return {}  # told by `kept`
-        return gates if isinstance(gates, dict) else {}
-
-    def page_before(self) -> tuple[int, int]:
-        """Give the epoch that an earlier warden's page had, and how many slots were used."""
-        try:
-            with open(self._path, "rb") as file:
-                epoch, used = map(int, json.load(file).get("page", (0, 0)))
-        except _GARBLED:
-            return 0, 0  # whatever else is garbled is told by `kept`
-        return (epoch, used) if 0 <= epoch < 1 << 62 else (0, 0)
 
     # --- what `start` needs -------------------------------------------------------
 

@@ -175,7 +175,12 @@ def test_VER_2_gateway_is_asked_by_a_child_that_speaks_to_the_real_listener() ->
     ):
         places = [f"127.0.0.1:{each.getsockname()[1]}" for each in (listener, silent, closed)]
         closed.close()
-        prober = forked(listener.fileno(), silent.fileno())
+        ours, theirs = socket.socketpair()
+        argv = [sys.executable, "-I", "-m", "offswitch.gateway.prober", "--link"]
+        fd = theirs.fileno()
+        child = subprocess.Popen([*argv, str(fd)], pass_fds=[fd], stderr=subprocess.DEVNULL)
+        theirs.close()
+        prober = Prober(ours)
         answers = [prober.ask(place, "shop/eu") for place in places]
         sock, _address = listener.accept()
         with sock:
@@ -185,9 +190,5 @@ def test_VER_2_gateway_is_asked_by_a_child_that_speaks_to_the_real_listener() ->
         assert b"\r\nx-offswitch-target: shop/eu\r\n" in asked
         until(lambda: prober.hear() and all(a.status is not None for a in answers), "it answers")
         assert [each.status for each in answers] == [LATCHED, 0, NOBODY]
-    prober.end()
-    os.waitpid(prober.pid, 0)
-
-
-def forked(*others: int) -> Prober:
-    return Prober.fork(*others)
+    prober.close()
+    assert child.wait(5) == 0

@@ -30,7 +30,9 @@ from offswitch.warden.door.connection import Connection
 from offswitch.warden.gates.attached import Attached, Said
 from offswitch.warden.gates.cutting import CHECK_S, Cutting
 from offswitch.warden.gates.notes import Notes
+from offswitch.warden.gates.probing import Probing
 from offswitch.warden.plan import GATEWAY
+from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
 __all__ = ["Gates"]
@@ -49,16 +51,16 @@ _ABSENT = "no gateway serves it now"
 class Gates:
     """All gates of one warden."""
 
-    def __init__(
-        self, core: Core, look_again: Callable[[Tracked], None], drained: Callable[[Tracked], None]
-    ) -> None:
-        """`look_again` has a latched target looked at, `drained` hears that its work has ended."""
+    def __init__(self, core: Core, stopper: Stopper, changed: Callable[[], None]) -> None:
+        """Work on the parts of this warden; `changed` hears of another gate, or one less."""
         self._core = core
-        self._look_again = look_again
-        self._drained = drained
+        core.gates = self
+        self._stopper = stopper
+        self._on_change = changed
         self._gates: list[Attached] = []
         self._by_target: dict[str, list[Attached]] = {}
         self._cutting = Cutting()
+        self._probing = Probing(core)
         self.notes = Notes(core)
         self._numbers = 0
         self._turn = 0
@@ -69,8 +71,6 @@ class Gates:
         """Until when gates of the warden before are waited for (CLOCK_MONOTONIC)."""
         self.proof: dict[str, tuple[str, str]] = {}
         """Target → whether it can be gone round (SR-26): readiness and why."""
-        self.on_change: Callable[[], None] = lambda: None
-        """Hears that another gate serves, or one less."""
         core.loop.every(_PRUNE_S, self._prune)
 
     # --- who attaches -------------------------------------------------------------
@@ -113,9 +113,11 @@ class Gates:
         self._gates.append(gate)
         self._index()
         self._show(gate)
+        if gate.works:
+            self._probing.begin()
         for name in said.targets:
             self._served(name)
-        self.on_change()
+        self._on_change()
         return gate
 
     def _replace(self, gate: Attached) -> None:
@@ -142,7 +144,7 @@ class Gates:
         self._core.recording.note(
             "note", what="gate lost", gateway=gate.said.gateway, worker=gate.said.worker
         )
-        self.on_change()
+        self._on_change()
 
     def _forget(self, gate: Attached) -> None:
         self._gates = [each for each in self._gates if each is not gate]
@@ -209,7 +211,7 @@ class Gates:
             row.state = State.RUNNING if row.served else State.IDLE
         if row.served and level is not None and level >= Level.FREEZE:
             self._later(row, CHECK_S)
-            self._core.loop.later(CHECK_S, lambda: self._look_again(row))
+            self._core.loop.later(CHECK_S, lambda: self._stopper.look_again(row))
 
     def ready(self, row: Tracked) -> tuple[str, str]:
         """Say whether the layer would work for a target."""
@@ -291,7 +293,7 @@ class Gates:
             return
         gates = self._by_target.get(row.target.name, ())
         if all(each.serves_none_of({row.gate_slot}) for each in gates):
-            self._drained(row)
+            self._stopper.drained(row)
         else:
             self._core.loop.later(_DRAIN_POLL_S, lambda: self._ebb(row))
 
@@ -318,6 +320,7 @@ class Gates:
 
     def observer_back(self) -> None:
         """Show a new observer what the lost one was shown."""
+        self._probing.show()
         for each in self._gates:
             each.shown = False
             self._show(each)
@@ -373,3 +376,4 @@ class Gates:
         for gate in list(self._gates):
             gate.close()
         self._cutting.close()
+        self._probing.end()

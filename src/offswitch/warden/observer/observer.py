@@ -7,7 +7,8 @@ The warden asks it to *look* after a stop, and to *watch* as long as a latch is 
     → {"op": "look", "id", "cell": facts, "layers": […], "level", "deadline_ms"}
     ← {"id", "layer", "seen": bool, "at_ns", "detail"}      once a layer, when seen or too late
     → {"op": "watch", "cell": facts, "level"}    → {"op": "unwatch", "name"}
-    → {"op": "table", "number", "shown": bool}              a gateway's flow table, with it
+    → {"op": "table", "number", "shown": bool}              a gateway's flow table, beside it
+    → {"op": "prober"}                                      the link to it, beside it
     ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
 
 The kernel reports a change of `cgroup.events` at most about every 10 ms, so after a stop
@@ -33,7 +34,7 @@ from offswitch.control.shed import complain, shed
 from offswitch.errors import OffswitchError, Usage
 from offswitch.warden.observer.gateway_look import GatewayLook, Tables
 from offswitch.warden.observer.looks import LAYERS, Blind, Look, Picture, Seen, look_for
-from offswitch.warden.observer.prober import Prober
+from offswitch.warden.observer.prober import Answer, Prober
 from offswitch.warden.observer.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
@@ -69,9 +70,10 @@ class _Open:
 class Observer:
     """Serves one link."""
 
-    def __init__(self, link: socket.socket, prober: Prober) -> None:
-        """Answer on `link`, the warden's; `prober` asks gateways' listeners."""
-        self._prober = prober
+    def __init__(self, link: socket.socket) -> None:
+        """Answer on `link`, the warden's."""
+        self._prober: Prober | None = None
+        """Asks gateways' listeners; None: there is none."""
         self._tables = Tables()
         self._link = link
         self._decoder = frames.Decoder()
@@ -83,17 +85,16 @@ class Observer:
         """Cell → a conversation about sockets in the network that it has to itself."""
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
-        self._epoll.register(prober.fileno(), select.EPOLLIN)
-        self._watch = StandingWatch(self._epoll, self._send, self._tables, prober.ask)
+        self._watch = StandingWatch(self._epoll, self._send, self._tables, self._ask)
 
     def run(self) -> None:
         """Look until the warden's end of the link is closed."""
         while True:
             self._wait()
             for fd, _events in self._epoll.poll(0):
-                if fd == self._prober.fileno():
+                if self._prober is not None and fd == self._prober.fileno():
                     if not self._prober.hear():
-                        return  # the warden starts us anew, with another one
+                        self._without_prober()
                 elif fd != self._link.fileno():
                     self._watch.changed(fd)
                 elif not self._take():
@@ -133,6 +134,10 @@ class Observer:
                 self._watch.remove(str(message["name"]))
             case "net":
                 self._net(str(message["name"]))
+            case "prober" if self._fds:
+                self._without_prober()
+                self._prober = Prober(socket.socket(fileno=self._fds.pop(0)))
+                self._epoll.register(self._prober.fileno(), select.EPOLLIN)
             case "table":
                 self._table(int(message["number"]), shown=message["shown"] is True)
             case other:
@@ -145,6 +150,20 @@ class Observer:
             known.close()
         if self._fds:
             self._nets[name] = Diag.of(self._fds.pop(0))
+
+    def _ask(self, at: str, target: str) -> Answer:
+        """Have a gateway's listener asked."""
+        if self._prober is not None:
+            return self._prober.ask(at, target)
+        answer = Answer()
+        answer.status, answer.why = 0, "nobody can ask it just now"
+        return answer
+
+    def _without_prober(self) -> None:
+        if self._prober is not None:
+            self._epoll.unregister(self._prober.fileno())
+            self._prober.close()
+            self._prober = None
 
     def _table(self, number: int, *, shown: bool) -> None:
         """Take in a gateway's flow table, or let go of it."""
@@ -160,7 +179,7 @@ class Observer:
         for layer in sorted(message["layers"], key=_urgency):
             facts, level = message["cell"], str(message["level"])
             if layer == "gateway" and layer in facts:
-                gateway = GatewayLook(facts[layer], level, self._tables, self._prober.ask)
+                gateway = GatewayLook(facts[layer], level, self._tables, self._ask)
                 self._open.append(
                     _Open(int(message["id"]), layer, gateway, now + limit * 1_000_000)
                 )
@@ -230,10 +249,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="offswitch.warden.observer")
     parser.add_argument("--link", type=int, required=True)
     args = parser.parse_args(argv)
-    prober = Prober.fork(args.link)  # while files and rights are there
     complain("observer", become_observer())
     try:
-        Observer(socket.socket(fileno=args.link), prober).run()
+        Observer(socket.socket(fileno=args.link)).run()
     except (ConnectionError, Usage):
         pass  # the warden is gone, or talks garbage: a new one starts a new observer
     return 0
