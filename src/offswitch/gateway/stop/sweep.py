@@ -27,6 +27,7 @@ class Sweep:
     def __init__(self, site: Site) -> None:
         """Sweep nothing yet."""
         self._site = site
+        site.cut = self.cut
         self._to_sever: deque[Cuttable] = deque()
         self._to_tell: deque[Cuttable] = deque()
         self._turn = 0
@@ -55,6 +56,17 @@ class Sweep:
         if not self._runs:
             self._runs = True
             self._run()
+
+    def cut(self, flow: Cuttable) -> None:
+        """Bytes came for a flow that may not go on: look at all of them now.
+
+        Its client is told in its turn: whatever has to be worded would keep other upstreams waiting
+        to be aborted.
+        """
+        flow.sever()
+        self._to_tell.append(flow)
+        if not self._runs:
+            self.look()
 
     def _run(self) -> None:
         """End a slice of what is to be ended, and come again while there is more."""

@@ -259,8 +259,7 @@ class Flow(Asking):
 
     def stopped(self) -> None:
         """Bytes came, and the word says that it is to be cut."""
-        self.sever()
-        self.tell()
+        self._site.cut(self)
 
     def paused(self) -> None:
         """Bytes came, and the word says that it is to be frozen."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from offswitch.control.flows import Ends, FlowTable, Stage
@@ -68,6 +68,12 @@ class Cuttable(Protocol):
         ...
 
 
+def _cut(flow: Cuttable) -> None:
+    """End a flow where nobody sweeps."""
+    flow.sever()
+    flow.tell()
+
+
 class Site:
     """One worker's."""
 
@@ -93,6 +99,8 @@ class Site:
         self.sense = sense
         self.flows: dict[int, set[Cuttable]] = {}
         """By slot."""
+        self.cut: Callable[[Cuttable], None] = _cut
+        """What is done with a flow that is found to be stopped: the sweep's."""
         self.frozen: set[int] = set()
         """Slots of which flows may be frozen."""
         self._pools: dict[Upstream, Pool] = {}
