@@ -36,6 +36,7 @@ from pathlib import Path
 
 from figures import Figures
 from fronting import CORE, Envoy, Haproxy, LiteLlm, Missing, Nginx, Peer
+from ours import Ours
 from streams import Lane, Streams, small_request
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +75,7 @@ class Bench:
         self.folder = folder
         self.peers: dict[str, tuple[Peer, Lane]] = {}
 
-    def add(self, kind: type[Haproxy | Nginx | Envoy | LiteLlm]) -> bool:
+    def add(self, kind: type[Haproxy | Nginx | Envoy | LiteLlm | Ours]) -> bool:
         """Start one, if it is installed here."""
         lane = self.both.lane(kind.name)
         try:
@@ -233,6 +234,7 @@ def main() -> int:
     """Measure and print."""
     figures = Figures("gateway", "What the gateway costs, and how fast it cuts.")
     with benched(figures) as bench:
+        bench.add(Ours)
         bench.add(Haproxy)
         bench.add(Nginx)
         bench.add(Envoy)
@@ -241,6 +243,8 @@ def main() -> int:
         for name in list(bench.peers):
             figures.say(f"{name} {bench.stop(name)}")
         took = bench.request_cpu(list(bench.peers), 3, "/v1/embeddings")
+        figures.say(medians(took))
+        took = bench.request_cpu(list(bench.peers), 3, "/v1/chat/completions")
         figures.say(medians(took))
     figures.show()
     return 0

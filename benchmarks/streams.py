@@ -248,7 +248,9 @@ class Streams:
             self._servers[fd] = (sock, lane, bytearray())
         else:
             self._readers[fd] = (sock.recv_into, lane)
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
+        # By edges: an ended connection is told once, and closing it, which takes its time while
+        # others are being counted, can wait until the lane is closed.
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
     def drop(self, sock: socket.socket, *, server: bool) -> None:
         """Let a connection go."""
@@ -323,7 +325,6 @@ class Streams:
             count = 0
         if count == 0:
             lane.ended_ns.setdefault(fd, time.monotonic_ns())
-            self.drop(lane.clients.pop(fd), server=False)
             return
         marks = self._buffer.count(MARK, 0, count)
         lane.tokens += marks
@@ -355,7 +356,6 @@ class Streams:
             data = b""
         if not data:
             lane.closed_ns.setdefault(fd, time.monotonic_ns())
-            self.drop(lane.upstreams.pop(fd), server=True)
             return
         kept += data
         while self._answer(sock, lane, kept):
