@@ -45,6 +45,8 @@ __all__ = ["AskedCall", "Leaves", "McpSteward"]
 
 _LONGEST_TOOL = 256
 _LONGEST_SESSION = 1024
+_BEGINS = frozenset({"initialize", "server/discover"})
+"""How a session begins; since 2026-07-28 there are none, and a client only asks what there is."""
 _PLAIN: Sequence[tuple[bytes, bytes]] = ((b"accept-encoding", b"identity"),)
 """Answers are read, so they come as they are."""
 
@@ -127,7 +129,7 @@ class McpSteward:
                 cause = Why(Cause.STOPPED, route.target, held.level.label, ask=route.ask)
                 return self._refused(asked, cause, State.REFUSED)
             return self._passed(asked, body, route, held)
-        begins = any(isinstance(m, Request) and m.method == "initialize" for m in read.messages)
+        begins = any(isinstance(m, Request) and m.method in _BEGINS for m in read.messages)
         if begins and Step.SESSIONS in held.steps:
             text = "no new session begins just now"
             return reply_of(_why(route, held, Judged(Ruling.REFUSE, Cause.RESTRICTED, text)),
