@@ -9,6 +9,7 @@ writing `/v1/chat/%63ompletions` would be a way round whatever is held back of c
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from offswitch.gateway.exchange import Head, Malformed, Shape
@@ -25,6 +26,8 @@ __all__ = [
 
 _READS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _CANCEL = re.compile(rb"(?:/[\w.-]+)*/(?:responses|batches|runs|jobs)/[\w-]+/cancel")
+_KEPT = 128
+"""How long a path may be for what it tells to be kept."""
 _POSTED: tuple[tuple[bytes, Shape], ...] = (
     (b"/chat/completions", Shape.CHAT),
     (b"/completions", Shape.COMPLETION),
@@ -67,11 +70,20 @@ def _shape(method: bytes, path: bytes) -> Shape:
 def shape_of(head: Head) -> Shape:
     """Tell which call it is; `Malformed` where a path is written so as to be taken for another."""
     path = head.path
-    shape = _shape(head.method, path)
-    read = _spelled(path)
-    if read != path and _shape(head.method, read) is not shape:
+    shape = (_told if len(path) <= _KEPT else _tell)(head.method, path)
+    if shape is None:
         raise Malformed("the path is written in an unusual way")
     return shape
+
+
+def _tell(method: bytes, path: bytes) -> Shape | None:
+    shape = _shape(method, path)
+    read = _spelled(path)
+    return None if read != path and _shape(method, read) is not shape else shape
+
+
+_told = lru_cache(1024)(_tell)
+"""The same for paths that were seen before: most clients ask for few."""
 
 
 def is_read(head: Head) -> bool:

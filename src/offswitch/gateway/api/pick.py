@@ -11,6 +11,7 @@ declares: vLLM serves both, and unread it would pass for want of a reader.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from offswitch.gateway.api.anthropic import Anthropic
 from offswitch.gateway.api.openai import OpenAi
@@ -21,21 +22,34 @@ from offswitch.gateway.plan.route import Api
 
 __all__ = ["api_of", "model_stewards"]
 
+_KEPT = 128
+"""How long a path may be for what it tells to be kept."""
+
 
 def api_of(declared: Api, head: Head) -> Api:
     """Give the API that a request speaks."""
     if declared in (Api.MCP, Api.PLAIN):
         return declared
-    path = head.path.rstrip(b"/").lower()
+    path = head.path
+    api = (_told if len(path) <= _KEPT else _tell)(path)
+    if api is not None and (declared is Api.AUTO or api is not Api.MCP):
+        return api
+    if declared is not Api.AUTO:
+        return declared
+    return Api.ANTHROPIC if head.get(b"anthropic-version") else Api.OPENAI
+
+
+def _tell(path: bytes) -> Api | None:
+    path = path.rstrip(b"/").lower()
     if b"/messages" in path and b"/threads/" not in path:
         return Api.ANTHROPIC
     if path.endswith((b"completions", b"/responses", b"/embeddings")):
         return Api.OPENAI
-    if declared is not Api.AUTO:
-        return declared
-    if path.endswith(b"/mcp"):
-        return Api.MCP
-    return Api.ANTHROPIC if head.get(b"anthropic-version") else Api.OPENAI
+    return Api.MCP if path.endswith(b"/mcp") else None
+
+
+_told = lru_cache(1024)(_tell)
+"""The same for paths that were seen before: most clients ask for few."""
 
 
 def model_stewards(judges: Judges = by_declaration) -> Mapping[Api, Steward]:
