@@ -83,6 +83,11 @@ _NAMES = {form.encode(): name.lower().encode() for name in _USUAL for form in (n
 """Names as they usually come: known good, and what they are in lower case."""
 
 
+_MOST_SEEN, _LONGEST_SEEN = 1024, 128
+_SECRET = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"set-cookie"})
+"""What is not kept for longer than a request takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A request has begun: its head is there."""
@@ -104,18 +109,30 @@ def fields(lines: list[bytes], most: int) -> list[tuple[bytes, bytes]]:
     """Read field lines (no ends of lines in them); names in lower case, values stripped."""
     if len(lines) > most:
         raise Refusal(431, f"more than {most} header fields")
-    found = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        lower = _NAMES.get(name)
-        if lower is None:
-            if not name or name.translate(None, _TOKEN):
-                raise Refusal(400, "a header's name is empty, folded or has a blank in it")
-            lower = name.lower()
-        if not colon:
-            raise Refusal(400, "a header line has no colon")
-        found.append((lower, value.strip(b" \t")))
-    return found
+    return [_seen(line) or _field(line) for line in lines]
+
+
+_SEEN: dict[bytes, tuple[bytes, bytes]] = {}
+"""Lines that were read before, and what they say: most clients and servers repeat themselves."""
+_seen = _SEEN.get
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    """Read a line for the first time."""
+    name, colon, value = line.partition(b":")
+    lower = _NAMES.get(name)
+    if lower is None:
+        if not name or name.translate(None, _TOKEN):
+            raise Refusal(400, "a header's name is empty, folded or has a blank in it")
+        lower = name.lower()
+    if not colon:
+        raise Refusal(400, "a header line has no colon")
+    field = (lower, value.strip(b" \t"))
+    if len(line) <= _LONGEST_SEEN and lower not in _SECRET:
+        if len(_SEEN) >= _MOST_SEEN:
+            _SEEN.clear()  # somebody says ever new things: begin anew
+        _SEEN[line] = field
+    return field
 
 
 def read_head(data: bytes, rules: Rules) -> Begun:
