@@ -49,6 +49,13 @@ class Words:
             return Level.KILL
         return None if word == RUN else Level(word - RUN)
 
+    def running(self, slot: int) -> bool:
+        """Tell whether a slot may run and somebody vouches for it; False: see `level`."""
+        return (
+            self.words[FIRST_WORD + slot] == RUN
+            and time.clock_gettime(time.CLOCK_BOOTTIME) < self.seconds[LEASE_SECONDS]
+        )
+
     def close(self) -> None:
         """Let go of the page."""
         self.words.release()

@@ -38,6 +38,8 @@ __all__ = ["Worker"]
 
 _BEAT_S = 0.05
 _BACKLOG = 4096
+_COLLECT = (20_000, 20, 20)
+"""When garbage is looked for: requests leave no cycles behind, so seldom."""
 _MOST_TOLD = 256
 """Clients that are told at the same time that there is no room for them."""
 _CAUSES = {
@@ -101,6 +103,7 @@ class Worker:
             )
             self._servers.append(server)
         gc.collect()
+        gc.set_threshold(*_COLLECT)
         gc.freeze()  # what is there now stays: no collection need look at it again
         self._tick()
         self._patience.start()

@@ -41,6 +41,7 @@ READ = frozenset(shape for _, shape in _POSTED)
 """Calls whose body says what is asked."""
 
 
+@lru_cache(maxsize=1024)
 def _spelled(path: bytes) -> bytes:
     """Give a path as the most forgiving server would read it."""
     parts: list[bytes] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from offswitch.gateway.exchange import Asked, Cause, How, Malformed, Reply, Shape, Steward, Why
+from offswitch.gateway.exchange import Asked, Cause, How, Malformed, Reply, Shape, Why
 from offswitch.gateway.plan.match import by_head, choose
 from offswitch.gateway.plan.route import Route
 from offswitch.gateway.wire.client import ClientConnection
@@ -37,9 +37,9 @@ class Asking:
         "_pieces",
         "_route",
         "_routes",
+        "_served",
         "_site",
         "_size",
-        "_steward",
         "_whole",
     )
 
@@ -50,7 +50,7 @@ class Asking:
         self._begun = begun
         self._routes: list[Route] = by_head(site.front.routes, begun.head)
         self._route = self._routes[0] if self._routes else site.front.routes[0]
-        self._steward: Steward = site.stewards.of(self._route.api, begun.head)
+        self._served = site.stewards.served(self._route.api, begun.head)
         self._asked = _UNREAD
         self._pieces: list[bytes] = []
         """Of the body, until it is read or sent on."""
@@ -103,9 +103,10 @@ class Asking:
         self._read(b"")
 
     def _must_be_read(self) -> bool:
-        head = self._begun.head
-        reads = self._site.stewards.reads
-        return any(route.model or reads(route.api, head) for route in self._routes)
+        if self._served.reads:
+            return True
+        head, served = self._begun.head, self._site.stewards.served
+        return any(route.model or served(route.api, head).reads for route in self._routes)
 
     def body(self, piece: bytes) -> None:
         """Some of its body has come."""
@@ -136,15 +137,16 @@ class Asking:
     def _read(self, body: bytes) -> None:
         head = self._begun.head
         try:
-            asked = self._steward.read(head, body)
+            asked = self._served.steward.read(head, body)
             route = choose(self._routes, asked)
             if route is None:
                 self._refuse(Why(Cause.NO_ROUTE))
                 return
-            steward = self._site.stewards.of(route.api, head)
-            if steward is not self._steward:
-                self._steward = steward
-                asked = steward.read(head, body)
+            if route is not self._route:
+                served = self._site.stewards.served(route.api, head)
+                if served.steward is not self._served.steward:
+                    self._served = served
+                    asked = served.steward.read(head, body)
         except Malformed as error:
             route = self._route
             self._refuse(Why(Cause.MALFORMED, route.target, text=str(error), ask=route.ask))
@@ -161,23 +163,26 @@ class Asking:
 
     def _may(self) -> bool:
         """Test the word; refuse where it forbids new work."""
-        level = self._site.level(self._route.target)
+        site, target = self._site, self._route.target
+        slot = site.slots.get(target)
+        if slot is not None and site.words.running(slot):
+            return True
+        level = site.level(target)
         if level is None or level is Level.RESTRICT or self._passes(level):
             return True
-        self._refuse(self._site.why(self._route, level))
+        self._refuse(site.why(self._route, level))
         return False
 
     def _passes(self, level: Level) -> bool:
         """Tell whether it only ends something: no stop holds that back."""
-        return self._steward.passes(self._begun.head, level)
+        return self._served.steward.passes(self._begun.head, level)
 
     def _refuse(self, why: Why, how: How = How.REFUSED) -> None:
         """Answer that it may not, or cannot, be done."""
         if self._site.sense is not None:
             self._site.sense.refused(why.target, why)
-        self._answer(
-            self._steward.refusal(None if self._asked is _UNREAD else self._asked, why), how
-        )
+        asked = None if self._asked is _UNREAD else self._asked
+        self._answer(self._served.steward.refusal(asked, why), how)
 
     def _answer(self, reply: Reply, how: How) -> None:
         """Give an answer of our own."""

@@ -30,7 +30,7 @@ from offswitch.gateway.wire.answer import Answer
 from offswitch.gateway.wire.asking import Asking
 from offswitch.gateway.wire.client import ClientConnection
 from offswitch.gateway.wire.emit import emit
-from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, Reader, chunk
+from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, chunk
 from offswitch.gateway.wire.patience import Awaits
 from offswitch.gateway.wire.site import Site
 from offswitch.gateway.wire.strict import CHUNKED, Begun
@@ -91,8 +91,8 @@ class Flow(Asking):
         if not self._may():
             return
         site, route = self._site, self._route
+        level = site.level(route.target)
         try:
-            level = site.level(route.target)
             if level is None or level < Level.FREEZE:
                 slot = site.slots[route.target]
                 self._row = site.enter(self, slot, self._client.ends)
@@ -101,17 +101,19 @@ class Flow(Asking):
             self._refuse(Why(Cause.BUSY, route.target, ask=route.ask))
             return
         held = site.held(route, level)
-        verdict = self._steward.admit(self._asked, self._begun.head, self._body, route, held)
+        verdict = self._served.steward.admit(self._asked, self._begun.head, self._body, route, held)
         if isinstance(verdict, Later):
             self._later = verdict
-            verdict.then(self._decided)
+            verdict.then(self._at_last)
         else:
             self._decided(verdict)
 
-    def _decided(self, verdict: Verdict) -> None:
+    def _at_last(self, verdict: Verdict) -> None:
         self._later = None
-        if self._over:
-            return
+        if not self._over and self._may():
+            self._decided(verdict)
+
+    def _decided(self, verdict: Verdict) -> None:
         if isinstance(verdict, Reply):
             self._answer(verdict, How.REFUSED)
             return
@@ -125,8 +127,7 @@ class Flow(Asking):
     # --- on to the upstream -------------------------------------------------------
 
     def _go(self) -> None:
-        if not self._may():
-            return
+        """Send it; the word has just been tested."""
         pool = self._site.pool(self._route)
         connection = pool.take()
         if connection is None:
@@ -156,19 +157,18 @@ class Flow(Asking):
         self._connection = connection
         if self._tap is None and site.sense is not None:
             self._tap = site.sense.tap(route.target, self._asked, self._started_ns, self._body)
-        reader = Reader(client.outlet.send, begun.head.method, begun.minor, not begun.keep)
-        verdict = self._verdict
-        passage = Passage(connection, self, reader, verdict.filter, self._tap)
+        verdict, send = self._verdict, client.outlet.send
+        passage = Passage(connection, self, begun, send, verdict.filter, self._tap)
         self._passage = passage
-        connection.send = client.outlet.send
+        connection.send = send
         connection.tap = self._tap
         instead = verdict.headers if isinstance(verdict, Rewritten) else ()
         data = emit(begun.head, route.upstream, self._framing, instead=instead)
         if self._whole:
             data += self._body
         site.goes_by(self._row, connection.ends)
-        if self._verdict.follow is not None:
-            self._verdict.follow.sent()
+        if verdict.follow is not None:
+            verdict.follow.sent()
         connection.begin(self, self._slot, passage.take, data)
         if not self._whole:
             pieces, self._pieces = self._pieces, []
@@ -192,10 +192,8 @@ class Flow(Asking):
 
     # --- the answer ---------------------------------------------------------------
 
-    def answering(self, answer: Answer) -> None:
+    def answering(self, _answer: Answer) -> None:
         """Its head has come."""
-        if self._tap is not None:
-            self._tap.head(answer.status)
         self._site.stage(self._row, Stage.STREAMING)
 
     def answered(self, *, keep: bool) -> None:
@@ -209,8 +207,9 @@ class Flow(Asking):
             self._done()
 
     def _done(self) -> None:
+        keep = self._passage is not None and not self._passage.closing
         self._end(How.COMPLETE)
-        self._client.done(keep=self._passage is not None and not self._passage.closing)
+        self._client.done(keep=keep)
 
     def replied(self, reply: Reply, *, keep: bool) -> None:
         """The filter has made the whole answer."""
@@ -244,7 +243,7 @@ class Flow(Asking):
         if passage is None or not passage.sent:
             self._refuse(why, how=how)
             return
-        words = passage.last_words(self._steward.ending(self._asked, why))
+        words = passage.last_words(self._served.steward.ending(self._asked, why))
         client = self._client
         self._end(how)
         if words is not None:
@@ -275,7 +274,8 @@ class Flow(Asking):
         fresh = passage.untouched and connection.used > 1
         if fresh and head.method in _REPEATABLE and self._whole:
             self._passage = None
-            self._go()
+            if self._may():
+                self._go()
         else:
             passage.ended()
 
@@ -369,7 +369,7 @@ class Flow(Asking):
             self._refuse(why, how=How.STOPPED)
             return
         whole = client.outlet.drop()
-        words = passage.last_words(self._steward.ending(self._asked, why))
+        words = passage.last_words(self._served.steward.ending(self._asked, why))
         row, self._row = self._row, -1
         self._end(How.STOPPED)
         client.serving = None
@@ -415,6 +415,7 @@ class Flow(Asking):
         if self._over:
             return
         self._over = True
+        self._passage = None  # each knows the other
         if self._slot >= 0:
             self._site.leave(self, self._slot, how)
             self._site.free(self._row)

@@ -13,7 +13,6 @@ seen here at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
@@ -22,9 +21,10 @@ from offswitch.gateway.wire.answer import MOST_HEAD, Answer, read_answer
 from offswitch.gateway.wire.bodies import Body, Chunked, Counted
 from offswitch.gateway.wire.events import Events
 from offswitch.gateway.wire.rules import Refusal
+from offswitch.gateway.wire.strict import Begun
 from offswitch.gateway.wire.upstream import UpstreamConnection
 
-__all__ = ["LAST_CHUNK", "Course", "Passage", "Reader", "chunk"]
+__all__ = ["LAST_CHUNK", "Course", "Passage", "chunk"]
 
 _MOST_INTERIM = 16
 LAST_CHUNK = b"0\r\n\r\n"
@@ -59,18 +59,6 @@ class Course(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who reads the answer."""
-
-    send: Callable[[bytes], None]
-    method: bytes
-    minor: int
-    """Of its HTTP/1.x: a client of 1.0 knows no chunks."""
-    close: bool
-    """Whether its connection ends with the answer."""
-
-
 class Passage:
     """One answer."""
 
@@ -85,9 +73,11 @@ class Passage:
         "_filter",
         "_head",
         "_interim",
+        "_method",
+        "_minor",
         "_out",
         "_raw",
-        "_reader",
+        "_send",
         "_tap",
         "closing",
         "sent",
@@ -97,14 +87,17 @@ class Passage:
         self,
         connection: UpstreamConnection,
         course: Course,
-        reader: Reader,
+        begun: Begun,
+        send: Callable[[bytes], None],
         changed: Filter | None,
         tap: Tap | None,
     ) -> None:
-        """Wait for the head: `take` gets what the connection brings."""
+        """Wait for the answer to `begun`: `take` gets what comes, `send` hands it on."""
         self._connection = connection
         self._course = course
-        self._reader = reader
+        self._method = begun.head.method
+        self._minor = begun.minor
+        self._send = send
         self._filter = changed
         self._tap = tap
         self._answer: Answer | None = None
@@ -119,7 +112,7 @@ class Passage:
         self._out: list[bytes] = []
         self.sent = False
         """Whether the client has got anything of it."""
-        self.closing = reader.close
+        self.closing = not begun.keep
         """Whether the client's connection ends with the answer."""
 
     @property
@@ -158,7 +151,7 @@ class Passage:
                     raise Refusal(502, "the answer's head is too long")
                 self._buffer = rest
                 return
-            answer = read_answer(rest[:end], self._reader.method)
+            answer = read_answer(rest[:end], self._method)
             rest = rest[end + 4 :]
             if answer.status >= HTTPStatus.OK or answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 break
@@ -189,8 +182,8 @@ class Passage:
         chunks = isinstance(answer.body, Chunked)
         if answer.bodiless:
             self._raw = True
-        elif unwrapped or (chunks and not self._reader.minor):
-            self._chunked = self._reader.minor > 0
+        elif unwrapped or (chunks and not self._minor):
+            self._chunked = self._minor > 0
             self.closing = self.closing or not self._chunked
         else:
             self._raw = True
@@ -242,7 +235,7 @@ class Passage:
             self._head = b""
         out, self._out = self._out, []
         self.sent = True
-        self._reader.send(out[0] if len(out) == 1 else b"".join(out))
+        self._send(out[0] if len(out) == 1 else b"".join(out))
 
     def _complete(self, *, keep: bool) -> None:
         keep = keep and self._answer is not None and self._answer.keep
