@@ -16,6 +16,7 @@ import os
 import pickle
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -68,13 +69,18 @@ class HandPage:
 class Client:
     """A client that knows bytes only."""
 
-    def __init__(self, port: int, *, receive: int = 0) -> None:
+    def __init__(
+        self, port: int, *, receive: int = 0, context: ssl.SSLContext | None = None
+    ) -> None:
         self.sock = socket.socket()
         if receive:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         self.sock.settimeout(10)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            with self.sock:  # wrapped, it is another one
+                self.sock = context.wrap_socket(self.sock, server_hostname="gate.example")
         self.got = b""
         """What has come and is not taken."""
 
@@ -163,13 +169,16 @@ class Gate:
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         stewards: Stewards | None = None,
         rows: int = 4096,
+        **front: str,
     ) -> None:
+        """Serve by these routes; `front` may name files of certificates."""
         self.page = HandPage()
         self.turn = 0
         self._clients: list[Client] = []
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port: int = listener.getsockname()[1]
-        self.front = Front("test", (Listen("127.0.0.1", self.port),), tuple(routes), limits)
+        here = (Listen("127.0.0.1", self.port),)
+        self.front = Front("test", here, tuple(routes), limits, **front)  # type: ignore[arg-type]
         self.slots = {name: 3 + number for number, name in enumerate(self.front.targets)}
         for slot in self.slots.values():
             self.page.set(slot, RUN)
@@ -233,8 +242,8 @@ class Gate:
 
     # --- clients ------------------------------------------------------------------
 
-    def client(self, *, receive: int = 0) -> Client:
-        self._clients.append(Client(self.port, receive=receive))
+    def client(self, *, receive: int = 0, context: ssl.SSLContext | None = None) -> Client:
+        self._clients.append(Client(self.port, receive=receive, context=context))
         return self._clients[-1]
 
     # --- the end ------------------------------------------------------------------

@@ -21,6 +21,7 @@ import uvloop
 from offswitch.control.flows import FlowTable
 from offswitch.gateway.plan.front import Front
 from offswitch.gateway.stewards import Stewards
+from offswitch.gateway.wire.tls import server_context
 from offswitch.gateway.words import Words
 from offswitch.gateway.worker import Worker
 
@@ -47,7 +48,14 @@ async def serve(setup: Setup) -> None:
         size = os.fstat(setup.table).st_size
         mapped = mmap.mmap(setup.table, size)
         table = FlowTable(mapped, (size - 4096) // 128)
-    worker = Worker(setup.front, Words(setup.page), setup.slots, setup.stewards, table=table)
+    worker = Worker(
+        setup.front,
+        Words(setup.page),
+        setup.slots,
+        setup.stewards,
+        table=table,
+        context=server_context(setup.front),
+    )
     await worker.listen([socket.socket(fileno=fd) for fd in setup.listeners])
     control = socket.socket(fileno=setup.control)
     control.setblocking(False)

@@ -10,8 +10,10 @@ What came is in `upstream.visits`; how a connection ended, in `visit.gone()`.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -71,7 +73,8 @@ class Visit:
         with self._lock:  # a reset is told once
             if self._how == "alive" and self.sock.fileno() >= 0:
                 try:
-                    got = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                    with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:  # not TLS
+                        got = plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
                     self._how = "alive" if got else "closed"
                 except BlockingIOError:
                     return "alive"
@@ -90,7 +93,9 @@ def _answer(visit: Visit) -> None:
 class ScriptedUpstream:
     """The server."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, context: ssl.SSLContext | None = None) -> None:
+        """Speak TLS if there is a `context`."""
+        self._context = context
         self.script: Script = script or _answer
         self.visits: list[Visit] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -110,7 +115,10 @@ class ScriptedUpstream:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            held.enter_context(sock)
+            if self._context is not None:
+                sock = held.enter_context(self._context.wrap_socket(sock, server_side=True))
             data = b""
             while not self._over:
                 while b"\r\n\r\n" not in data:

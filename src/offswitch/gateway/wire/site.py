@@ -18,6 +18,7 @@ from offswitch.gateway.plan.route import Route, Step
 from offswitch.gateway.plan.upstream import Upstream
 from offswitch.gateway.stewards import Stewards
 from offswitch.gateway.wire.pool import Pool
+from offswitch.gateway.wire.tls import client_context
 from offswitch.gateway.words import Words
 from offswitch.model.level import Level
 
@@ -116,7 +117,7 @@ class Site:
         if not upstream.tls:
             return None
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=self.front.ca_file or None)
+            self._context = client_context(self.front)
         return self._context
 
     # --- words --------------------------------------------------------------------
