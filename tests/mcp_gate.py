@@ -15,6 +15,7 @@ from gate import Gate, upstream_at
 from offswitch.gateway.plan.route import Api, Route, Step, Tools
 from offswitch.gateway.stewards import Stewards
 from offswitch.gateway.tools.book import CallBook, CallRow, read_book
+from offswitch.gateway.tools.cancel import Cancels
 from offswitch.gateway.tools.leave import DeskLeaves
 from offswitch.gateway.tools.steward import McpSteward
 
@@ -34,7 +35,7 @@ class CarriedMcp(McpSteward):
 
 
 def _opened(calls: str, desk: str) -> McpSteward:
-    return McpSteward(CallBook.take(calls), DeskLeaves(desk, 5.0))
+    return McpSteward(CallBook.take(calls), DeskLeaves(desk, 5.0), Cancels())
 
 
 class McpGate:

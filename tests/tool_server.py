@@ -39,6 +39,7 @@ class Tools:
         params = message.get("params") or {}
         if method == "notifications/cancelled":
             self.cancelled.add(params.get("requestId"))
+            self.note("told", params.get("requestId"))
         if ident is None or method is None:
             return
         result: dict[str, Any] = {}
@@ -73,7 +74,7 @@ class Tools:
                         "progress": step}  # fmt: skip
                 say({"jsonrpc": "2.0", "method": "notifications/progress", "params": told})
                 time.sleep(0.02)
-        self.note("done", key)
+        self.note("cancelled" if ident in self.cancelled else "done", key)
         content = [{"type": "text", "text": f"{params['name']} {key}"}]
         say({"jsonrpc": "2.0", "id": ident, "result": {"content": content}})
 

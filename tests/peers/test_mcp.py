@@ -214,6 +214,7 @@ def test_ACT_9_a_stop_in_mid_call_surfaces_as_the_documented_error(
             assert said["data"]["ask"] == "ada"
         assert [row.state for row in one.book] == [State.UNKNOWN]
         assert one.record("begun") == {"a"}
+        until(lambda: one.record("cancelled") == {"a"}, "the server was told, or saw it")
         assert not one.record("done")
 
 

@@ -12,6 +12,7 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
+from offswitch.gateway.exchange import Headers
 from offswitch.gateway.plan.upstream import Upstream
 
 __all__ = ["Ask"]
@@ -35,11 +36,18 @@ class Ask:
         """Ask; OSError (a time-out is one) or ValueError where there is no answer."""
         return await self._asked("GET", path, b"")
 
-    async def post(self, path: str, said: Any) -> tuple[int, bytes]:  # noqa: ANN401 - any JSON
-        """Say something."""
-        return await self._asked("POST", path, json.dumps(said).encode())
+    async def post(
+        self,
+        path: str,
+        said: Any,  # noqa: ANN401 - any JSON
+        more: Headers = (),
+    ) -> tuple[int, bytes]:
+        """Say something, with `more` headers."""
+        return await self._asked("POST", path, json.dumps(said).encode(), more)
 
-    async def _asked(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _asked(
+        self, method: str, path: str, body: bytes, more: Headers = ()
+    ) -> tuple[int, bytes]:
         async with asyncio.timeout(_TIMEOUT_S):
             server = self._server
             name = server.host if self._context is not None else None
@@ -47,7 +55,7 @@ class Ask:
                 server.host, server.port, ssl=self._context, server_hostname=name, limit=_LARGEST
             )
             try:
-                writer.write(self._head(method, path, len(body)) + body)
+                writer.write(self._head(method, path, len(body), more) + body)
                 return await _answer(reader)
             except asyncio.IncompleteReadError:
                 raise ValueError("it broke off") from None
@@ -56,7 +64,7 @@ class Ask:
                 with suppress(OSError):
                     await writer.wait_closed()
 
-    def _head(self, method: str, path: str, length: int) -> bytes:
+    def _head(self, method: str, path: str, length: int, more: Headers) -> bytes:
         server = self._server
         lines = [
             f"{method} ".encode() + server.prefix + f"{path} HTTP/1.1".encode(),
@@ -66,6 +74,7 @@ class Ask:
         ]
         if server.key:
             lines.append(b"authorization: Bearer " + server.key)
+        lines += [name + b": " + value for name, value in more]
         if method == "POST":
             lines += [b"content-type: application/json", f"content-length: {length}".encode()]
         return b"\r\n".join([*lines, b"", b""])

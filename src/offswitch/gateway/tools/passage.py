@@ -14,6 +14,7 @@ another stream of the same session: those are looked for, too.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from offswitch.gateway.exchange import Headers, How, Malformed, Reply
@@ -75,13 +76,18 @@ class Passage:
         missing: Missing | None,
         session: str,
         allowed: Allowed | None,
+        cut: Callable[[Sequence[Ident]], None] | None = None,
     ) -> None:
-        """Follow what is `awaited`; `allowed` says which tools are listed, None: all."""
+        """Follow what is `awaited`; `allowed` says which tools are listed, None: all.
+
+        `cut` hears of the requests that a stop has cut.
+        """
         self._awaited = awaited
         self._book = book
         self._missing = missing
         self._session = session
         self._allowed = allowed
+        self._cut = cut
         self._status = 200
         self._readable = True
         self._cutter: Cutter | None = None
@@ -158,6 +164,8 @@ class Passage:
         if self._over:
             return
         self._over = True
+        if self._sent and how is How.STOPPED and self._cut is not None and self._awaited.idents:
+            self._cut(list(self._awaited.idents.values()))
         if self._book is None:
             return
         for key, row in self._awaited.rows.items():

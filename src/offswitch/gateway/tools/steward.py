@@ -16,6 +16,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from offswitch.gateway.exchange import (
@@ -35,6 +36,7 @@ from offswitch.gateway.exchange import (
 )
 from offswitch.gateway.plan.route import Route, Step
 from offswitch.gateway.tools.book import CallBook, State
+from offswitch.gateway.tools.cancel import Cancels
 from offswitch.gateway.tools.jsonrpc import Message, Request, key_of, parse
 from offswitch.gateway.tools.passage import Awaited, Missing, Passage
 from offswitch.gateway.tools.verdict import Judged, Ruling, judged
@@ -85,10 +87,19 @@ class _Read:
 class McpSteward:
     """Knows MCP; of a worker's requests it keeps only what the book needs."""
 
-    def __init__(self, book: CallBook | None = None, leaves: Leaves | None = None) -> None:
-        """Write calls into `book`, ask for leave by `leaves`; without, what is held is denied."""
+    def __init__(
+        self,
+        book: CallBook | None = None,
+        leaves: Leaves | None = None,
+        cancels: Cancels | None = None,
+    ) -> None:
+        """Write calls into `book`, ask for leave by `leaves`; without, what is held is denied.
+
+        By `cancels` the server is told what was cut.
+        """
         self._book = book
         self._leaves = leaves
+        self._cancels = cancels
         self._missing = Missing(book) if book is not None else None
 
     def passes(self, head: Head, level: Level) -> bool:
@@ -128,7 +139,7 @@ class McpSteward:
             if head.method != b"DELETE" and (head.method != b"POST" or read.awaited.idents):
                 cause = Why(Cause.STOPPED, route.target, held.level.label, ask=route.ask)
                 return self._refused(asked, cause, State.REFUSED)
-            return self._passed(asked, body, route, held)
+            return self._passed(asked, head, body, route, held)
         begins = any(isinstance(m, Request) and m.method in _BEGINS for m in read.messages)
         if begins and Step.SESSIONS in held.steps:
             text = "no new session begins just now"
@@ -143,8 +154,8 @@ class McpSteward:
             return self._refused(asked, _why(route, held, refused), State.REFUSED)
         waits = [c for c, one in zip(asked.calls, ruled, strict=True) if one.ruling is Ruling.HOLD]
         if waits:
-            return self._held(asked, body, route, held, waits)
-        return self._passed(asked, body, route, held)
+            return self._held(asked, head, body, route, held, waits)
+        return self._passed(asked, head, body, route, held)
 
     def refusal(self, asked: Asked | None, why: Why) -> Reply:
         """Word a refusal for every request that is not answered yet."""
@@ -164,7 +175,7 @@ class McpSteward:
 
     # --- inside -------------------------------------------------------------------
 
-    def _passed(self, asked: Asked, body: bytes, route: Route, held: Held) -> Verdict:
+    def _passed(self, asked: Asked, head: Head, body: bytes, route: Route, held: Held) -> Verdict:
         read = _read_of(asked)
         allowed = None
         if _narrowed(route, held) and (asked.stream or read.awaited.idents) and (
@@ -175,7 +186,9 @@ class McpSteward:
             def allowed(name: str) -> bool:
                 return judged(name, route.tools, held).ruling is not Ruling.REFUSE
 
-        read.passage = Passage(read.awaited, self._book, self._missing, asked.session, allowed)
+        cancels = self._cancels
+        cut = None if cancels is None else partial(cancels.cut, route.upstream, head)
+        read.passage = Passage(read.awaited, self._book, self._missing, asked.session, allowed, cut)
         return Rewritten(body, read.passage, _PLAIN, read.passage)
 
     def _refused(self, asked: Asked, why: Why, state: State) -> Reply:
@@ -189,7 +202,13 @@ class McpSteward:
         return reply
 
     def _held(
-        self, asked: Asked, body: bytes, route: Route, held: Held, waits: Sequence[Call]
+        self,
+        asked: Asked,
+        head: Head,
+        body: bytes,
+        route: Route,
+        held: Held,
+        waits: Sequence[Call],
     ) -> Later:
         target = route.target
         withdraw: Callable[[], None] = _nothing
@@ -199,7 +218,7 @@ class McpSteward:
                 why = Why(Cause.NOT_ALLOWED, target, text=why_not, ask=route.ask)
                 later.settle(self._refused(asked, why, State.REFUSED))
             else:
-                later.settle(self._passed(asked, body, route, held))
+                later.settle(self._passed(asked, head, body, route, held))
 
         def dropped(_how: How) -> None:
             withdraw()
