@@ -95,6 +95,10 @@ class Gatekeeper(Protocol):
         """Say beside what was seen what is known besides."""
         ...
 
+    def busy(self, row: Tracked) -> bool:
+        """Tell whether a server behind says that it works on (VER-6)."""
+        ...
+
     def observer_back(self) -> None:
         """Show a new observer what the lost one was shown."""
         ...

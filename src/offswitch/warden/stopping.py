@@ -439,6 +439,14 @@ class Stopper:
             row.receipts = [
                 replace(each, detail=said) if each.layer == GATEWAY else each for each in known
             ]
+            if gates.busy(row):
+                self._core.recording.note(
+                    "note",
+                    what="page: not confirmed, a person must look",
+                    target=row.target.name,
+                    missing=[GATEWAY],
+                )
+                self.look_again(row)  # what was confirmed is not, until nothing works there
 
     def look_again(self, row: Tracked) -> None:
         """Have the observer look at a latched target anew, unless somebody is looking."""
@@ -493,6 +501,8 @@ class Stopper:
         row = self._core.table.get(name) if layer == GATEWAY else None
         if row is not None and self._core.gates is not None:
             press.beside[name] = self._core.gates.told(row, press.seen[name, layer][2])
+            if self._core.gates.busy(row):
+                press.seen[name, layer] = (False, at, press.seen[name, layer][2])
         open_layers.discard(layer)
         if not open_layers:
             del press.looks[look]

@@ -329,6 +329,10 @@ class Gates:
         """Say beside what the observer saw how many flows were cut, and of the servers behind."""
         return self.notes.beside(row.target.name, self._cut(row), detail)
 
+    def busy(self, row: Tracked) -> bool:
+        """Tell whether a server behind says that it works on."""
+        return self.notes.busy(row.target.name)
+
     def _cut(self, row: Tracked) -> int:
         cut = 0
         for each in self._by_target.get(row.target.name, ()):

@@ -32,6 +32,8 @@ class _Of:
     base: int = 0
     """Flows of it that stops before had ended."""
     upstream: str = ""
+    busy: bool = False
+    """Whether the server behind says that it works on, though everything towards it is cut."""
     seen: str = ""
     """What the observer said last."""
 
@@ -61,7 +63,9 @@ class Notes:
         name = message.get("target")
         target = name if isinstance(name, str) and name in gate.said.targets else None
         if what == "upstream" and target is not None:
-            self._known(target).upstream = str(said.get("text") or "")
+            known = self._known(target)
+            known.upstream = str(said.get("text") or "")
+            known.busy = said.get("found") == "busy"
         if self._within_share():
             about: dict[str, Any] = {} if target is None else {"target": target}
             about |= {key: said[key] for key in _COUNTS if isinstance(said.get(key), int)}
@@ -88,7 +92,14 @@ class Notes:
     def begin(self, name: str) -> None:
         """Its word is `run`: what was said of the stop before is over."""
         if name in self._of:
-            self._of[name].upstream = ""
+            self._of[name].upstream, self._of[name].busy = "", False
+
+    def busy(self, name: str) -> bool:
+        """Tell whether the server behind works on: then the stop has not reached the model (VER-6).
+
+        That it does not, or does not say, confirms nothing.
+        """
+        return name in self._of and self._of[name].busy
 
     def base(self, name: str) -> int:
         """How many of its flows stops before had ended."""
