@@ -17,6 +17,7 @@ from guard.adapters.ground import LEVELS, Ground
 from installation import Installation, until
 from offswitch.cli.app import main
 from offswitch.cli.checks import CHECKS
+from offswitch.cli.hook import wrong_with
 from offswitch.cli.hook_ask import KINDS
 from offswitch.cli.hook_check import hooks_hold
 from offswitch.control.page import RUN
@@ -26,6 +27,7 @@ from offswitch.host.hooks import settings
 from offswitch.host.hooks.agents import AGENTS, Agent, named
 from offswitch.host.hooks.line import command_line
 from offswitch.host.hooks.proof import prove
+from offswitch.host.hooks.trust import untrusted
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
 EVENT: dict[str, Any] = {"hook_event_name": "PreToolUse", "tool_name": "Bash"}
@@ -125,6 +127,7 @@ def test_an_event_that_we_do_not_know_counts_as_a_tool(ground: Ground) -> None:
     assert ask(event={"hook_event_name": "BeforeModel"}).code == 0
     ground.latch(None)
     assert ask(event={"hook_event_name": "BeforeSomethingNew"}).code == 0
+    assert ask(event=b' \r\n{"hook_event_name": "PreToolUse"}\n').code == 0
 
 
 def test_cursor_hears_yes_and_no_in_its_own_words(ground: Ground) -> None:
@@ -263,6 +266,16 @@ def test_ACT_1_outside_of_a_cell_the_warden_is_asked_about_the_target(
     installation.reset("/")
 
 
+def test_ACT_1_a_hook_in_a_real_cell_asks_about_that_cell(installation: Installation) -> None:
+    ask_once = f"echo '{json.dumps(EVENT)}' | {command_line('claude-code')} 2>/dev/null; echo =$?"
+    script = f"while true; do {ask_once}; sleep 0.05; done"
+    running = installation.run("/bin/sh", "-c", script, target="light/hooked", user="root")
+    assert running.line() == "=0"
+    installation.stop("light/hooked", level="restrict")
+    until(lambda: running.line() == "=2", "the hook in the cell says no", 5)
+    installation.stop("light/hooked")
+
+
 def test_ACT_6_a_hook_blocks_when_its_warden_is_gone(fresh: Installation) -> None:
     fresh.run("/bin/sleep", "60", target="agents/codex")
     cell = {"OFFSWITCH_PAGE": fresh.place.page, "OFFSWITCH_WORD": str(fresh.slot("agents/codex"))}
@@ -347,17 +360,17 @@ def test_hook_check_runs_what_is_installed_and_says_no_when_something_passes(
     home: Path, hook: Said
 ) -> None:
     assert hook("check").code == 4
-    hook("install", "codex", "--project")
-    path = home / "work" / ".codex" / "hooks.json"
+    hook("install", "claude-code", "--project")
+    path = home / "work" / ".claude" / "settings.json"
     good = json.loads(path.read_text())
-    done = hook("check", "codex")
+    done = hook("check", "claude-code")
     assert done.code == 0, done.out
     assert done.out.startswith("ok")
     assert "cooperative" in done.out
-    line = settings.lines(good, named("codex"))["PreToolUse"]
+    line = settings.lines(good, named("claude-code"))["PreToolUse"]
     path.write_text(json.dumps(good).replace("exit 2'", "exit 0'").replace("2) exit 2;;", ""))
-    assert line not in settings.lines(json.loads(path.read_text()), named("codex")).values()
-    done = hook("check", "codex")
+    assert line not in settings.lines(json.loads(path.read_text()), named("claude-code")).values()
+    done = hook("check", "claude-code")
     assert done.code == 1
     assert "lets it pass" in done.out
 
@@ -390,6 +403,41 @@ def test_ACT_6_doctor_says_no_when_a_hook_does_not_hold(home: Path, hook: Said) 
     path.write_text(text)
     (path.parent / "settings.local.json").write_text('{"disableAllHooks": true}')
     assert not hooks_hold()[0]
+
+
+def test_a_hook_that_codex_was_not_told_to_trust_is_a_no(home: Path, hook: Said) -> None:
+    line = "python -I -m offswitch hook ask codex --pass 86 # ü"
+    ours = {"type": "command", "command": line, "timeout": 30}
+    theirs = {"matcher": "Bash", "hooks": [{"type": "command", "command": "theirs"}]}
+    hooks = {
+        "PreToolUse": [theirs, {"matcher": "*", "hooks": [ours]}],
+        "UserPromptSubmit": [{"hooks": [ours]}],
+    }
+    path = home / ".codex" / "hooks.json"
+    settings.write(str(path), {"hooks": hooks})
+    codex, made = named("codex"), settings.read(str(path))
+    assert "not trusted yet" in untrusted(codex, str(path), made)
+    # What Codex 0.171 itself said of these two.
+    tool = "988701f993d2f20c84d3059c1d227da01b839410a6c4f9b91db0f68d00dd23d2"
+    prompt = "aa8ce5786811de2b147e6befe527ee4a6a81b5d29a62fad1896061b2d6b155dc"
+    state = "".join(
+        f'[hooks.state."{path}:{key}"]\ntrusted_hash = "sha256:{digest}"\n'
+        for key, digest in (("pre_tool_use:1:0", tool), ("user_prompt_submit:0:0", prompt))
+    )
+    config = home / ".codex" / "config.toml"
+    config.write_text(state)
+    assert untrusted(codex, str(path), made) == ""
+    assert untrusted(codex, codex.root_file, {"hooks": hooks}) == "", "root's are trusted as such"
+    config.write_text(state + "enabled = false\n")
+    assert "turned off" in untrusted(codex, str(path), made)
+    config.write_text(state)
+    made["hooks"]["UserPromptSubmit"][0]["hooks"][0]["timeout"] = 31
+    assert "changed since" in untrusted(codex, str(path), made)
+    config.write_text("[features]\nhooks = false\n")
+    assert "turned off by features.hooks" in wrong_with(codex, str(path), made)
+    for broken in ("hooks = 1", "[hooks]\nstate = 2", "not toml"):
+        config.write_text(broken)
+        assert "not trusted yet" in untrusted(codex, str(path), made)
 
 
 def test_hook_show_prints_what_would_be_put_in(home: Path, hook: Said) -> None:

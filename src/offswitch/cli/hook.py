@@ -22,11 +22,12 @@ import typer
 from offswitch.cli.hook_ask import main as answer
 from offswitch.cli.show import emit
 from offswitch.cli.words import read_scope
-from offswitch.errors import NotFound, OffswitchError, Unsupported, Usage
+from offswitch.errors import NotFound, OffswitchError, Usage
 from offswitch.host.hooks import settings as files
 from offswitch.host.hooks.agents import AGENTS, Agent, named
 from offswitch.host.hooks.line import command_line
 from offswitch.host.hooks.proof import Trial, in_short, prove
+from offswitch.host.hooks.trust import untrusted
 from offswitch.host.steps import Outcome, Step, carry_out
 from offswitch.printable import printable
 
@@ -85,7 +86,7 @@ def install(
         dry = ", as a dry run: nothing is changed" if dry_run else ""
         sys.stdout.write(f"{what} {which.title}'s settings{dry}.\n")
     outcomes = carry_out([step], tell, again, dry=dry_run)
-    next_ = _next(which, again, target, undo=undo, dry=dry_run)
+    next_ = _next(which, again, target, undo=undo, dry=dry_run, root=root)
     state = "dry-run" if dry_run else "removed" if undo else "installed"
     steps = [{"name": each.step.name, "state": each.word.value} for each in outcomes]
     told = {"state": state, "agent": which.name, "file": path, "cooperative": not root}
@@ -128,16 +129,13 @@ def _file(agent: Agent, *, project: bool, root: bool) -> str:
     if project and root:
         raise Usage("--project and --root name two files", f"offswitch hook show {agent.name}")
     if root:
-        if not agent.root_file:
-            hint = f"offswitch hook show {agent.name} prints what its own administration takes"
-            raise Unsupported(f"{agent.title} has no settings of root's that we can write", hint)
         return agent.root_file
     if project:
         return os.path.join(os.getcwd(), agent.project_file)
     return agent.settings
 
 
-def _next(agent: Agent, again: str, target: str, *, undo: bool, dry: bool) -> list[str]:
+def _next(agent: Agent, again: str, target: str, *, undo: bool, dry: bool, root: bool) -> list[str]:
     if dry:
         return [again + (" --undo" if undo else "")]
     if undo:
@@ -145,7 +143,11 @@ def _next(agent: Agent, again: str, target: str, *, undo: bool, dry: bool) -> li
     run = f"offswitch run -- {agent.program}" + (
         "" if target else "   (outside of a cell every step of it is refused)"
     )
-    return [*([agent.hint] if agent.hint else []), f"offswitch hook check {agent.name}", run]
+    return [
+        *([agent.hint] if agent.hint and not root else []),
+        f"offswitch hook check {agent.name}",
+        run,
+    ]
 
 
 @app.command("show")
@@ -156,9 +158,7 @@ def show(agent: _AgentName, *, target: _Target = "") -> None:
     sys.stderr.write(
         f"{which.title} reads hooks from {which.settings} ({_COOPERATIVE}), from "
         f"{which.project_file} of a project (likewise)"
-        + (f", and from {which.root_file} ({_FIRM})" if which.root_file else "")
-        + (f"; {which.hint}" if which.hint else "")
-        + "\n"
+        f", and from {which.root_file} ({_FIRM})" + (f"; {which.hint}" if which.hint else "") + "\n"
     )
     sys.stdout.write(json.dumps(files.with_ours({}, which, line), indent=2) + "\n")
 
@@ -167,8 +167,6 @@ def installed(agent: Agent) -> Iterator[tuple[str, files.Settings, bool]]:
     """Give each settings file in which a hook of ours is, and whether only root may write it."""
     here = os.path.join(os.getcwd(), agent.project_file)
     for path in dict.fromkeys([agent.settings, here, agent.root_file]):
-        if not path:
-            continue
         try:
             settings = files.read(path)
         except OffswitchError:
@@ -188,7 +186,7 @@ def check(
     for which in [named(agent)] if agent else AGENTS:
         for path, settings, firm in installed(which):
             trials = prove(which, files.lines(settings, which))
-            wrong = wrong_with(which, settings) or next(
+            wrong = wrong_with(which, path, settings) or next(
                 (in_short([each]) for each in trials if not each.holds), ""
             )
             rows.append(_row(which, path, trials, wrong, firm=firm))
@@ -206,13 +204,15 @@ def check(
     sys.exit(0 if ok else 1)
 
 
-def wrong_with(agent: Agent, settings: files.Settings) -> str:
+def wrong_with(agent: Agent, path: str, settings: files.Settings) -> str:
     """Say what is wrong with settings as they stand; empty: nothing."""
     off = files.off_switch(agent, os.getcwd())
     if off:
         return f"all hooks are turned off by {off}"
     missing = [event for event in agent.events if event not in files.lines(settings, agent)]
-    return f"no hook for every {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"no hook for every {', '.join(missing)}"
+    return untrusted(agent, path, settings)
 
 
 def _row(agent: Agent, path: str, trials: list[Trial], wrong: str, *, firm: bool) -> dict[str, Any]:

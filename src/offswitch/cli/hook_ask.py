@@ -114,7 +114,7 @@ def _event() -> str:
     if not parts:
         raise _No("no event came")
     try:
-        event = loads(b"".join(parts))
+        event = loads(b"".join(parts).strip())
     except ValueError:
         raise _No("the event is not JSON") from None
     name = event.get("hook_event_name") if isinstance(event, dict) else None

@@ -19,7 +19,7 @@ def hooks_hold() -> tuple[bool, str, str]:
     kept: list[str] = []
     for agent in AGENTS:
         for path, settings, firm in installed(agent):
-            wrong = wrong_with(agent, settings)
+            wrong = wrong_with(agent, path, settings)
             if not wrong:
                 trials = prove(agent, files.lines(settings, agent), all_of_it=False)
                 wrong = "" if all(each.holds for each in trials) else in_short(trials)

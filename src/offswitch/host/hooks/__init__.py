@@ -3,6 +3,7 @@
     agents      what each agent calls its events and files
     line        the command line that is written there, which blocks at every failure
     settings    an agent's own settings file, with our entries in it or without
+    trust       whether Codex was told to run them
     proof       run what is installed as the agent would, in a cell of our own making
 
 An agent reads its settings where its own user may write them, and so may take the hook out again:

@@ -44,7 +44,7 @@ class Agent:
     project_file: str
     """Its settings, below a project's folder."""
     root_file: str
-    """Its settings that only root writes; empty where there are none that we can write."""
+    """Its settings that only root writes."""
     events: tuple[str, ...]
     """The events before a step, by the names it gives them."""
     tools: str
@@ -91,14 +91,14 @@ AGENTS = (
         user_file=".codex/hooks.json",
         folder_variable="CODEX_HOME",
         project_file=".codex/hooks.json",
-        root_file="",
+        root_file="/etc/codex/hooks.json",
         events=("PreToolUse", "UserPromptSubmit"),
         tools="PreToolUse",
         shape=Shape.GROUPS,
         timeout=30,
         switch=(("features", "hooks"), ("features", "codex_hooks")),
         beside=("config.toml",),
-        hint="in Codex type /hooks and trust the new hooks: until then it does not run them",
+        hint="in Codex type /hooks and trust the new hooks: it does not run them before",
     ),
     Agent(
         name="gemini",

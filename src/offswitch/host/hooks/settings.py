@@ -18,7 +18,16 @@ from offswitch.errors import Refused, Storage
 from offswitch.host.hooks.agents import Agent, Shape
 from offswitch.host.hooks.line import is_ours
 
-__all__ = ["entries", "lines", "off_switch", "read", "with_ours", "without_ours", "write"]
+__all__ = [
+    "entries",
+    "lines",
+    "loosely",
+    "off_switch",
+    "read",
+    "with_ours",
+    "without_ours",
+    "write",
+]
 
 Settings = dict[str, Any]
 
@@ -125,14 +134,14 @@ def off_switch(agent: Agent, folder: str) -> str:
     project = os.path.join(folder, agent.project_file)
     for main in dict.fromkeys([agent.settings, project, agent.root_file]):
         beside = [os.path.join(os.path.dirname(main), name) for name in agent.beside]
-        for path in [main, *beside] if main else []:
-            key = _turned_off(_loosely(path), agent)
+        for path in [main, *beside]:
+            key = _turned_off(loosely(path), agent)
             if key:
                 return f"{key} in {path}"
     return ""
 
 
-def _loosely(path: str) -> Settings:
+def loosely(path: str) -> Settings:
     """Read a file that is only looked at; what cannot be read says nothing."""
     try:
         with open(path, "rb") as file:
