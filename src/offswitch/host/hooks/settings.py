@@ -19,6 +19,7 @@ from offswitch.host.hooks.agents import Agent, Shape
 from offswitch.host.hooks.line import is_ours
 
 __all__ = [
+    "Settings",
     "entries",
     "lines",
     "loosely",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Settings = dict[str, Any]
+"""An agent's settings, of which we know its hooks and the keys that turn them off."""
 
 _LONGEST = 1 << 22
 
