@@ -174,6 +174,7 @@ class Gate:
         """Serve by these routes; `front` may name files of certificates."""
         self.page = HandPage()
         self.turn = 0
+        self._lines: list[str] = []
         self._clients: list[Client] = []
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port: int = listener.getsockname()[1]
@@ -196,6 +197,7 @@ class Gate:
                 [sys.executable, "-I", str(HERE / "one_worker.py"), str(path)],
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=errors,
             )
         theirs.close()
@@ -240,6 +242,15 @@ class Gate:
         """Wait until it has: `drained`, or `cut` where something was still in flight."""
         return self._control.recv(64).decode().strip()
 
+    def said(self, lines: int) -> list[str]:
+        """Wait for so many lines that the worker's stewards have printed."""
+        assert self.process.stdout is not None
+        while len(self._lines) < lines:
+            assert select.select([self.process.stdout], [], [], 10)[0], self._lines
+            self._lines += os.read(self.process.stdout.fileno(), 4096).decode().splitlines()
+        found, self._lines = self._lines[:lines], self._lines[lines:]
+        return found
+
     # --- clients ------------------------------------------------------------------
 
     def client(self, *, receive: int = 0, context: ssl.SSLContext | None = None) -> Client:
@@ -273,7 +284,7 @@ class Gate:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
         self.table.close()
         self.page.close()
         assert not self.errors.read_text(), self.errors.read_text()

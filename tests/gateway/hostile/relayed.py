@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
-from offswitch.gateway.exchange import Reply
+from offswitch.gateway.exchange import Head, Reply
 from offswitch.gateway.wire.answer import Answer
-from offswitch.gateway.wire.passage import Passage, Reader
+from offswitch.gateway.wire.passage import Passage
+from offswitch.gateway.wire.strict import Begun
 from offswitch.gateway.wire.upstream import UpstreamConnection
 
 __all__ = ["Relayed", "relay"]
@@ -54,6 +55,9 @@ class Relayed:
 
     # --- as a tap, and as the client's outlet ---
 
+    def head(self, status: int) -> None:
+        assert status == self.status
+
     def data(self, chunk: bytes) -> None:
         self.body += chunk
 
@@ -69,9 +73,9 @@ def relay(
 ) -> Relayed:
     """Let `data` come from an upstream, in pieces of `step`; it `ends` the connection then."""
     told = Relayed()
-    reader = Reader(told.send, method, minor, close=minor == 0)
+    begun = Begun(Head(method, b"/", ()), 0, minor, minor > 0, expects=False, websocket=False)
     connection = cast(UpstreamConnection, _Connection())
-    passage = Passage(connection, told, reader, None, told)
+    passage = Passage(connection, told, begun, told.send, None, told)
     step = step or max(1, len(data))
     for at in range(0, len(data), step):
         passage.take(data[at : at + step])

@@ -35,6 +35,7 @@ class Asking:
         "_complete",
         "_over",
         "_pieces",
+        "_replaced",
         "_route",
         "_routes",
         "_served",
@@ -58,6 +59,8 @@ class Asking:
         self._body = b""
         self._whole = True
         """Whether the body is read whole before anything goes on."""
+        self._replaced = False
+        """Whether another body goes on: what still comes of this one is thrown away."""
         self._complete = False
         """Whether all of it has come."""
         self._over = False
@@ -110,7 +113,7 @@ class Asking:
 
     def body(self, piece: bytes) -> None:
         """Some of its body has come."""
-        if self._over:
+        if self._over or self._replaced:
             return
         if self._whole:
             self._size += len(piece)
@@ -124,7 +127,7 @@ class Asking:
     def complete(self) -> None:
         """All of its body has come."""
         self._complete = True
-        if self._over:
+        if self._over or self._replaced:
             return
         if self._whole:
             pieces, self._pieces = self._pieces, []

@@ -101,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         "_host",
         "_lingers",
         "_mark",
+        "_reads",
         "_received",
         "_requests",
         "_short",
@@ -119,6 +120,7 @@ class ClientConnection(asyncio.Protocol):
         self._requests = Requests(host.rules)
         self._ends: Ends | None = None
         self._lingers = False
+        self._reads = True
         self._received = False
         """Whether the request in work has come whole."""
         self._short = True
@@ -152,8 +154,8 @@ class ClientConnection(asyncio.Protocol):
         if self._lingers:
             return
         self._heed(self._requests.feed(data))
-        if self._requests.waiting > _MOST_WAITING and not self.transport.is_closing():
-            self.transport.pause_reading()
+        if self._requests.waiting > _MOST_WAITING:
+            self.read(on=False)
 
     def _heed(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -179,8 +181,9 @@ class ClientConnection(asyncio.Protocol):
 
     def read(self, *, on: bool) -> None:
         """Read what it sends, or let it wait."""
-        if self.transport.is_closing():
+        if self._reads is on or self.transport.is_closing():
             return
+        self._reads = on
         if on:
             self.transport.resume_reading()
         else:
@@ -210,10 +213,12 @@ class ClientConnection(asyncio.Protocol):
             self._next()
         elif keep and self._short:
             self._skips = True
+            self.read(on=True)
         else:
             self.close()
 
     def _next(self) -> None:
+        self.read(on=True)
         if self._requests.waiting:
             self._host.loop.call_soon(self._go_on)
         else:
@@ -221,7 +226,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         if not self._going and self.serving is None:
-            self.read(on=True)
             self._heed(self._requests.go_on())
 
     # --- the end ------------------------------------------------------------------

@@ -119,6 +119,8 @@ class Flow(Asking):
             return
         if isinstance(verdict, Rewritten):
             self._body = verdict.body
+            self._replaced = self._whole = True
+            self._pieces.clear()
         if self._whole:
             self._framing = len(self._body)
         self._verdict = verdict
@@ -176,6 +178,8 @@ class Flow(Asking):
                 self._upload(piece)
             if self._complete:
                 self._uploaded()
+            client.read(on=True)
+        elif self._replaced:
             client.read(on=True)
         elif begun.head.method not in _REPEATABLE:
             self._body = b""
