@@ -199,7 +199,9 @@ def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> Non
 
     try:
         with mcp_gate(tmp_path, tools=Tools(hold=("write_*",))) as one:
-            for op, text in (("approve", "write_note"), ("deny", ""), ("stop", "")):
+            for op, text in (
+                ("approve", "write_note"), ("deny", ""), ("restrict", ""), ("stop", "")
+            ):  # fmt: skip
                 answers: list[dict[str, Any]] = []
                 caller = threading.Thread(
                     target=lambda to: to.append(Agent(one).call("write_note", 1)), args=(answers,)
@@ -211,8 +213,10 @@ def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> Non
                 if op == "stop":
                     one.gate.stop(TARGET)
                 else:
-                    peer = _peer()
-                    leaves.answer(peer, {"op": op}, row["decision"], visitors.who(peer))
+                    if op == "restrict":
+                        one.gate.stop(TARGET, Level.RESTRICT)
+                    said = {"op": "deny" if op == "deny" else "approve"}
+                    leaves.answer(_peer(), said, row["decision"], visitors.who(_peer()))
                 while caller.is_alive():
                     turn()
                     caller.join(0.005)
@@ -220,8 +224,9 @@ def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> Non
                     assert answers[0]["result"]["content"][0]["text"] == f"{text} 1"
                 else:
                     assert answers[0]["error"]["data"]["by"] == "offswitch"
+                one.gate.release(TARGET)
             states = [row.state for row in one.book]
-            assert states == [State.DONE, State.REFUSED, State.UNSENT]
+            assert states == [State.DONE, State.REFUSED, State.UNSENT, State.UNSENT]
             until(lambda: not turn(), "what nobody waits for is withdrawn")
     finally:
         desk.close()

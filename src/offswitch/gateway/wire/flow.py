@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from offswitch.control.flows import Stage
 from offswitch.errors import Busy
 from offswitch.gateway.exchange import (
     Cause,
+    Held,
     How,
     Later,
     Pass,
@@ -104,14 +106,27 @@ class Flow(Asking):
         verdict = self._served.steward.admit(self._asked, self._begun.head, self._body, route, held)
         if isinstance(verdict, Later):
             self._later = verdict
-            verdict.then(self._at_last)
+            verdict.then(partial(self._at_last, held))
         else:
             self._decided(verdict)
 
-    def _at_last(self, verdict: Verdict) -> None:
+    def _at_last(self, then: Held, verdict: Verdict) -> None:
+        """Go on, if no more is held back than `then`, when somebody was asked."""
         self._later = None
-        if not self._over and self._may():
+        if self._over:
+            return
+        if not isinstance(verdict, Reply):
+            self._verdict = verdict  # whoever follows it hears how it ends, whatever comes of it
+        if not self._may():
+            return
+        site, route = self._site, self._route
+        level = site.level(route.target)
+        if site.held(route, level).steps <= then.steps:
             self._decided(verdict)
+            return
+        text = "it was held back while somebody was asked"
+        label = level.label if level is not None else None
+        self._refuse(Why(Cause.RESTRICTED, route.target, label, text, route.ask))
 
     def _decided(self, verdict: Verdict) -> None:
         if isinstance(verdict, Reply):
