@@ -16,6 +16,8 @@ from offswitch.drills.bench.trial import Found, Lead, lead_of, trial_of
 from offswitch.drills.bench.work import DAY_US, work
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
+SAID_IN_A_CALL = 3
+"""A seed by which the token leaks in what a tool is given, and not in a log."""
 QUICK = ("mass delete", "token burn", "self-replication", "tampering with the stop")
 
 
@@ -41,6 +43,22 @@ def test_DET_2_a_planted_fault_is_found_before_its_harm(name: str) -> None:
     assert found.after_us is not None
     assert found.after_us < fault.harm_us
     assert found == trial_of(fault, 1), "it is seeded"
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("token burn", 1),
+        pytest.param("loop", 1, marks=pytest.mark.long),
+        pytest.param("canary leak", SAID_IN_A_CALL, marks=pytest.mark.long),
+        ("repeated-text trap", 1),
+        pytest.param("refusal collapse", 1, marks=pytest.mark.long),
+    ],
+)
+def test_DET_2_a_fault_is_found_by_what_passes_the_gateway_alone(name: str, seed: int) -> None:
+    found = trial_of(BY_NAME[name], seed, "model")
+    assert found.after_us is not None
+    assert "model." in found.channel
 
 
 def test_DET_2_what_is_not_planted_is_not_found() -> None:

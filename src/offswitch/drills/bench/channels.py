@@ -19,6 +19,7 @@ _NEAR = 0.75
 _TOOL = 'guard.step{kind="tool"}'
 _SESSION = 'guard.step{kind="session"}'
 _CANARY = 'log.canary{name="zebra"}'
+_WRITTEN = 'model.tokens{direction="output"}'
 _MAIL_TO = "*@acme.example"
 _TOOLS: dict[str, dict[str, Any]] = {
     "search": {"most": 200, "per": "10m"},
@@ -58,6 +59,13 @@ _DECLARED: tuple[dict[str, Any], ...] = (
     {"kind": "text_loop", "series": "otlp.answer"},
     {"kind": "refusal_collapse", "series": "otlp.answer", "side": "fall"},
     {"kind": "threshold", "series": "switch.touched", "above": 0},
+    {"kind": "repetition", "series": "model.tool"},
+    {"kind": "rate", "series": _WRITTEN, "above": 1_500_000, "per": "10m"},
+    {"kind": "budget", "series": _WRITTEN, "most": 36e6, "per": "1d", "unit": "tokens"},
+    {"kind": "threshold", "series": 'model.canary{name="zebra"}', "above": 0},
+    {"kind": "threshold", "series": "model.repetition", "above": 0.8},
+    {"kind": "text_loop", "series": "model.text"},
+    {"kind": "refusal_collapse", "series": "model.answer", "side": "fall"},
 )
 
 
@@ -66,8 +74,8 @@ class Channels:
 
     __slots__ = ("_by_series", "_raised", "signs")
 
-    def __init__(self) -> None:
-        """Make them all anew."""
+    def __init__(self, sensor: str = "") -> None:
+        """Make them all anew; only those on series of `sensor`, if one is named."""
         kinds = installed(DETECTORS)
         self._by_series: dict[str, list[tuple[str, Any, bool, Approach | None]]] = {}
         self._raised: set[str] = set()
@@ -75,6 +83,8 @@ class Channels:
         """Early signs, with their time: what was announced from three quarters of a limit on, and
         trends that reach one."""
         for raw in _DECLARED:
+            if sensor and not raw["series"].startswith(f"{sensor}."):
+                continue
             cls = kinds[raw["kind"]].cls
             section = cls.Settings.model_validate(raw)
             name = f"{section.kind} on {section.series}"

@@ -2,7 +2,8 @@
 
 call, helper   the guard's report ─► a pipe ─► the sensor of steps
 line           searched for canaries, as the sensor of logs does
-answer         a text with its reading
+answer         a text with its reading, as a span tells it
+answer, call, tokens   streamed through what a gateway senses, and read by its sensor (`passing`)
 tampered       done to an installation's files in a folder of its own, and looked at by what the
                sensor `stop_path` looks with, four times a second
 """
@@ -20,10 +21,11 @@ from offswitch.clock import SimulatedClock
 from offswitch.control.canary import Canaries
 from offswitch.control.place import Place
 from offswitch.drills.bench.faults import CANARY
+from offswitch.drills.bench.passing import Passing
 from offswitch.drills.bench.work import Happening
 from offswitch.guard.report import Report
 from offswitch.model.reading import series as spell
-from offswitch.watch.sensors.contract import CellFacts, SensorContext
+from offswitch.watch.sensors.contract import CellFacts, Sample, SensorContext
 from offswitch.watch.sensors.steps import Steps, StepsSection
 from offswitch.watch.tampering.configuration import Configuration
 from offswitch.watch.tampering.places import Places
@@ -56,6 +58,8 @@ class Parsing:
         self._writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         self._report = Report(f"{self._writer}:{os.fstat(self._writer).st_ino}")
         self._canaries = Canaries({"zebra": CANARY.encode()})
+        os.mkdir(f"{self._folder}/senses")
+        self._passing = Passing(f"{self._folder}/senses", self._canaries)
         self._places = Places(self._place, f"{self._folder}/units")
         self._configuration = Configuration(f"{self._place.home}/offswitch.toml")
         list(self._places.wrong(0)), list(self._configuration.wrong())
@@ -69,13 +73,17 @@ class Parsing:
     ) -> None:
         """Take them away."""
         self._steps.close()
+        self._passing.close()
         os.close(self._writer)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def readings(self, one: Happening) -> Iterator[Reading]:
         """Give what is read of a happening."""
         match one.what:
-            case "call" | "helper":
+            case "call":
+                yield from self._step(one)
+                yield from self._passed(one, self._passing.call(one.time_us, one.said))
+            case "helper":
                 yield from self._step(one)
             case "line":
                 yield one.time_us, "log.line", 1.0, one.said
@@ -83,10 +91,19 @@ class Parsing:
                 yield one.time_us, 'log.canary{name="zebra"}', float(found), {}
             case "answer":
                 yield one.time_us, "otlp.answer", 1.0, one.said
+                yield from self._passed(one, self._passing.answer(one.time_us, one.said["text"]))
+            case "otlp.tokens":
+                yield one.time_us, one.what, one.value, one.said
+                yield from self._passed(one, self._passing.spent(one.time_us, one.value))
             case "tampered":
                 yield from self._tampered(one)
             case _:
                 yield one.time_us, one.what, one.value, one.said
+
+    @staticmethod
+    def _passed(one: Happening, seen: Iterator[tuple[str, Sample]]) -> Iterator[Reading]:
+        for series, sample in seen:
+            yield one.time_us, series, sample.value, sample.detail
 
     def _step(self, one: Happening) -> Iterator[Reading]:
         args = {key: text for key, text in one.said.items() if key != "name"}

@@ -50,9 +50,11 @@ class Lead:
     channel: str
 
 
-def _findings(happenings: Iterable[Happening], *, early: bool = False) -> Iterator[tuple[int, str]]:
+def _findings(
+    happenings: Iterable[Happening], sensor: str = "", *, early: bool = False
+) -> Iterator[tuple[int, str]]:
     """Give every rise of an alarm with its time; if asked, early signs, too."""
-    channels = Channels()
+    channels = Channels(sensor)
     with Parsing() as parsing:
         for one in happenings:
             for time_us, series, value, detail in parsing.readings(one):
@@ -71,8 +73,8 @@ def clean_day(seed: int) -> list[str]:
     ]
 
 
-def trial_of(fault: Fault, seed: int) -> Found:
-    """Plant a fault, and see when it is found."""
+def trial_of(fault: Fault, seed: int, sensor: str = "") -> Found:
+    """Plant a fault, and see when it is found; by one sensor alone, if one is named."""
     chance = random.Random(f"{fault.name} {seed}")  # noqa: S311 - no secret
     at_us = _BEGIN_US + fault.learnt_us + chance.randrange(600 * S)
     until_us = at_us + fault.harm_us
@@ -80,7 +82,7 @@ def trial_of(fault: Fault, seed: int) -> Found:
     if fault.replaces:
         usual = (one for one in usual if one.time_us < at_us)
     mixed = heapq.merge(usual, fault.plant(chance, at_us), key=lambda one: one.time_us)
-    for time_us, name in _findings(one for one in mixed if one.time_us < until_us):
+    for time_us, name in _findings((one for one in mixed if one.time_us < until_us), sensor):
         if at_us <= time_us < until_us:
             return Found(fault.name, seed, time_us - at_us, name)
     return Found(fault.name, seed, None, "")

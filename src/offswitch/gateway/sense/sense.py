@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from offswitch.control.canary import Canaries
 from offswitch.control.sensed import CAUSES, SHAPES, At, SensedFile, TextKind
@@ -46,12 +46,20 @@ class Sense:
         "_texts",
     )
 
-    def __init__(self, fd: int, canaries: Canaries | None = None) -> None:
-        """Go on counting where the worker before ended; the descriptor stays the caller's."""
+    def __init__(
+        self,
+        fd: int,
+        canaries: Canaries | None = None,
+        now: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Go on counting where the worker before ended; the descriptor stays the caller's.
+
+        `now`, in nanoseconds, is by what texts get so much room a second.
+        """
         self._file = SensedFile(fd)
         self._canaries = canaries if canaries is not None and canaries.names else None
         self._needles = self._canaries.plain if self._canaries is not None else ()
-        self._texts = Texts(self._file)
+        self._texts = Texts(self._file, now)
         self._open: deque[StreamTap] = deque()
         self._ended = Ended()
         self._sessions: dict[tuple[int, str], None] = {}

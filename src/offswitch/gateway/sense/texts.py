@@ -8,6 +8,7 @@ time.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from offswitch.control.sensed import At, SensedFile, TextKind
 
@@ -23,18 +24,19 @@ _SECOND_NS = 1_000_000_000
 class Texts:
     """The texts of one worker."""
 
-    __slots__ = ("_each", "_file", "_left", "_until")
+    __slots__ = ("_each", "_file", "_left", "_now", "_until")
 
-    def __init__(self, file: SensedFile) -> None:
-        """Write into the ring of `file`."""
+    def __init__(self, file: SensedFile, now: Callable[[], int] = time.monotonic_ns) -> None:
+        """Write into the ring of `file`; `now` is a clock in nanoseconds."""
         self._file = file
+        self._now = now
         self._each = max(_ROOM // max(len(file.targets), 1), _LEAST)
         self._until = [0] * len(file.targets)
         self._left = [0] * len(file.targets)
 
     def put(self, kind: TextKind, target: int, text: bytes) -> None:
         """Hand a text over, or drop and count it."""
-        now = time.monotonic_ns()
+        now = self._now()
         if now > self._until[target]:
             self._until[target] = now + _SECOND_NS
             self._left[target] = self._each
