@@ -9,7 +9,7 @@ away for a second, for closing at once would reset it, and the answer with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -106,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
         "_requests",
         "_short",
         "_skips",
+        "_tunnel",
         "moved",
         "outlet",
         "serving",
@@ -127,6 +128,7 @@ class ClientConnection(asyncio.Protocol):
         """Whether what is still to come of it can be read and thrown away."""
         self._skips = False
         """Whether it is: the request is answered."""
+        self._tunnel: Callable[[bytes], None] | None = None
         self._going = False
         self.serving: Serving | None = None
         self.since = 0.0
@@ -153,6 +155,9 @@ class ClientConnection(asyncio.Protocol):
         self.moved = True
         if self._lingers:
             return
+        if self._tunnel is not None:
+            self._tunnel(data)
+            return
         self._heed(self._requests.feed(data))
         if self._requests.waiting > _MOST_WAITING:
             self.read(on=False)
@@ -178,6 +183,15 @@ class ClientConnection(asyncio.Protocol):
                     self._next()
             elif self.serving is not None and isinstance(event, bytes):
                 self.serving.body(event)
+
+    def tunnel(self, take: Callable[[bytes], None]) -> None:
+        """Give all that comes from now on to `take`: it is HTTP no more, and ends with its end."""
+        self._tunnel = take
+        self._received = False
+        rest = self._requests.rest()
+        self.read(on=True)
+        if rest:
+            take(rest)
 
     def read(self, *, on: bool) -> None:
         """Read what it sends, or let it wait."""

@@ -37,6 +37,7 @@ from offswitch.gateway.wire.patience import Awaits
 from offswitch.gateway.wire.site import Site
 from offswitch.gateway.wire.strict import CHUNKED, Begun
 from offswitch.gateway.wire.upstream import UpstreamConnection
+from offswitch.gateway.wire.websocket import Websocket, opens
 from offswitch.model.level import Level
 
 __all__ = ["Flow"]
@@ -64,6 +65,7 @@ class Flow(Asking):
         "_tap",
         "_unsent",
         "_verdict",
+        "_websocket",
     )
 
     def __init__(self, site: Site, unsent: Unsent, client: ClientConnection, begun: Begun) -> None:
@@ -84,6 +86,7 @@ class Flow(Asking):
         """False: the answer is complete, and some of it waits for the client."""
         self._frozen = False
         self._severed = False
+        self._websocket: Websocket | None = None
         self._stuffed = False
         """Whether the upstream takes no more of the body just now."""
 
@@ -180,7 +183,9 @@ class Flow(Asking):
         connection.send = send
         connection.tap = self._tap
         instead = verdict.headers if isinstance(verdict, Rewritten) else ()
-        data = emit(begun.head, route.upstream, self._framing, instead=instead)
+        data = emit(
+            begun.head, route.upstream, self._framing, websocket=begun.websocket, instead=instead
+        )
         if self._whole:
             data += self._body
         site.goes_by(self._row, connection.ends)
@@ -248,9 +253,31 @@ class Flow(Asking):
         """The answer cannot be handed on, or broke off."""
         self._fail(Cause.UPSTREAM, text)
 
-    def switching(self, _answer: Answer, _rest: bytes) -> None:
-        """The server speaks another protocol from here on, though nobody asked for it."""
-        self._fail(Cause.UPSTREAM, "it switched to another protocol")
+    def switching(self, answer: Answer, rest: bytes) -> None:
+        """The server speaks another protocol from here on: right, if a websocket was asked for."""
+        connection, client = self._connection, self._client
+        if connection is None or not self._begun.websocket or not opens(self._begun.head, answer):
+            self._fail(Cause.UPSTREAM, "it switched to another protocol")
+            return
+        self._site.stage(self._row, Stage.STREAMING)
+        self._websocket = websocket = Websocket(client, answer)
+        connection.take = websocket.from_upstream
+        if rest:
+            websocket.from_upstream(rest)
+        client.tunnel(self._from_client)
+
+    def _from_client(self, data: bytes) -> None:
+        """Hand on what the client of a websocket says."""
+        level = self._site.words.level(self._slot)
+        if self._connection is None:
+            return
+        if level is not None and level >= Level.KILL:
+            self.stopped()
+        elif self._frozen or level is Level.FREEZE:
+            self._pieces.append(data)
+            self.freeze()
+        else:
+            self._connection.write(data)
 
     def _fail(self, cause: Cause, text: str, how: How = How.UPSTREAM) -> None:
         """End it for a reason that lies behind us."""
@@ -259,10 +286,10 @@ class Flow(Asking):
         route, passage = self._route, self._passage
         self._give_back(keep=False)
         why = Why(cause, route.target, text=text, ask=route.ask)
-        if passage is None or not passage.sent:
+        if passage is None or not (passage.sent or self._websocket):
             self._refuse(why, how=how)
             return
-        words = passage.last_words(self._served.steward.ending(self._asked, why))
+        words = self._last_words(passage, why)
         client = self._client
         self._end(how)
         if words is not None:
@@ -272,6 +299,12 @@ class Flow(Asking):
             client.done(keep=False)  # its framing shows that something is missing
         else:
             client.abort()
+
+    def _last_words(self, passage: Passage, why: Why) -> bytes | None:
+        steward = self._served.steward
+        if self._websocket is not None:
+            return self._websocket.last_words(why, steward.refusal(self._asked, why))
+        return passage.last_words(steward.ending(self._asked, why))
 
     # --- what comes from the sockets ----------------------------------------------
 
@@ -288,6 +321,10 @@ class Flow(Asking):
         connection, self._connection = self._connection, None
         passage = self._passage
         if self._over or passage is None or connection is None:
+            return
+        if self._websocket is not None and self._websocket.closed:
+            self._end(How.COMPLETE)
+            self._client.done(keep=False)
             return
         head = self._begun.head
         fresh = passage.untouched and connection.used > 1
@@ -384,11 +421,11 @@ class Flow(Asking):
         site, route, client, passage = self._site, self._route, self._client, self._passage
         why = site.why(route, site.words.level(self._slot) or Level.KILL)
         site.stage(self._row, Stage.ENDING)
-        if passage is None or not passage.sent:
+        if passage is None or not (passage.sent or self._websocket):
             self._refuse(why, how=How.STOPPED)
             return
         whole = client.outlet.drop()
-        words = passage.last_words(self._served.steward.ending(self._asked, why))
+        words = self._last_words(passage, why)
         row, self._row = self._row, -1
         self._end(How.STOPPED)
         client.serving = None
@@ -407,7 +444,7 @@ class Flow(Asking):
         self._site.frozen.add(self._slot)
         self._site.stage(self._row, Stage.PAUSED)
         self._client.outlet.freeze()
-        if not self._complete:
+        if not self._complete or self._websocket is not None:
             self._client.read(on=False)
         if self._connection is not None:
             self._connection.freeze()
@@ -419,7 +456,11 @@ class Flow(Asking):
         self._frozen = False
         self._site.stage(self._row, Stage.STREAMING)
         self._client.outlet.thaw()
-        if not self._complete:
+        if self._websocket is not None:
+            pieces, self._pieces = self._pieces, []
+            for piece in pieces:
+                self._from_client(piece)
+        if not self._complete or self._websocket is not None:
             self._client.read(on=True)
         if self._connection is not None:
             self._connection.thaw()

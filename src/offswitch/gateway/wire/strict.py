@@ -84,7 +84,18 @@ _NAMES = {form.encode(): name.lower().encode() for name in _USUAL for form in (n
 
 
 _MOST_SEEN, _LONGEST_SEEN = 1024, 128
-_SECRET = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"set-cookie"})
+_SECRET = frozenset(
+    {
+        *(b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"proxy-authorization"),
+        *(
+            b"cookie",
+            b"set-cookie",
+            b"mcp-session-id",
+            b"sec-websocket-key",
+            b"sec-websocket-accept",
+        ),
+    }
+)
 """What is not kept for longer than a request takes."""
 
 
