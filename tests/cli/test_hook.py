@@ -450,6 +450,18 @@ def test_hook_show_prints_what_would_be_put_in(home: Path, hook: Said) -> None:
         assert hook("show", "cursor", "--target", wrong).code == 2
 
 
+def test_who_installs_a_hook_that_a_cells_own_user_cannot_run_is_told(
+    home: Path, hook: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = home / "closed" / "python"
+    python.parent.mkdir(mode=0o700)
+    python.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert "closed is closed to other users" in hook("install", "codex").out
+    monkeypatch.setattr(sys, "executable", "/usr/bin/env")
+    assert "closed to other users" not in hook("install", "codex").out
+
+
 def test_the_word_of_a_page_is_the_same_number_for_hook_and_guard() -> None:
     assert RUN == 1
     assert LEVELS == ("restrict", "drain", "freeze", "kill", "poweroff")

@@ -25,7 +25,7 @@ from offswitch.cli.words import read_scope
 from offswitch.errors import NotFound, OffswitchError, Usage
 from offswitch.host.hooks import settings as files
 from offswitch.host.hooks.agents import AGENTS, Agent, named
-from offswitch.host.hooks.line import command_line
+from offswitch.host.hooks.line import closed_to_others, command_line
 from offswitch.host.hooks.proof import Trial, in_short, prove
 from offswitch.host.hooks.trust import untrusted
 from offswitch.host.steps import Outcome, Step, carry_out
@@ -140,14 +140,14 @@ def _next(agent: Agent, again: str, target: str, *, undo: bool, dry: bool, root:
         return [again + (" --undo" if undo else "")]
     if undo:
         return []
+    closed = closed_to_others()
+    warned = f"{closed} is closed to other users: a cell that has one of its own cannot ask, and "
+    warned += "every step is refused there: install Offswitch for all (offswitch install)"
     run = f"offswitch run -- {agent.program}" + (
         "" if target else "   (outside of a cell every step of it is refused)"
     )
-    return [
-        *([agent.hint] if agent.hint and not root else []),
-        f"offswitch hook check {agent.name}",
-        run,
-    ]
+    hint = [agent.hint] if agent.hint and not root else []
+    return [*hint, *([warned] if closed else []), f"offswitch hook check {agent.name}", run]
 
 
 @app.command("show")

@@ -20,7 +20,7 @@ import sys
 
 from offswitch.errors import Unsupported
 
-__all__ = ["LIMIT_S", "PASS", "command_line", "is_ours"]
+__all__ = ["LIMIT_S", "PASS", "closed_to_others", "command_line", "is_ours"]
 
 PASS = 86
 """The exit code of our yes, between the hook and its line."""
@@ -55,6 +55,19 @@ def command_line(
 def _python() -> str:
     """Give our interpreter by the name that finds our packages: an environment's, if in one."""
     return os.path.abspath(sys.executable)
+
+
+def closed_to_others() -> str:
+    """Give the folder that keeps other users from our interpreter; empty: they may run it.
+
+    A cell with a user of its own could not run the hook, and would be refused every step.
+    """
+    path = os.path.realpath(_python())
+    while path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            return path
+        path = os.path.dirname(path)
+    return ""
 
 
 def is_ours(line: object) -> bool:
