@@ -215,7 +215,17 @@ def test_calls_that_bear_no_number_stand_or_fall_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"a":1,"a":2}', '{"a":', "[1]", '{"a":NaN}', '"x"', "{}" * 2, "[" * 999]
+    "arguments",
+    [
+        '{"a":1,"a":2}',
+        '{"a":',
+        "[1]",
+        '{"a":NaN}',
+        '"x"',
+        "{}" * 2,
+        "[" * 999,
+        '{"a":' * 101 + "1" + "}" * 101,
+    ],
 )
 def test_ACT_9_a_call_that_can_be_read_in_two_ways_is_denied_unasked(arguments: str) -> None:
     call = {"index": 0, "id": "c", "function": {"name": "look", "arguments": arguments}}

@@ -64,7 +64,7 @@ class Anthropic:
             raise Malformed("stream is neither true nor false")
         return Asked(
             shape,
-            model=strict.text_of(said, "model"),
+            model=strict.name_of(said, "model"),
             stream=bool(stream),
             tools=offered_names(said),
             body=said,

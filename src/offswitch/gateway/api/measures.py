@@ -85,6 +85,9 @@ def weigh(
             level = "restrict" if held.level is not None else None
             target = target if held.level is not None else f"{target}/{no.step}"
         return steward.refusal(asked, Why(no.cause, target, level, no.text, route.ask))
+    except RecursionError:
+        why = Why(Cause.MALFORMED, route.target, None, "nested too deep")
+        return steward.refusal(asked, why)
     except Malformed as wrong:
         return steward.refusal(asked, Why(Cause.MALFORMED, route.target, None, str(wrong)))
 
@@ -123,7 +126,7 @@ def _changes(asked: Asked, head: Head, route: Route, held: Held) -> dict[str, ob
                 return fixed
     if asked.shape is Shape.RESPONSES:
         _stored_prompt(asked, route, held)
-    if asked.shape in _WITH_TOOLS and asked.tools:
+    if asked.shape in _WITH_TOOLS and asked.tools and (route.tools.allow != ANYTHING or held.steps):
         changes.update(_fewer_tools(asked, route, held))
     return changes
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from offswitch.gateway.api.strict import names_of, text_of
+from offswitch.gateway.api.strict import name_of, names_of
 from offswitch.gateway.exchange import Malformed
 
 __all__ = ["REMOVE", "Cut", "forced_tool", "offered_names", "without"]
@@ -49,11 +49,11 @@ def _names(tool: object, depth: int = 0) -> Iterator[str]:
             yield from _names(each, 1)
         return
     nests = [said[nest] for nest in ("function", "custom") if nest in said]
-    found = [text_of(names_of(nest, _IN_TOOL, "a tool"), "name") for nest in nests]
-    found.append(text_of(said, "name"))
-    found.append(text_of(said, "server_label") or text_of(said, "mcp_server_name"))
+    found = [name_of(names_of(nest, _IN_TOOL, "a tool"), "name") for nest in nests]
+    found.append(name_of(said, "name"))
+    found.append(name_of(said, "server_label") or name_of(said, "mcp_server_name"))
     if not any(found):
-        found.append(text_of(said, "type"))
+        found.append(name_of(said, "type"))
     if not any(found):
         raise Malformed("a tool has no name")
     yield from (name for name in found if name)

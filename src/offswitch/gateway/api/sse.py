@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Events", "TooLong", "data_of"]
+__all__ = ["Events", "TooLong", "data_of", "speaks_of"]
 
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _LINES = re.compile(rb"\r\n|\n|\r")
+_ASCII = re.compile(rb"\\u00[2-7]")
 _LONGEST = 16 << 20
 """Bytes of one event: an image in base64 is the longest that we know."""
 
@@ -68,3 +69,11 @@ def data_of(event: bytes) -> tuple[str, bytes]:
         elif field == b"error":  # older versions of llama.cpp
             name, data = "error", [b'{"error":' + value + b"}"]
     return name, b"\n".join(data)
+
+
+def speaks_of(event: bytes, *words: bytes) -> bool:
+    """Tell whether an event may hold one of these names; one may be written with escapes."""
+    for word in words:
+        if word in event:
+            return True
+    return b"\\u00" in event and _ASCII.search(event) is not None

@@ -6,7 +6,7 @@ honest parsers may take in two ways is refused: a name that is there twice, at a
 that differs from one we go by in case alone (Go, and so Ollama, takes `Model` for `model`); NaN,
 and numbers that no double holds; bytes that are not UTF-8; a body that is compressed, or says that
 it is in another encoding. And what costs more to read than a model's request should is refused,
-since while we read nothing else is done: depth, and the number of values.
+since while we read nothing else is done: depth (Python's own measure), the number of values.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import cast
 
 from offswitch.gateway.exchange import Head, Malformed
 
-__all__ = ["dump", "names_of", "parse", "plain_bytes", "text_of"]
+__all__ = ["dump", "name_of", "names_of", "parse", "plain_bytes", "shallow", "text_of"]
 
 _DEEPEST = 100
-_FEW = 64
-"""Brackets with which no depth worth a look is reached."""
 _MOST_VALUES = 500_000
 """Commas and brackets in one body: some 50 ms of reading. Two thousand embeddings of 250 tokens."""
 _LONGEST_NAME = 512
@@ -63,24 +61,22 @@ def plain_bytes(head: Head) -> None:
 
 def parse(body: bytes) -> object:
     """Read JSON that has one meaning; `Malformed` says why it has not."""
-    brackets = body.count(b"{") + body.count(b"[")
-    if brackets + body.count(b",") > _MOST_VALUES:
+    if len(body) > _MOST_VALUES and sum(map(body.count, (b"{", b"[", b","))) > _MOST_VALUES:
         raise Malformed(f"more than {_MOST_VALUES} values")
     try:
         value: object = _DECODER.decode(body.decode())
     except RecursionError:
-        raise Malformed(f"nested deeper than {_DEEPEST}") from None
+        raise Malformed("nested too deep") from None
     except UnicodeDecodeError:
         raise Malformed("not UTF-8") from None
     except ValueError as wrong:
         place = getattr(wrong, "pos", None)
         raise Malformed("no JSON" if place is None else f"no JSON at character {place}") from None
-    if brackets > _FEW:
-        _shallow(value)
     return value
 
 
-def _shallow(value: object) -> None:
+def shallow(value: object) -> None:
+    """Refuse what is nested deeper than code that looks through it has to reckon with."""
     level: list[object] = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -114,6 +110,14 @@ def text_of(said: Mapping[str, object], name: str) -> str:
         raise Malformed(f"{name} is no short text")
     if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise Malformed(f"{name} is no text")
+    return value
+
+
+def name_of(said: Mapping[str, object], name: str) -> str:
+    """Give a text by which something is known: a server that trims it reads what we read."""
+    value = text_of(said, name)
+    if not value.isprintable() or value != value.strip():
+        raise Malformed(f"{name} has more in it than a name")
     return value
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from offswitch.gateway.api.strict import parse
+from offswitch.gateway.api.strict import parse, shallow
 from offswitch.gateway.api.verdicts import Judge
 from offswitch.gateway.exchange import Call, Malformed
 from offswitch.printable import printable
@@ -25,6 +25,7 @@ def may_go(judge: Judge, name: object, arguments: object, ident: object = "") ->
         return False
     try:
         said = parse(arguments.encode()) if type(arguments) is str and arguments else arguments
+        shallow(said)
     except (Malformed, UnicodeEncodeError):
         return False
     if said is None or said == "":

@@ -9,13 +9,12 @@ since calls are numbered without a gap.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import cast
 
 from offswitch.gateway.api.calls.answers import calls_of_chat, may_go_in_chat
 from offswitch.gateway.api.calls.asking import may_go, notices
-from offswitch.gateway.api.sse import data_of
+from offswitch.gateway.api.sse import data_of, speaks_of
 from offswitch.gateway.api.strict import dump
 from offswitch.gateway.api.verdicts import Judge
 from offswitch.gateway.api.whole.merge import add, settled
@@ -24,8 +23,6 @@ __all__ = ["ChatCalls"]
 
 Said = dict[str, object]
 _CALLS = ("tool_calls", "function_call")
-_MAY_CALL = re.compile(rb"tool_calls|function_call|\\u00[2-7]")
-"""What an event holds that has to be read; a name may be written with escapes."""
 
 
 @dataclass(slots=True)
@@ -49,9 +46,13 @@ class ChatCalls:
         self._choices: dict[object, _Choice] = {}
         self.held = 0
 
+    def quiet(self, events: bytes) -> bool:
+        """Tell whether nothing is held, and these events speak of no call."""
+        return not self._choices and not speaks_of(events, b"tool_calls", b"function_call")
+
     def event(self, event: bytes) -> bytes:
         """Take a chunk, and give what goes on now."""
-        if not self._choices and _MAY_CALL.search(event) is None:
+        if self.quiet(event):
             return event
         _, data = data_of(event)
         if not data:

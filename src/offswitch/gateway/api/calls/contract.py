@@ -13,6 +13,10 @@ class Calls(Protocol):
     held: int
     """Bytes that are held back."""
 
+    def quiet(self, events: bytes) -> bool:
+        """Tell whether nothing is held, and these events speak of no call."""
+        ...
+
     def event(self, event: bytes) -> bytes:
         """Take a whole event, and give what goes on now.
 

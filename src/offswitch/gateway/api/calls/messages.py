@@ -7,17 +7,15 @@ is held until then. In a denied one's place stands a block of text, at the same 
 from __future__ import annotations
 
 import json
-import re
 
 from offswitch.gateway.api.calls.asking import may_go, notice
-from offswitch.gateway.api.sse import data_of
+from offswitch.gateway.api.sse import data_of, speaks_of
 from offswitch.gateway.api.strict import dump
 from offswitch.gateway.api.verdicts import Judge
 
 __all__ = ["MessageCalls"]
 
 Said = dict[str, object]
-_MAY_CALL = re.compile(rb"tool_use|\\u00[2-7]")
 
 
 class _Block:
@@ -44,9 +42,13 @@ class MessageCalls:
         self._let_go = 0
         self.held = 0
 
+    def quiet(self, events: bytes) -> bool:
+        """Tell whether nothing is held, and these events speak of no call."""
+        return not self._blocks and not speaks_of(events, b"tool_use")
+
     def event(self, event: bytes) -> bytes:
         """Take an event, and give what goes on now."""
-        if not self._blocks and _MAY_CALL.search(event) is None:
+        if self.quiet(event):
             return event
         name, data = data_of(event)
         if not data or data == b"[DONE]":

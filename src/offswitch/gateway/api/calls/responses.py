@@ -9,21 +9,19 @@ event that brings the whole response at the end.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 
 from offswitch.clock import new_nonce
 from offswitch.gateway.api.answers import message_item
 from offswitch.gateway.api.calls.answers import is_call, item_may_go, name_of_item
 from offswitch.gateway.api.calls.asking import notice
-from offswitch.gateway.api.sse import data_of
+from offswitch.gateway.api.sse import data_of, speaks_of
 from offswitch.gateway.api.strict import dump
 from offswitch.gateway.api.verdicts import Judge
 
 __all__ = ["ResponseCalls"]
 
 Said = dict[str, object]
-_MAY_CALL = re.compile(rb"_call|\\u00[2-7]")
 _ADDED = "response.output_item.added"
 _DONE = "response.output_item.done"
 _OF_A_CALL = ("response.function_call_arguments.", "response.custom_tool_call_input.")
@@ -41,9 +39,13 @@ class ResponseCalls:
         self._denied: dict[object, Mapping[str, object]] = {}
         self.held = 0
 
+    def quiet(self, events: bytes) -> bool:
+        """Tell whether nothing is held, and these events speak of no call."""
+        return not self._held and not speaks_of(events, b"_call")
+
     def event(self, event: bytes) -> bytes:
         """Take an event, and give what goes on now."""
-        if not self._held and _MAY_CALL.search(event) is None:
+        if self.quiet(event):
             return event
         name, data = data_of(event)
         if not data or data == b"[DONE]":

@@ -10,7 +10,7 @@ import json
 from typing import cast
 
 from offswitch.gateway.api.whole.contract import StreamError
-from offswitch.gateway.api.whole.merge import add, settled
+from offswitch.gateway.api.whole.merge import Pieces, add, settled
 from offswitch.gateway.exchange import Shape
 
 __all__ = ["Chunks"]
@@ -18,6 +18,7 @@ __all__ = ["Chunks"]
 _OBJECT = {Shape.CHAT: "chat.completion", Shape.COMPLETION: "text_completion"}
 _FIRST = frozenset(("id", "created", "model", "system_fingerprint"))
 _DROPPED = frozenset(("choices", "object", "obfuscation"))
+_USUAL = frozenset(("index", "delta", "logprobs", "finish_reason"))
 _DONE = b"[DONE]"
 _CLIENT_ERROR, _LAST_ERROR = 400, 599
 
@@ -57,6 +58,8 @@ class Chunks:
             raise ValueError("a choice's index is no number")
         into = self._choices.setdefault(index, {"index": index})
         delta = choice.get("delta")
+        if _more_text(into, choice, delta):
+            return
         rest = {name: value for name, value in choice.items() if name != "delta"}
         if self._shape is Shape.CHAT:
             message = cast("dict[str, object]", into.setdefault("message", {"role": "assistant"}))
@@ -89,6 +92,20 @@ class Chunks:
                 calls.sort(key=_number)
                 message["tool_calls"] = [_call(call) for call in calls]
         return choice
+
+
+def _more_text(into: dict[str, object], choice: dict[str, object], delta: object) -> bool:
+    """Add a piece of text where a choice brings that and nothing else: nearly all do."""
+    if type(delta) is not dict or len(delta) != 1 or not choice.keys() <= _USUAL:
+        return False
+    message, piece = into.get("message"), delta.get("content")
+    pieces = message.get("content") if type(message) is dict else None
+    if type(pieces) is not Pieces or type(piece) is not str:
+        return False
+    if choice.get("finish_reason") is not None or choice.get("logprobs") is not None:
+        return False
+    pieces.append(piece)
+    return True
 
 
 def _number(call: dict[str, object]) -> int:

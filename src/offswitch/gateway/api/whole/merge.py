@@ -9,19 +9,19 @@ pieces until the end, since joining each at once would cost the square of their 
 
 from __future__ import annotations
 
-__all__ = ["add", "settled"]
+__all__ = ["Pieces", "add", "settled"]
 
 _WHOLE = frozenset(("id", "type", "role", "index", "object", "finish_reason", "stop_reason"))
 """Texts that are given whole, and may be given again."""
 
 
-class _Pieces(list[str]):
+class Pieces(list[str]):
     """A text, as its pieces."""
 
 
 def _begun(name: str, value: object) -> object:
     if type(value) is str:
-        return value if name in _WHOLE else _Pieces((value,))
+        return value if name in _WHOLE else Pieces((value,))
     if type(value) is dict:
         return {inner: _begun(inner, each) for inner, each in value.items()}
     if type(value) is list:
@@ -52,7 +52,7 @@ def add(into: dict[str, object], new: dict[str, object]) -> None:
         old = into.get(name)
         if value is None:
             into.setdefault(name, None)
-        elif type(old) is _Pieces and type(value) is str:
+        elif type(old) is Pieces and type(value) is str:
             # A tool's name comes once, in pieces, or whole with each piece of its arguments.
             if name != "name" or "".join(old) != value:
                 old.append(value)
@@ -66,7 +66,7 @@ def add(into: dict[str, object], new: dict[str, object]) -> None:
 
 def settled(value: object) -> object:
     """Give a value with its texts joined."""
-    if type(value) is _Pieces:
+    if type(value) is Pieces:
         return "".join(value)
     if type(value) is dict:
         return {name: settled(each) for name, each in value.items()}
