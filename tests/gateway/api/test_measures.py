@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -23,10 +24,13 @@ from model_requests import (
     told,
     tool,
 )
+from offswitch.gateway.api.answers import fixed
 from offswitch.gateway.api.anthropic import Anthropic
 from offswitch.gateway.api.openai import OpenAi
 from offswitch.gateway.api.plain import Plain
-from offswitch.gateway.exchange import Pass, Reply, Rewritten
+from offswitch.gateway.api.verdicts import by_declaration
+from offswitch.gateway.api.whole.assembler import Assembler
+from offswitch.gateway.exchange import Asked, Call, Pass, Reply, Rewritten, Shape
 from offswitch.gateway.plan.route import Fallback, Step, Tools
 from offswitch.model.level import Level
 
@@ -435,3 +439,36 @@ def test_calls_are_held_where_the_route_says_so() -> None:
     assert isinstance(verdict, Rewritten)
     assert verdict.body == stream(tools=BOTH)
     assert type(verdict.filter).__name__ == "Holder"
+
+
+def test_ACT_9_a_tool_that_waits_for_a_person_each_time_is_judged_in_streams_too() -> None:
+    by = route(tools=Tools(hold=("send_mail",)))
+    verdict = admitted(OPENAI, by, stream(tools=BOTH))
+    assert isinstance(verdict, Rewritten)
+    assert verdict.filter is not None
+    judge = by_declaration(by, held())
+    assert judge(Call("look"))
+    assert not judge(Call("send_mail"))
+    assert not by_declaration(route(tools=Tools(allow=("look",))), held())(Call("send_mail"))
+    assert not by_declaration(route(tools=LOOKS), held(Step.WRITES))(Call("send_mail"))
+    assert not by_declaration(route(), held(Step.TOOLS))(Call("look"))
+
+
+@pytest.mark.parametrize("shape", [Shape.CHAT, Shape.COMPLETION, Shape.RESPONSES, Shape.MESSAGES])
+def test_DEC_6_a_fixed_answers_stream_adds_up_to_its_whole(shape: Shape) -> None:
+    said = {"stream_options": {"include_usage": True}}
+    whole = told(fixed(Asked(shape, body=said), "Closed."))
+    sent = fixed(Asked(shape, stream=True, body=said), "Closed.")
+    assembler = Assembler(shape, lambda text: Reply(502, (), text.encode()))
+    assembler.head(200, sent.headers)
+    assembler.feed(sent.body)
+    put = told(assembler.reply())
+
+    def unnamed(value: Any) -> Any:  # noqa: ANN401 - ids and times are made anew
+        text = re.sub(r"(_|-)[0-9a-f]{16,}", "", json.dumps(value))
+        return json.loads(re.sub(r'("created(_at)?": )\d+', r"\g<1>0", text))
+
+    if shape is Shape.CHAT:
+        whole["choices"][0].pop("logprobs")
+        whole["choices"][0]["message"].pop("refusal")
+    assert unnamed(put) == unnamed(whole)

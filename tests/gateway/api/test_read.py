@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from model_requests import CHAT, HELLO, body, flat, head, read, tool
+from model_requests import CHAT, HELLO, body, flat, head, read, route, tool
 from offswitch.gateway.api.anthropic import Anthropic
 from offswitch.gateway.api.openai import OpenAi
 from offswitch.gateway.api.pick import api_of, model_stewards
-from offswitch.gateway.exchange import Malformed, Shape
+from offswitch.gateway.exchange import Asked, Malformed, Shape
+from offswitch.gateway.plan.match import choose
 from offswitch.gateway.plan.route import Api
 from offswitch.model.level import Level
 
@@ -198,3 +199,10 @@ def test_a_cancel_passes_at_every_level() -> None:
         assert not steward.passes(head("/v1/responses/resp_1/cancel", "PUT"), Level.DRAIN)
         assert not steward.passes(head("/v1/chat/completions?/responses/a/cancel"), Level.DRAIN)
         assert not steward.passes(head("/v1/x;/responses/..%2f/cancel"), Level.DRAIN)
+
+
+def test_ACT_1_a_model_in_another_case_belongs_to_the_same_route() -> None:
+    named, rest = route(model="Qwen-*"), route()
+    for model in ("Qwen-7", "qwen-7", "QWEN-7"):
+        assert choose([named, rest], Asked(Shape.CHAT, model)) is named
+    assert choose([named, rest], Asked(Shape.CHAT, "other")) is rest

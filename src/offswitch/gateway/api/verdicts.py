@@ -1,7 +1,8 @@
 """Who judges a call of a tool that a model makes: by what the route declares, unless another does.
 
-A judge is asked for a whole call, name and arguments, and answers at once. What is not on the list,
-what only a person may allow each time, and what is held back just now, is denied.
+A judge is asked about a whole call, name and arguments, and answers at once: while a model talks
+nobody can wait for a person. So what is not on the list, what only a person may allow each time,
+and what is held back just now, is denied.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 from offswitch.gateway.exchange import Call, Held
 from offswitch.gateway.plan.match import stands_for
-from offswitch.gateway.plan.route import Route, Step
+from offswitch.gateway.plan.route import Route
+from offswitch.gateway.tools.verdict import judge_of
 
 __all__ = ["ANYTHING", "Judge", "Judges", "by_declaration", "is_named", "judges_calls"]
 
@@ -28,18 +30,10 @@ def is_named(patterns: Iterable[str], name: str) -> bool:
 
 def judges_calls(route: Route) -> bool:
     """Tell whether calls in answers of this route are judged at all times."""
-    return route.hold_tools or route.tools.allow != ANYTHING
+    tools = route.tools
+    return route.hold_tools or tools.allow != ANYTHING or bool(tools.hold)
 
 
 def by_declaration(route: Route, held: Held) -> Judge:
-    """Give a judge that knows the declaration and what is held back."""
-    tools = route.tools
-
-    def judge(call: Call) -> bool:
-        if Step.TOOLS in held.steps or not is_named(tools.allow, call.name):
-            return False
-        if Step.WRITES in held.steps and is_named(tools.writes, call.name):
-            return False
-        return not (route.hold_tools and is_named(tools.hold, call.name))
-
-    return judge
+    """Give the judge of tool servers' calls; what a person is to allow is denied here."""
+    return judge_of(route.tools, held)

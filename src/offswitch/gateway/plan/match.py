@@ -57,8 +57,13 @@ def by_head(routes: Sequence[Route], head: Head) -> list[Route]:
 
 
 def choose(found: Sequence[Route], asked: Asked) -> Route | None:
-    """Give the first of the routes `by_head` found that fits what is asked."""
+    """Give the first of the routes `by_head` found that fits what is asked.
+
+    A model's name in another case is the same model: to Ollama it is, and else it would be a way
+    round a route that names it.
+    """
+    model = asked.model.casefold()
     for route in found:
-        if not route.model or stands_for(route.model, asked.model):
+        if not route.model or stands_for(route.model.casefold(), model):
             return route
     return None
