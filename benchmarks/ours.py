@@ -1,28 +1,33 @@
-"""Our gateway, for figures: `benchmarks/gateway.py` and `benchmarks/llama.py`.
+"""Our gateway as it is installed, for figures: `benchmarks/gateway.py` and `benchmarks/llama.py`.
 
-A real worker as a process of its own with the stewards that a real one has; the page is written by
-this process in the warden's place, and the wake-up comes from here.
+A real warden, and in front of the benchmark's server the gateway with one worker, sensing and all,
+declared in a configuration of its own. What is stopped once stays latched, so each run has a target
+of its own: whatever is asked below `/run-N/` belongs to `bench/run-N`, all else to `bench/usual`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
-from fronting import CORE, cpu_ns
+from fronting import Missing, cpu_ns, family, free_port, pinned, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from gate import Gate, upstream_at  # noqa: E402 - the tests' own stage
-from offswitch.gateway.api.pick import model_stewards  # noqa: E402
-from offswitch.gateway.plan.route import Route  # noqa: E402
-from offswitch.gateway.stewards import Stewards  # noqa: E402
+from installation import Installation, until  # noqa: E402 - the tests' own stage
+from offswitch.control import frames  # noqa: E402
+from offswitch.control.client import Conversation  # noqa: E402
 
-__all__ = ["Ours"]
+__all__ = ["Ours", "confirmed"]
 
-TARGET = "shop/chat"
+_PATIENCE_S = 15.0
+USUAL = "bench/usual"
 
 
 class Ours:
@@ -30,37 +35,110 @@ class Ours:
 
     name = "ours"
 
-    def __init__(self, folder: Path, upstream: int) -> None:
-        """Stand in front of a server."""
+    def __init__(self, folder: Path, upstream: int, runs: int = 120, more: str = "") -> None:
+        """Stand in front of a server; `more` is further configuration of the usual route."""
+        if os.geteuid() != 0:
+            raise Missing(
+                "ours: its sockets are destroyed and its workers have rights as root only"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {CORE})
-        try:
-            route = Route(TARGET, upstream_at(upstream))
-            self.gate = Gate([route], folder, stewards=Stewards(model_stewards()))
-        finally:
-            os.sched_setaffinity(0, before)
-        self.port = self.gate.port
+        self.port = free_port()
+        self._run = 0
+        self._asked: Conversation | None = None
+        self.installation = Installation(folder)
+        self._configure(upstream, runs, more)
+        self.installation.start()
+        place = self.installation.place
+        argv = [sys.executable, "-I", "-m", "offswitch.gateway"]
+        argv = pinned([*argv, "--home", place.home, "--run", place.run])
+        said = folder / "said"
+        with said.open("wb") as out:
+            self.process = subprocess.Popen(argv, stderr=out, stdin=subprocess.DEVNULL)
+        wait_for(self.port, self.process, said, _PATIENCE_S)
+        until(lambda: len(family(self.process.pid)) > 2, "its worker runs")
+
+    def _configure(self, upstream: int, runs: int, more: str) -> None:
+        text = f"""[[gateway]]
+name = "models"
+listen = ["127.0.0.1:{self.port}"]
+upstream = "http://127.0.0.1:{upstream}"
+limits = {{ connections = 8192 }}
+[[gateway.route]]
+target = "{USUAL}"
+path = "/v1/"
+{more}
+"""
+        for number in range(runs):
+            text += f'[[gateway.route]]\ntarget = "bench/run-{number}"\npath = "/run-{number}/"\n'
+        path = Path(self.installation.home, "offswitch.toml")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the path of whatever belongs to the target that is stopped next."""
+        return f"/run-{self._run}"
 
     @property
     def worker(self) -> int:
         """The worker's pid."""
-        return self.gate.process.pid
+        return family(self.process.pid)[-1]
 
     def cpu_ns(self) -> int:
-        """Give what its threads have run, all together."""
-        return cpu_ns([self.worker])
+        """Give what its processes have run, all together."""
+        return cpu_ns(family(self.process.pid))
+
+    def prepare(self) -> None:
+        """Open the connection of the next order: nothing is left but to send it."""
+        message = self.installation.stop_message(f"bench/run-{self._run}")
+        self._asked = Conversation(self.installation.place.warden_socket, 10.0)
+        self._order = frames.encode(message)
 
     def order(self) -> None:
-        """Stop what flows."""
-        self.gate.page.renew(120)
-        self.gate.stop(TARGET)
+        """Stop what flows below `prefix`."""
+        assert self._asked is not None
+        self._asked.sock.sendall(self._order)
+
+    def answer(self) -> dict[str, object]:
+        """Give the stop's final answer, and go on to the next run."""
+        assert self._asked is not None
+        with contextlib.closing(self._asked) as asked:
+            asked.receive()
+            final = asked.receive()
+        self._asked = None
+        self._run += 1
+        return dict(final or {})
 
     def ready(self) -> None:
-        """Let it go on."""
-        self.gate.page.renew(120)
-        self.gate.release(TARGET)
+        """Have the order answered; the next run has a target that nobody stopped."""
+        if self._asked is not None:
+            self.answer()
+
+    def stall(self) -> None:
+        """Stop the worker itself: from here on it does nothing."""
+        os.kill(self.worker, signal.SIGSTOP)
+        time.sleep(0.005)
 
     def close(self) -> None:
-        """End it."""
-        self.gate.close()
+        """End it, and its warden."""
+        for pid in reversed(family(self.process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            for pid in reversed(family(self.process.pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        self.installation.close()
+
+
+def confirmed(answer: dict[str, object]) -> str:
+    """Say what the warden's answer says of the gateway's layer."""
+    targets = answer.get("targets")
+    rows = targets if isinstance(targets, list) else []
+    layers = [layer for row in rows for layer in row["layers"] if layer["layer"] == "gateway"]
+    return "; ".join(f"{each['confirmed']}: {each['detail']}" for each in layers)

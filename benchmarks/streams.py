@@ -83,6 +83,8 @@ _SHORT_STREAM = b"%s%s%x\r\n%s\r\n0\r\n\r\n" % (
 _AT_ONCE = 256
 """Events that are taken before the next tokens are due."""
 _MS = 1_000_000
+_SIP, _LITTLE = 512, 2048
+"""Bytes that a slow client reads in a millisecond, and that its socket keeps for it (doubled)."""
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -95,10 +97,10 @@ def _request(path: str, body: dict[str, object]) -> bytes:
     ).encode() + text
 
 
-def stream_request() -> bytes:
+def stream_request(path: str = "/v1/chat/completions") -> bytes:
     """Ask for a chat completion as a stream that does not end."""
     said = [{"role": "user", "content": "How long is the shop open today, and is there parking?"}]
-    return _request("/v1/chat/completions", {"model": "m-7", "messages": said, "stream": True})
+    return _request(path, {"model": "m-7", "messages": said, "stream": True})
 
 
 def small_request(path: str = "/v1/chat/completions") -> bytes:
@@ -137,6 +139,8 @@ class Lane:
     """When each upstream connection was seen to be closed."""
     probes: list[int] = field(default_factory=list)
     """When each new request reached the upstream, in a stop."""
+    slow: set[int] = field(default_factory=set)
+    """Clients that do not read but when `read_slowly` does it for them."""
     asking: dict[int, bytes] = field(default_factory=dict)
     """Clients that ask again once they are answered, and what."""
 
@@ -150,20 +154,28 @@ class Lane:
         """How many streams the upstream serves."""
         return sum(map(len, self.turns))
 
-    def connect(self, port: int) -> socket.socket:
-        """Open one client's connection."""
-        sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def connect(self, port: int, *, slow: bool = False) -> socket.socket:
+        """Open one client's connection; a slow one takes little before it is read."""
+        sock = socket.socket()
+        if slow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE)
+            self.slow.add(sock.fileno())
+        sock.settimeout(10)
+        sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
         self.clients[sock.fileno()] = sock
         self.both.adopt(sock, self, server=False)
         return sock
 
-    def open(self, port: int, count: int, patience_s: float = 20.0) -> None:
-        """Begin so many streams, and wait until the upstream serves them all."""
+    def open(self, port: int, count: int, slow: int = 0, patience_s: float = 20.0) -> None:
+        """Begin so many streams, and wait until the upstream serves them all.
+
+        `slow` of their clients read only when `read_slowly` does it for them.
+        """
         wanted = self.flowing + count
         for number in range(count):
-            self.connect(port).send(self.request)
+            self.connect(port, slow=number < slow).send(self.request)
             if number % 50 == 49:
                 self.both.run(0.001)
         end = time.monotonic() + patience_s
@@ -179,6 +191,12 @@ class Lane:
             self.asking[sock.fileno()] = request
             sock.send(request)
 
+    def read_slowly(self) -> None:
+        """Let each of the slow clients read a little."""
+        for fd in self.slow:
+            if fd not in self.ended_ns:
+                self.both.read(fd, _SIP)
+
     def close(self) -> None:
         """End all connections of both sides."""
         for socks, server in ((self.clients, False), (self.upstreams, True)):
@@ -190,6 +208,7 @@ class Lane:
         self.turns.clear()
         self.serving.clear()
         self.asking.clear()
+        self.slow.clear()
 
     def forget(self) -> None:
         """Begin to note what a stop does: times, tails, probes."""
@@ -209,7 +228,7 @@ class Streams:
         self._epoll = select.epoll()
         self._buffer = bytearray(1 << 18)
         self._view = memoryview(self._buffer)
-        self._readers: dict[int, tuple[Callable[[memoryview], int], Lane]] = {}
+        self._readers: dict[int, tuple[Callable[[memoryview, int], int], Lane]] = {}
         """Clients: how to read, and whose."""
         self._servers: dict[int, tuple[socket.socket, Lane, bytearray]] = {}
         self._listeners: dict[int, Lane] = {}
@@ -315,10 +334,14 @@ class Streams:
         reader = self._readers.get(fd)
         if reader is None:
             self._serve(fd)
-            return
-        receive, lane = reader
+        elif fd not in reader[1].slow:
+            self.read(fd)
+
+    def read(self, fd: int, most: int = 0) -> None:
+        """Let a client read; no more than `most` bytes, if there is a limit."""
+        receive, lane = self._readers[fd]
         try:
-            count = receive(self._view)
+            count = receive(self._view, most)
         except BlockingIOError:
             return
         except OSError:
