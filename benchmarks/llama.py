@@ -97,10 +97,10 @@ class Bench:
         self.ours.order()
         return now
 
-    def streaming(self, prompt: str = "Is it open?") -> float:
-        """Milliseconds until the server's threads run no more."""
-        client, _task = self._begin(chat(stream=True, prompt=prompt))
-        if prompt is not LONG:
+    def streaming(self, prompt: str = "") -> float:
+        """Milliseconds until the server's threads run no more; a long `prompt` is being read."""
+        client, _task = self._begin(chat(stream=True, prompt=prompt or "Is it open?"))
+        if not prompt:
             client.flows()
         ordered = self._order()
         idle = self.server.idle_at()

@@ -27,6 +27,7 @@ from offswitch.control.client import Conversation  # noqa: E402
 __all__ = ["Ours", "confirmed"]
 
 _PATIENCE_S = 15.0
+EVERYWHERE = frozenset(os.sched_getaffinity(0))
 USUAL = "bench/usual"
 
 
@@ -36,7 +37,7 @@ class Ours:
     name = "ours"
 
     def __init__(self, folder: Path, upstream: int, runs: int = 120, more: str = "") -> None:
-        """Stand in front of a server; `more` is further configuration of the usual route."""
+        """Stand in front of a server; `more` is further configuration of each route."""
         if os.geteuid() != 0:
             raise Missing(
                 "ours: its sockets are destroyed and its workers have rights as root only"
@@ -47,7 +48,10 @@ class Ours:
         self._asked: Conversation | None = None
         self.installation = Installation(folder)
         self._configure(upstream, runs, more)
+        here = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, EVERYWHERE)  # the warden is bound to no core
         self.installation.start()
+        os.sched_setaffinity(0, here)
         place = self.installation.place
         argv = [sys.executable, "-I", "-m", "offswitch.gateway"]
         argv = pinned([*argv, "--home", place.home, "--run", place.run])
@@ -70,6 +74,7 @@ path = "/v1/"
 """
         for number in range(runs):
             text += f'[[gateway.route]]\ntarget = "bench/run-{number}"\npath = "/run-{number}/"\n'
+            text += f"{more}\n"
         path = Path(self.installation.home, "offswitch.toml")
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
