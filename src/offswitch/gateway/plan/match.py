@@ -36,16 +36,17 @@ def by_head(routes: Sequence[Route], head: Head) -> list[Route]:
 
     Where a header that decides is there twice, whoever is behind might read the other one: none.
     """
-    names = [name for name, _value in head.headers]
-    if any(names.count(name) > 1 for route in routes for name in route.header):
-        return []
     digest = ""
     found = []
     for route in routes:
         if not head.target.startswith(route.path):
             continue
-        if any(head.get(name) != value for name, value in route.header.items()):
-            continue
+        if route.header:
+            names = [name for name, _value in head.headers]
+            if any(names.count(name) > 1 for name in route.header):
+                return []
+            if any(head.get(name) != value for name, value in route.header.items()):
+                continue
         if route.key_sha256:
             digest = digest or hashlib.sha256(shown_key(head)).hexdigest()
             if not hmac.compare_digest(digest, route.key_sha256):
