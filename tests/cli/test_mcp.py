@@ -75,3 +75,27 @@ def _left() -> bytes:
     found = subprocess.run(["pgrep", "-f", "tool_server.py record"], capture_output=True,
                            check=False)  # fmt: skip
     return found.stdout
+
+
+AGENT = """
+import subprocess, sys
+program, *server = sys.argv[1:]
+done = subprocess.run(
+    [program, "mcp", "wrap", "--target", "mcp/inner", "--", *server], env={"PATH": "/usr/bin:/bin"},
+    input=b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\\n', capture_output=True)
+sys.stdout.buffer.write(done.stdout or done.stderr)
+"""
+
+
+def test_a_server_that_an_agent_in_a_cell_starts_with_a_bare_environment_is_in_its_cell(
+    installation: Installation,
+) -> None:
+    shutil.copy(SERVER, installation.work / "tool_server.py")
+    done = subprocess.run(
+        [OFFSWITCH, "run", "--target", "agents/one", "--user", "root", "--", sys.executable, "-c",
+         AGENT, OFFSWITCH, "/usr/bin/python3", "-I", "tool_server.py", "/dev/null"],
+        env=installation.env, cwd=installation.work, capture_output=True, check=False,
+    )  # fmt: skip
+    assert len(json.loads(done.stdout)["result"]["tools"]) == 4, done.stdout + done.stderr
+    rows = installation.ask({"op": "targets"})["targets"]
+    assert not [one for one in rows if one["target"].startswith("mcp/inner")]

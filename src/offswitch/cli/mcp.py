@@ -38,6 +38,7 @@ _BACKUP = ".before-offswitch"
 _LARGEST = 8 << 20
 _INNER = "offswitch.gateway.tools"
 _SHOWN = 200
+_MOST_PARENTS = 16
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="FILE | -- CMD…", help="A client's file, or a server.")
@@ -93,10 +94,32 @@ def _serve(command: list[str], target: str, allow: list[str], user: str, calls: 
     if calls:
         inner += ["--calls", os.path.abspath(calls)]
     inner += ["--", *command]
+    os.environ.update(_of_cell())
     if "OFFSWITCH_PAGE" in os.environ or "OFFSWITCH_WORD" in os.environ:
         os.execv(inner[0], inner)  # noqa: S606 - the wrapper itself; no shell has a part in it
     # Several clients may start the same server: each is a target of its own, below its name.
     return run(inner, f"{name}/{os.getpid()}", user or None, raw=True)
+
+
+def _of_cell() -> dict[str, str]:
+    """Give what a cell has in its environment, where a client has kept it from us.
+
+    MCP clients start servers with a bare environment. Whose child we are says the same; a program
+    that lies here would do better not to wrap its server at all, and its cell holds both.
+    """
+    pid = os.getppid()
+    for _ in range(_MOST_PARENTS):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                pairs = [one.partition(b"=") for one in file.read(_LARGEST).split(b"\0")]
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return {}
+        found = {os.fsdecode(name): os.fsdecode(text) for name, _, text in pairs}
+        if "OFFSWITCH_PAGE" in found and "OFFSWITCH_WORD" in found:
+            return {name: found[name] for name in ("OFFSWITCH_PAGE", "OFFSWITCH_WORD")}
+    return {}
 
 
 # --- a client's file ----------------------------------------------------------------
