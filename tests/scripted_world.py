@@ -74,6 +74,7 @@ class World:
         self.stops: list[Message] = []
         self.alarms: list[Message] = []
         self.decisions: list[Message] = []
+        self.leaves: list[Message] = []
         self.sensors: list[Message] = []
         self.said: Message = {}
         self.heard: list[Message] = []
@@ -118,6 +119,7 @@ class World:
     def clear(self) -> None:
         """Begin anew, with nothing in it."""
         self.rows, self.stops, self.alarms, self.decisions = {}, [], [], []
+        self.leaves = []
         self.sensors = []
         self.said, self.heard, self.silent, self.confirms = {}, [], False, True
         self._do(self._hang_up())
@@ -248,7 +250,7 @@ class World:
         op = str(message.get("op"))
         looks = {
             "alarms": {"alarms": self.alarms, "near": []},
-            "decisions": {"decisions": self.decisions},
+            "decisions": {"decisions": self.decisions, "leaves": self.leaves},
             "rules": {"rules": [], "lowered": [], "waiting": [], "proposals": [], "problem": ""},
             "sensors": {"sensors": self.sensors, "left_out": 0},
         }

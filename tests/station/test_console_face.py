@@ -69,6 +69,16 @@ def question(scope: str, **said: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
+def waiting(**said: object) -> dict[str, Any]:
+    """A tool call that waits for a person."""
+    return {
+        "decision": "d1" * 32, "scope": "shop/agent", "target": "shop/agent", "tool": "pay",
+        "arguments": '{"amount": 7}', "asked_us": 1, "left_ms": 60_000,
+        "due_us": SystemClock().wall_us() + 60_000_000, "silence": "it is not called",
+        "people": 1, "granted_by": [], **said,
+    }  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def some(world: World) -> Iterator[None]:
     world.clear()
@@ -204,8 +214,9 @@ def test_hostile_words_of_targets_people_and_rules_appear_as_text(
     world.alarms = [alarm(HOSTILE, "shop/agent", harm=HOSTILE)]
     said = {"rule": HOSTILE, "harm": HOSTILE, "why": HOSTILE, "false_stop_cost": HOSTILE}
     world.decisions = [question("shop", **said)]
+    world.leaves = [waiting(tool=HOSTILE, arguments=HOSTILE)]
     page = visits.open()
-    page.locator(".question").wait_for(timeout=4000)
+    page.locator(".question").nth(1).wait_for(timeout=4000)
     for path in ("/", "/target/shop/agent", "/target/shop/search", "/readiness", "/scope/shop"):
         page.goto(world.house.url + path)
         world.put(notes=[HOSTILE, path])  # so that it comes by the feed, too
@@ -218,6 +229,25 @@ def test_hostile_words_of_targets_people_and_rules_appear_as_text(
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert page.errors == []
+
+
+def test_DEC_3_a_tool_call_that_waits_is_answered_on_the_board(
+    world: World, visits: Visits
+) -> None:
+    world.leaves = [waiting()]
+    page = visits.open()
+    card = page.locator(".question")
+    card.wait_for(timeout=4000)
+    text = card.inner_text()
+    assert "call pay?" in text
+    assert '{"amount": 7}' in text
+    assert "it is not called" in text
+    for button, op in (("Let it be called, once", "approve"), ("Do not", "deny")):
+        page.get_by_role("button", name=button).click()
+        said = until(lambda: [one for one in world.heard if one.get("op") == op], button)  # noqa: B023 - at once
+        assert said[0]["decision"] == "d1" * 32
+        assert said[0]["by"].startswith("person:")
+    assert page.errors == []
 
 
 def test_a_target_shows_its_sensors_and_what_was_found_in_them(

@@ -55,7 +55,7 @@ def questions(scene: Scene, scope: Scope) -> list[Message]:
     """Give what waits for a person and concerns `scope`, the most urgent first."""
     picture = scene.picture
     if picture.desk.live:
-        known: Iterable[Message] = picture.desk.decisions
+        known: Iterable[Message] = (*picture.desk.leaves, *picture.desk.decisions)
     else:
         known = [{**one, "decision": one["asks"]} for one in picture.alarms if one.get("asks")]
     mine = [one for one in known if _concerns(scope, str(one.get("scope")))]

@@ -1,9 +1,9 @@
 """Answers to alarms and to what rules ask: seen, stop it, let it go on.
 
     POST /alarms/ack          rules      somebody has seen it; it goes on standing
-    POST /decisions/approve   decision   stop it now: one click, no question
+    POST /decisions/approve   decision   stop it now, or let a tool call go: one click, no question
     GET  /decisions/DIGEST               let it go on? which takes a reason
-    POST /decisions/deny      decision, reason, hours
+    POST /decisions/deny      decision, reason, hours; of a tool call the decision alone
 
 Watch decides who may say what (`watch/desk/visitors`); here a person's name goes with it.
 """
@@ -56,7 +56,7 @@ async def ack(
 
 @router.post("/decisions/approve")
 async def approve(request: Request, who: Answers, decision: Name, back: Back = "/") -> Response:
-    """Stop what a rule asks about."""
+    """Stop what a rule asks about; or let a tool be called."""
     message = {"op": "approve", "decision": decision, "by": who.by}
     await ask(_desk(parts_of(request)), message)
     return RedirectResponse(local(back), 303)
@@ -76,10 +76,10 @@ async def deny(
     request: Request,
     who: Answers,
     decision: Name,
-    reason: Annotated[str, Form(max_length=2000)],
+    reason: Annotated[str, Form(max_length=2000)] = "",
     hours: Annotated[float, Form(ge=0, le=8)] = 0,
 ) -> Response:
-    """Let it go on."""
+    """Let it go on, for a reason; or do not let a tool be called."""
     message = {"op": "deny", "decision": decision, "reason": reason.strip(), "by": who.by}
     held = {"for_us": int(hours * _HOUR_US)} if hours else {}
     await ask(_desk(parts_of(request)), message | held)

@@ -103,6 +103,7 @@ class DeskReader:
             alarms=tuple(alarms["alarms"]),
             near=tuple(alarms["near"]),
             decisions=self._dated(decisions["decisions"]),
+            leaves=tuple(decisions.get("leaves", ())),
         )
         if look % _RULES_EVERY == 0:
             rules = await line.ask("rules")
@@ -162,6 +163,7 @@ class _Line:
 def _lasting(desk: Desk) -> list[object]:
     """Give what of it is news when it changes."""
     rows = [desk.alarms, desk.decisions, desk.rules, desk.lowered, desk.waiting, desk.sensors]
+    rows.append(desk.leaves)
     return [desk.live, desk.why, [[_steady(row) for row in each] for each in rows]]
 
 

@@ -38,6 +38,8 @@ class Desk:
     near: tuple[Message, ...] = ()
     decisions: tuple[Message, ...] = ()
     """Questions that wait for a person, the most urgent first; `due_us`: when time is up (UTC)."""
+    leaves: tuple[Message, ...] = ()
+    """Tool calls that wait for a person, the most urgent first."""
     rules: tuple[Message, ...] = ()
     lowered: tuple[Message, ...] = ()
     waiting: tuple[Message, ...] = ()

@@ -50,6 +50,8 @@ class _Asked:
     arguments: str
     asked_us: int
     """UTC, microseconds."""
+    due_us: int
+    """When silence has answered: UTC, microseconds."""
     told: bool = False
     """Whether how it ended is recorded."""
 
@@ -87,7 +89,8 @@ class Leaves:
             what, self._by(peer, target), nonce=new_nonce(), mono_us=now_us,
             within_us=within_us, people=people,
         )  # fmt: skip
-        one = _Asked(opened, target, tool, arguments, self._clock.wall_us())
+        wall_us = self._clock.wall_us()
+        one = _Asked(opened, target, tool, arguments, wall_us, wall_us + within_us)
         self._asked[opened.digest] = one
         self._tell(one, "nobody was asked", "waits for leave", "gateway", "it is declared to wait")
         return {"decision": opened.digest, "left_ms": within_us // 1000}
@@ -143,12 +146,13 @@ class Leaves:
         left_us = one.request.due_us - now_us
         return {
             "decision": one.request.digest,
+            "scope": one.target,
             "target": one.target,
-            "tool": one.tool,
-            "arguments": one.arguments,
+            "tool": printable(one.tool, _LONGEST_NAME),
+            "arguments": printable(one.arguments, _LONGEST_TEXT),
             "asked_us": one.asked_us,
             "left_ms": left_us // 1000,
-            "due_us": self._clock.wall_us() + left_us,
+            "due_us": one.due_us,
             "silence": "it is not called",
             "people": one.request.people,
             "granted_by": [who.text for who in one.request.granted],
