@@ -75,11 +75,13 @@ class Visit:
                 try:
                     with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:  # not TLS
                         got = plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-                    self._how = "alive" if got else "closed"
-                except BlockingIOError:
-                    return "alive"
+                    if not got:
+                        time.sleep(0.02)  # the script may just have met a reset, and not said so
+                        self._how = "closed" if self._how == "alive" else self._how
                 except ConnectionResetError:
                     self._how = "reset"
+                except OSError:
+                    pass  # nothing has come; or the script met it in this very moment
             return self._how
 
 
