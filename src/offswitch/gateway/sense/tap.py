@@ -184,9 +184,11 @@ class StreamTap:
         self._size = 0
         if self._due:
             words[base + _AT_GAP + bucket_of(self._gap)] += 1
+            self._due = now + _EVERY_NS
         else:
             words[base + At.FIRST + bucket_of(now - self._started)] += 1
-        self._due = now + _EVERY_NS
+            # A thousand that began at the same instant are not to be digested at the same one.
+            self._due = now + _EVERY_NS // 16 * (1 + (self._started >> 10 & 15))
         self._gap = 0
         if not self._mode:
             batch, self._rest = self._rest + batch, b""
