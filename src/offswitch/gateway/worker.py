@@ -132,6 +132,8 @@ class Worker:
     def turn_page(self, words: Words, slots: Mapping[str, int]) -> None:
         """Obey another page from here on, of a warden that came after."""
         self.site.turn_page(words, slots)
+        if self._inquiries is not None:
+            self._inquiries.forget()
         self.changed()
 
     def _tick(self) -> None:

@@ -163,6 +163,22 @@ def test_VER_6_a_server_that_ends_is_said_to_be_idle_and_is_asked_no_more(model:
     assert "nothing in work" in told.of()[2][1]
 
 
+def test_VER_6_a_warden_that_came_after_is_told_as_well(model: Model) -> None:
+    told = Told(model, EvidenceKind.LLAMA_CPP)
+    model.slots(lambda: 0)
+
+    async def script(one: Inquiries) -> None:
+        told.levels[TARGET] = Level.KILL
+        one.look()
+        await until(lambda: len(told.of()) == 1, "it is told")
+        one.look()
+        one.forget()
+        one.look()
+        await until(lambda: len(told.of()) == 2, "it is told again")
+
+    run(told, script)
+
+
 def test_VER_6_llama_cpp_is_given_time_and_then_asked_less_than_once_a_second(
     model: Model,
 ) -> None:

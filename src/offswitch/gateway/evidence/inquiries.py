@@ -123,6 +123,12 @@ class Inquiries:
             if server.fresh and (server.task is None or server.task.done()):
                 server.task = loop.create_task(self._inquire(server))
 
+    def forget(self) -> None:
+        """Another warden listens, which was told nothing: ask anew of whatever is cut."""
+        for server in self._servers:
+            server.cut.clear()
+            server.told.clear()
+
     async def _inquire(self, server: _Server) -> None:
         """Ask until nothing is in work, or nothing new can be learnt."""
         loop = asyncio.get_running_loop()
