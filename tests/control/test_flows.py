@@ -70,6 +70,19 @@ def test_ACT_4_an_end_names_exactly_its_socket_to_the_kernel(family: int) -> Non
         assert diag.present([Sock.named(ends.family, bytes(another))]) == []
 
 
+def test_ACT_4_what_a_worker_has_still_to_end_is_counted(
+    both: tuple[FlowTable, FlowReader],
+) -> None:
+    table, reader = both
+    rows = [table.take(slot, Ends(bytes(range(56)))) for slot in (1, 1, 2)]
+    assert reader.progress({1}) == (2, 2)
+    table.state(rows[0], Stage.ENDING)
+    assert reader.progress({1}) == (2, 1)
+    table.free(rows[0])
+    assert reader.progress({1}) == (1, 1)
+    assert reader.progress({3}) == (0, 0)
+
+
 def test_a_full_table_takes_no_more_flows_and_a_freed_row_serves_again(
     both: tuple[FlowTable, FlowReader],
 ) -> None:

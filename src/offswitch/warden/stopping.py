@@ -461,6 +461,17 @@ class Stopper:
         }
         self._follow(press)
 
+    def look_anew(self, row: Tracked) -> None:
+        """Another gate serves it: whoever looks at its gateways looks at that one as well."""
+        for look, press in list(self._presses.items()):
+            name, layers = press.looks[look]
+            if name == row.target.name and GATEWAY in layers:
+                layers.discard(GATEWAY)
+                if not layers:
+                    del press.looks[look], self._presses[look]
+                self._look(press, row, {GATEWAY})
+        self.look_again(row)
+
     def looking(self, rows: list[Tracked]) -> bool:
         """Tell whether the observer is still looking at one of `rows`."""
         names = {row.target.name for row in rows}
@@ -496,6 +507,8 @@ class Stopper:
             return
         name, open_layers = press.looks[look]
         layer = str(message["layer"])
+        if layer not in open_layers:
+            return  # it was asked anew
         at = int(message["at_ns"]) - press.accepted_ns
         press.seen[name, layer] = (bool(message["seen"]), at, str(message.get("detail", "")))
         row = self._core.table.get(name) if layer == GATEWAY else None

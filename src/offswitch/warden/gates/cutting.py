@@ -3,6 +3,9 @@
     the words, the turn ─► 20 ms ─► which flows of a latched target are still in a table?
         ─► SOCK_DESTROY of their sockets, the upstream's and the client's ─► again, until none
 
+A worker that is ending them, as its table shows from look to look, is let finish, so that its
+clients are told; but not for longer than 100 ms.
+
 Only sockets that a table names, by their cookies, and only those that the kernel says are the
 gateway's user's, or nobody's any more (its worker is dead, and the kernel goes on sending what it
 had queued). A table that lies can so end the gateway's own connections, and no others.
@@ -17,10 +20,15 @@ from offswitch.actuators.sock_diag import Diag, Sock
 from offswitch.errors import OffswitchError
 from offswitch.warden.gates.attached import Attached
 
-__all__ = ["CHECK_S", "Cutting"]
+__all__ = ["CHECK_S", "FIRST_S", "LONGEST_S", "NEXT_S", "Cutting"]
 
 CHECK_S = 0.02
 """How long a worker has to sweep."""
+FIRST_S = 0.005
+"""When it is looked at for the first time, to see what comes of it."""
+NEXT_S = 0.01
+LONGEST_S = 0.1
+"""How long one may go on that is seen to sweep."""
 _A_PASS_S = 0.005
 
 
@@ -35,6 +43,19 @@ class Cutting:
             self._diag: Diag | None = Diag()
         except OSError:
             self._diag = None
+
+    @staticmethod
+    def progress(gates: Iterable[Attached], slots: set[int]) -> list[tuple[int, int]]:
+        """Say what is left for each gate to do; empty: nothing is, and all have swept."""
+        found = []
+        for each in gates:
+            if each.table is None or each.serves_none_of(slots):
+                continue
+            try:
+                found.append(each.table.progress(slots))
+            except (OSError, ValueError):
+                found.append((-1, -1))
+        return found
 
     def destroy(self, gates: Iterable[Attached], slots: set[int]) -> bool:
         """Destroy what is in flight for `slots`; tell whether any of it may be left."""

@@ -28,7 +28,7 @@ from offswitch.model.target import Target
 from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.gates.attached import Attached, Said
-from offswitch.warden.gates.cutting import CHECK_S, Cutting
+from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, LONGEST_S, NEXT_S, Cutting
 from offswitch.warden.gates.notes import Notes
 from offswitch.warden.gates.probing import Probing
 from offswitch.warden.plan import GATEWAY
@@ -207,15 +207,17 @@ class Gates:
         if row.readiness.get(GATEWAY) != ready:
             row.readiness = {**row.readiness, GATEWAY: ready}
         level, alone = self._core.level(row), row.cell is None and row.remains is None
+        if level is None:
+            self._rebase(row)
         if alone and level is None and before != row.served:
             row.state = State.RUNNING if row.served else State.IDLE
         if row.served and level is not None and level >= Level.FREEZE:
             self._later(row, CHECK_S)
-            self._core.loop.later(CHECK_S, lambda: self._stopper.look_again(row))
+            self._core.loop.later(CHECK_S, lambda: self._stopper.look_anew(row))
 
     def ready(self, row: Tracked) -> tuple[str, str]:
         """Say whether the layer would work for a target."""
-        gates = [each for each in self._by_target.get(row.target.name, ()) if each.works]
+        gates = self._working(row)
         if not gates:
             waiting = row.served and self._expected_until
             return ("degraded", _EXPECTED) if waiting else ("absent", _ABSENT)
@@ -268,9 +270,30 @@ class Gates:
     def command(self, row: Tracked, level: Level) -> None:
         """The words are set and told: see to it that what they forbid ends."""
         if level >= Level.KILL:
-            self._later(row, CHECK_S)
+            self._sweeping(row)
         elif level is Level.DRAIN and row.cell is None:
             self._core.loop.later(_DRAIN_POLL_S, lambda: self._ebb(row))
+
+    def _sweeping(self, row: Tracked) -> None:
+        """See whether each worker ends what it has; cut it where one does not."""
+        if row.target.name in self._checking:
+            return
+        self._checking.add(row.target.name)
+        began = time.monotonic()
+
+        def look(before: list[tuple[int, int]], *, first: bool) -> None:
+            left = Cutting.progress(self._working(row), {row.gate_slot or 0})
+            late = time.monotonic() - began > LONGEST_S
+            if left and not late and (first or left != before):
+                pause_s = CHECK_S - FIRST_S if first else NEXT_S
+                self._core.loop.later(pause_s, lambda: look(left, first=False))
+            else:
+                self._check(row, CHECK_S / 2)
+
+        self._core.loop.later(FIRST_S, lambda: look([], first=True))
+
+    def _working(self, row: Tracked) -> list[Attached]:
+        return [each for each in self._by_target.get(row.target.name, ()) if each.works]
 
     def _later(self, row: Tracked, pause_s: float) -> None:
         if row.target.name not in self._checking:
@@ -283,8 +306,7 @@ class Gates:
         level = self._core.level(row)
         if row.gate_slot is None or level is None or level < Level.KILL:
             return
-        gates = [each for each in self._by_target.get(row.target.name, ()) if each.works]
-        if self._cutting.destroy(gates, {row.gate_slot}):
+        if self._cutting.destroy(self._working(row), {row.gate_slot}):
             self._later(row, min(pause_s * 2, _LONGEST_PAUSE_S))
 
     def _ebb(self, row: Tracked) -> None:
@@ -301,7 +323,7 @@ class Gates:
 
     def facts(self, row: Tracked) -> dict[str, Any]:
         """Give what the observer needs to look at a target's gateways."""
-        gates = [each for each in self._by_target.get(row.target.name, ()) if each.works]
+        gates = self._working(row)
         for each in gates:
             self._show(each)
         listen = dict.fromkeys(place for each in gates for place in each.said.listen)
