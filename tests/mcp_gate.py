@@ -35,7 +35,7 @@ class CarriedMcp(McpSteward):
 
 
 def _opened(calls: str, desk: str) -> McpSteward:
-    return McpSteward(CallBook.take(calls), DeskLeaves(desk, 5.0), Cancels())
+    return McpSteward(CallBook.take(calls), DeskLeaves(desk), Cancels())
 
 
 class McpGate:

@@ -148,6 +148,10 @@ class GatewayTools(Section):
     """What changes something; unless declared, everything does."""
     hold: ToolNames = Field(default_factory=list)
     """What waits for a person's leave, each time."""
+    within: Annotated[Duration, Field(le=3_600_000_000)] = 120_000_000
+    """For how long it waits; silence is no. Clients wait for a while only: many, one minute."""
+    people: Annotated[int, Field(ge=1, le=4)] = 1
+    """How many people it takes."""
 
 
 class GatewayRoute(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Record:
 class World:
     """A desk, a worker that asks, and a person."""
 
-    def __init__(self, folder: Path, within_s: float = 20) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         clock = SystemClock()
         self.visitors = Visitors(os.geteuid(), os.getegid())
@@ -39,7 +40,7 @@ class World:
         self.leaves = Leaves(clock, self.visitors, Record())  # type: ignore[arg-type]
         self.clock = clock
         self.desk: Desk | None = None
-        self.asker = DeskLeaves(f"{folder}/watch", within_s)
+        self.asker = DeskLeaves(f"{folder}/watch")
         self.heard: list[str] = []
 
     def open(self) -> None:
@@ -77,9 +78,9 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offswitch.gateway.tools.leave._EVERY_S", 0.01)
 
 
-def play(folder: Path, story: Callable[[World], Any], within_s: float = 20) -> None:
+def play(folder: Path, story: Callable[[World], Any]) -> None:
     async def played() -> None:
-        world = World(folder, within_s)
+        world = World(folder)
         try:
             await story(world)
         finally:
@@ -108,11 +109,11 @@ def test_DEC_3_a_person_answers_at_the_desk_and_the_worker_hears_it(
 
 def test_DEC_3_without_a_desk_silence_is_no(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.asker.ask([CALL], world.heard.append)
+        world.asker.ask([replace(CALL, within_s=0.2)], world.heard.append)
         await world.until(lambda: world.heard)
         assert "silence is no" in world.heard[0]
 
-    play(tmp_path, story, 0.2)
+    play(tmp_path, story)
 
 
 def test_DEC_3_a_watch_that_comes_back_and_remembers_nothing_denies(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from offswitch.config.declared import Config
-from offswitch.config.gateway import Gateway, GatewayLimits, GatewayRoute
+from offswitch.config.gateway import Gateway, GatewayLimits, GatewayRoute, GatewayTools
 from offswitch.config.secret_file import read_secret
 from offswitch.errors import BadConfig
 from offswitch.gateway.plan.front import Front, Limits, Listen
@@ -94,11 +94,21 @@ def _route(section: Gateway, route: GatewayRoute, home: str) -> Route:
         steps=frozenset(Step(step) for step in route.steps),
         fallback=Fallback(fallback.model or "", fallback.answer or "") if fallback else None,
         hold_tools=route.hold_tools,
-        tools=Tools(tuple(route.tools.allow), tuple(route.tools.writes), tuple(route.tools.hold)),
+        tools=_tools(route.tools),
         evidence=Evidence(EvidenceKind(evidence.kind), evidence.url or url, evidence.gauge or "")
         if evidence
         else Evidence(),
         ask=route.ask or "",
+    )
+
+
+def _tools(section: GatewayTools) -> Tools:
+    return Tools(
+        tuple(section.allow),
+        tuple(section.writes),
+        tuple(section.hold),
+        section.within / 1e6,
+        section.people,
     )
 
 

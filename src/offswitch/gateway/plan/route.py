@@ -76,6 +76,10 @@ class Tools:
     """Those that change something. Unless declared, all do."""
     hold: tuple[str, ...] = ()
     """Those that wait for a person's leave each time."""
+    within_s: float = 120.0
+    """For how long they wait; silence is no."""
+    people: int = 1
+    """How many people's leave it takes."""
 
 
 @dataclass(frozen=True, slots=True)

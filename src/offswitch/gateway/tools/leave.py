@@ -20,10 +20,8 @@ from typing import Any
 from offswitch.control.line import Line
 from offswitch.gateway.tools.steward import AskedCall
 
-__all__ = ["WITHIN_S", "DeskLeaves"]
+__all__ = ["DeskLeaves"]
 
-WITHIN_S = 120.0
-"""For how long a call waits, unless it is said."""
 _EVERY_S = 0.25
 _PATIENCE_S = 5.0
 _MOST = 100
@@ -50,11 +48,10 @@ class _Waiting:
 class DeskLeaves:
     """Asks at the desk of watch."""
 
-    def __init__(self, path: str, within_s: float = WITHIN_S) -> None:
-        """Ask whoever listens at `path`, from the loop that runs; a call waits for `within_s`."""
+    def __init__(self, path: str) -> None:
+        """Ask whoever listens at `path`, from the loop that runs."""
         self._path = path
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._within_s = within_s
         self._waiting: list[_Waiting] = []
         self._line: Line | None = None
         self._heard: deque[Callable[[Message], None]] = deque()
@@ -69,7 +66,7 @@ class DeskLeaves:
             told("too many calls wait for leave already")
             return _nothing
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        one = _Waiting(list(calls), loop.time() + self._within_s, told)
+        one = _Waiting(list(calls), loop.time() + min(c.within_s for c in calls), told)
         self._waiting.append(one)
         if not self._running:
             self._running = True
@@ -208,6 +205,7 @@ def _question(call: AskedCall, within_us: int) -> Message:
         "tool": call.tool,
         "arguments": arguments.encode("utf-8", "replace").decode(),
         "within_us": within_us,
+        "people": call.people,
     }
 
 

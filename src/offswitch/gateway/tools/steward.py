@@ -61,6 +61,10 @@ class AskedCall:
     tool: str
     arguments: Mapping[str, object]
     session: str
+    within_s: float = 120.0
+    """For how long it waits."""
+    people: int = 1
+    """How many people's leave it takes."""
 
 
 class Leaves(Protocol):
@@ -228,7 +232,11 @@ class McpSteward:
         if self._leaves is None:
             told("it takes a person's leave, and nobody can be asked")
             return later
-        calls = [AskedCall(target, one.name, one.arguments, asked.session) for one in waits]
+        tools = route.tools
+        calls = [
+            AskedCall(target, one.name, one.arguments, asked.session, tools.within_s, tools.people)
+            for one in waits
+        ]
         withdraw = self._leaves.ask(calls, told)
         return later
 
