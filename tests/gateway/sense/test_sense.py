@@ -241,6 +241,20 @@ def test_DET_2_a_canary_in_what_a_model_is_given_and_in_a_plain_answer(ground: G
     assert ground.count(At.IN_ANSWER) == 1
 
 
+@pytest.mark.parametrize("begin", [b'{"choices": "', b"data: ", b"<html>"])
+def test_DET_2_a_canary_far_out_in_an_answer_that_is_too_long_to_be_read_is_found(
+    ground: Ground, begin: bytes
+) -> None:
+    tap = ground.tap()
+    tap.data(begin + b"x" * 100)
+    for _ in range(10):
+        tap.data(b"y" * 20_000)
+    for half in (TOKEN[:9], TOKEN[9:]):
+        tap.data(half.encode() + b"z" * 70_000 if half == TOKEN[9:] else half.encode())
+    tap.end("complete")
+    assert ground.count(At.IN_ANSWER) == 1
+
+
 def test_DET_2_a_text_that_goes_in_circles_is_told_from_prose(ground: Ground) -> None:
     chance = random.Random(1)
     each = PROSE.split()

@@ -38,7 +38,7 @@ __all__ = ["Ended", "StreamTap"]
 _EVERY_NS = 300_000_000
 _MOST_HELD = 32 << 10
 _LONGEST_LINE = 64 << 10
-_LONGEST_WHOLE = 256 << 10
+_LONGEST_WHOLE = 64 << 10
 _WINDOW = 1024
 _LEAST_WINDOW = 512
 """Of what is left at the end: less tells nothing."""
@@ -197,8 +197,8 @@ class StreamTap:
             self._take_events(batch)
         elif self._mode == _WHOLE and len(self._rest) < _LONGEST_WHOLE:
             self._rest += batch
-        elif self._mode == _BYTES and self._canaries is not None:
-            self._search(batch)
+        elif self._mode != _UNKNOWN:
+            self._search(batch)  # it is too long to be read, and is looked through all the same
 
     def _sniff(self, batch: bytes) -> None:
         """Tell by its first bytes what comes; too few of them wait for more."""
@@ -230,7 +230,10 @@ class StreamTap:
         """Take in lines of a stream of events; a line that is not complete waits."""
         data = self._rest + batch
         cut = data.rfind(b"\n") + 1
-        self._rest = data[cut:] if len(data) - cut < _LONGEST_LINE else b""
+        self._rest = data[cut:]
+        if len(self._rest) > _LONGEST_LINE:
+            self._search(self._rest)
+            self._rest = b""
         lines = data[:cut]
         self._older, self._lines = self._lines, lines
         words, base, marks = self._words, self._base, self._marks
