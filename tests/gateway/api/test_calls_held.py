@@ -377,3 +377,11 @@ def test_anthropics_ending_is_its_own() -> None:
     held.head(200, SSE)
     assert held.feed(b"data: tool_use\n\n").startswith(b"event: error\n")
     assert held.feed(b"data: {}\n\n") == b""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_event_that_says_null_passes(shape: Shape) -> None:
+    sent = [each for event in events(shape, BOTH) for each in (b"data: null\n\n", event)]
+    out = through(holder(shape, anybody), sent)
+    assert out.count(b"data: null\n\n") == len(sent) / 2
+    assert put(shape, out) == whole(shape, BOTH)

@@ -278,3 +278,9 @@ def test_anthropic_words_a_broken_stream_in_its_own_shape() -> None:
     reply = assembler.reply()
     assert reply is not None
     assert told(reply)["type"] == "error"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_event_that_says_null_adds_nothing(shape: Shape) -> None:
+    sent = [each for event in events(shape, Script()) for each in (b"data: null\n\n", event)]
+    assert told(put(shape, *sent)) == whole(shape, Script())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 
 from offswitch.control.flows import Stage
@@ -42,6 +43,8 @@ from offswitch.model.level import Level
 
 __all__ = ["Flow"]
 
+_LARGE = 16 << 10
+"""Bytes of a body whose parsed form is not kept while its answer lasts."""
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """What may be sent again, should a connection that waited be found to have ended."""
 
@@ -177,6 +180,8 @@ class Flow(Asking):
         self._connection = connection
         if self._tap is None and site.sense is not None:
             self._tap = site.sense.tap(route.target, self._asked, self._started_ns, self._body)
+        if len(self._body) > _LARGE:
+            self._asked = replace(self._asked, body=None)  # ten times as large as its bytes
         verdict, send = self._verdict, client.outlet.send
         passage = Passage(connection, self, begun, send, verdict.filter, self._tap)
         self._passage = passage

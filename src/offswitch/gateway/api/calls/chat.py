@@ -61,6 +61,8 @@ class ChatCalls:
             left = [self._finish(index, {"choices": []})[0] for index in list(self._choices)]
             return b"".join([*left, event])
         said = json.loads(data)
+        if said is None:
+            return event
         choices = said.get("choices") or []
         if not any(self._concerns(choice) for choice in choices):
             return event

@@ -54,6 +54,8 @@ class MessageCalls:
         if not data or data == b"[DONE]":
             return event
         said = json.loads(data)
+        if said is None:
+            return event
         kind, index = said.get("type") or name, said.get("index")
         if kind == "content_block_start" and said["content_block"].get("type") == "tool_use":
             self._blocks[index] = _Block(said["content_block"])

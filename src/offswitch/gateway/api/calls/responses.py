@@ -51,6 +51,8 @@ class ResponseCalls:
         if not data or data == b"[DONE]":
             return event
         said = json.loads(data)
+        if said is None:
+            return event
         kind = str(said.get("type") or name)
         if type(said.get("response")) is dict:
             return self._whole(event, said)

@@ -41,6 +41,8 @@ class Chunks:
             self._done = True
             return
         said = json.loads(data)
+        if said is None:  # llama.cpp says so before anything else
+            return
         error = said.get("error")
         if error is not None or name == "error":
             raise StreamError(_status(error), {"error": error or said})

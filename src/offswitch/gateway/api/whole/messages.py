@@ -47,6 +47,8 @@ class MessageEvents:
         if data == b"[DONE]":  # OpenAI's ending, which some servers add
             return
         said = json.loads(data)
+        if said is None:  # llama.cpp says so before anything else
+            return
         match said.get("type") or name:
             case "message_start":
                 self._message = dict(said["message"])

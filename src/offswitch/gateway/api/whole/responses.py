@@ -27,6 +27,8 @@ class ResponseEvents:
         if data == b"[DONE]":
             return
         said = json.loads(data)
+        if said is None:  # llama.cpp says so before anything else
+            return
         kind = said.get("type") or name
         if kind == "error" or (kind not in _LAST and said.get("error") is not None):
             told = {"message": said.get("message"), "type": "server_error", "param": None}
