@@ -13,6 +13,7 @@ from installation import until
 from offswitch.gateway.plan.front import Limits
 from offswitch.gateway.plan.route import Route
 from offswitch.model.level import Level
+from scale import LONG
 from scripted_upstream import ScriptedUpstream, Visit
 
 TARGET = "shop/eu/checkout"
@@ -92,7 +93,7 @@ def test_ACT_4_a_silent_stream_is_cut_by_the_sweep(gate: Gate, upstream: Scripte
     body, how = client.rest()
     assert ENDING in body
     assert how == "closed"
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < (0.5 if LONG else 5)
     assert upstream.visit().gone() == "reset"
     gate.swept(turn)
 
@@ -200,7 +201,7 @@ def test_ACT_6_a_stale_lease_cuts_and_refuses(gate: Gate, upstream: ScriptedUpst
     started = time.monotonic()
     body, _ = client.rest()
     assert b'"error": "no-lease"' in body
-    assert time.monotonic() - started < 0.05 + 0.25
+    assert time.monotonic() - started < 0.05 + (0.25 if LONG else 5)
     other = gate.client()
     other.ask()
     assert other.answer()[0] == 503

@@ -134,7 +134,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came, if the word allows it now."""
-        if self.words[self.at] == RUN and _clock(_BOOT) < self.seconds[LEASE_SECONDS]:
+        if (
+            self.words[self.at] == RUN and _clock(_BOOT) < self.seconds[LEASE_SECONDS]
+        ) or self._goes_on(data):
             self.moved = True
             if self.even:
                 begin = _begins(len(data), NEVER)
@@ -146,24 +148,22 @@ class UpstreamConnection(asyncio.Protocol):
                     send(data)
                     return
             self.take(data)
-        else:
-            self._held(data)
 
-    def _held(self, data: bytes) -> None:
-        """Do what the word says, which is not simply *run*."""
+    def _goes_on(self, data: bytes) -> bool:
+        """Do what the word says, which is not simply *run*; true: pass it on all the same."""
         if self.flow is None:
-            self.take(data)
-            return
+            return True
         level = self._number.level(self.slot)
         if level is None or level < Level.FREEZE:
-            self.take(data)
-        elif level is Level.FREEZE:
+            return True
+        if level is Level.FREEZE:
             self.freeze()
             if self._frozen is not None:
                 self._frozen.append(data)
             self.flow.paused()
         else:
             self.flow.stopped()
+        return False
 
     # --- one request --------------------------------------------------------------
 
