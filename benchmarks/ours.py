@@ -2,7 +2,8 @@
 
 A real warden, and in front of the benchmark's server the gateway with one worker, sensing and all,
 declared in a configuration of its own. What is stopped once stays latched, so each run has a target
-of its own: whatever is asked below `/run-N/` belongs to `bench/run-N`, all else to `bench/usual`.
+of its own: whatever is asked below `/run-N/` (or, `by_header`, with `x-run: N`, for a server that
+knows no such paths) belongs to `bench/run-N`, all else to `bench/usual`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,15 @@ class Ours:
 
     name = "ours"
 
-    def __init__(self, folder: Path, upstream: int, runs: int = 120, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: int,
+        *,
+        runs: int = 120,
+        more: str = "",
+        by_header: bool = False,
+    ) -> None:
         """Stand in front of a server; `more` is further configuration of each route."""
         if os.geteuid() != 0:
             raise Missing(
@@ -47,7 +56,7 @@ class Ours:
         self._run = 0
         self._asked: Conversation | None = None
         self.installation = Installation(folder)
-        self._configure(upstream, runs, more)
+        self._configure(upstream, runs, more, by_header=by_header)
         here = os.sched_getaffinity(0)
         os.sched_setaffinity(0, EVERYWHERE)  # the warden is bound to no core
         self.installation.start()
@@ -61,29 +70,39 @@ class Ours:
         wait_for(self.port, self.process, said, _PATIENCE_S)
         until(lambda: len(family(self.process.pid)) > 2, "its worker runs")
 
-    def _configure(self, upstream: int, runs: int, more: str) -> None:
+    def _configure(self, upstream: int, runs: int, more: str, *, by_header: bool) -> None:
         text = f"""[[gateway]]
 name = "models"
 listen = ["127.0.0.1:{self.port}"]
 upstream = "http://127.0.0.1:{upstream}"
 limits = {{ connections = 8192 }}
-[[gateway.route]]
-target = "{USUAL}"
-path = "/v1/"
-{more}
 """
-        for number in range(runs):
-            text += f'[[gateway.route]]\ntarget = "bench/run-{number}"\npath = "/run-{number}/"\n'
-            text += f"{more}\n"
+        usual = f'[[gateway.route]]\ntarget = "{USUAL}"\npath = "/v1/"\n{more}\n'
+        single = [
+            f'[[gateway.route]]\ntarget = "bench/run-{number}"\n'
+            + (
+                f'header = {{ x-run = "{number}" }}\n'
+                if by_header
+                else f'path = "/run-{number}/"\n'
+            )
+            + f"{more}\n"
+            for number in range(runs)
+        ]
+        routes = [*single, usual] if by_header else [usual, *single]
         path = Path(self.installation.home, "offswitch.toml")
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        path.write_text(text + "".join(routes))
         path.chmod(0o600)
 
     @property
     def prefix(self) -> str:
         """What stands before the path of whatever belongs to the target that is stopped next."""
         return f"/run-{self._run}"
+
+    @property
+    def header(self) -> str:
+        """The header line of whatever belongs to it, where headers tell."""
+        return f"x-run: {self._run}\r\n"
 
     @property
     def worker(self) -> int:
