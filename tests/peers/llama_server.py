@@ -55,7 +55,7 @@ class LlamaServer:
         """What it logged, and when that came (CLOCK_MONOTONIC, ns)."""
         argv = [str(_PLACE / "llama-server"), "-m", str(_PLACE / "model.gguf")]
         argv += ["--host", "127.0.0.1", "--port", str(self.port), "-np", str(slots)]
-        argv += ["-c", str(65536 * slots), "-t", "1", "-tb", "1", "-b", "512", "--log-timestamps"]
+        argv += ["-c", str(65536 * slots), "-t", "1", "-tb", "1", "-b", "128", "--log-timestamps"]
         argv += ["--no-cache-prompt"]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -95,7 +95,7 @@ def test_VER_6_a_stream_that_is_cut_is_given_up_by_the_server(
 
 
 def test_VER_6_while_it_reads_a_long_prompt_too(llama: LlamaServer, gate: Gate) -> None:
-    _client, task = begin(llama, gate, chat(stream=True, prompt="ba da fi go mu " * 2400))
+    _client, task = begin(llama, gate, chat(stream=True, prompt="ba da fi go mu " * 1200))
     gate.stop("shop/chat")
     assert llama.ended(task, 5 * SOON_S) is not None
     assert llama.idle_at() is not None
