@@ -30,6 +30,7 @@ from offswitch.gateway.kit import Kit
 from offswitch.gateway.plan.route import Api
 from offswitch.gateway.sense import Sense
 from offswitch.gateway.stewards import Stewards
+from offswitch.gateway.tools.cancel import Cancels
 from offswitch.gateway.tools.leave import DeskLeaves
 from offswitch.gateway.tools.steward import McpSteward
 from offswitch.gateway.words import Words
@@ -106,7 +107,8 @@ class Serving:
         if self._number < len(self._kit.books):
             book = self._kit.books[self._number]
             book.take_over()
-            by_api[Api.MCP] = McpSteward(book, DeskLeaves(f"{self._place.control}/watch"))
+            leaves = DeskLeaves(f"{self._place.control}/watch")
+            by_api[Api.MCP] = McpSteward(book, leaves, Cancels(self._kit.upstream_context))
         return Stewards(by_api)
 
     def _sense(self) -> Sense | None:

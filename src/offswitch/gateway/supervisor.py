@@ -32,6 +32,7 @@ from offswitch.control.place import Place
 from offswitch.errors import OffswitchError
 from offswitch.gateway.kit import Kit
 from offswitch.gateway.serving import DRAIN_S, RELOAD_S, serve
+from offswitch.gateway.tools.account import Account
 from offswitch.model.level import Level
 
 __all__ = ["SILENT_S", "Supervisor"]
@@ -44,6 +45,8 @@ _TICK_S, _IDLE_S = 0.01, 0.5
 _PR_SET_PDEATHSIG = 1
 _SPARE_ROWS = 64
 _LISTED, _AT_ONCE = 20, 6
+_ACCOUNT_S = 0.3
+"""How long after a stop what became of tool calls is told: when they have ended."""
 _KILL = RUN + Level.KILL
 
 Serve = Callable[[Place, Kit, int, tuple[FlowTable, int], int], None]
@@ -70,7 +73,10 @@ class _Ear:
 
     kit: Kit
     gate: Gate
+    account: Account
     again_at: float = 0.0
+    account_at: float = 0.0
+    """When what became of tool calls is told; 0: nothing has changed."""
 
 
 class Supervisor:
@@ -93,7 +99,7 @@ class Supervisor:
 
     def _ear(self, kit: Kit) -> _Ear:
         said = Attachment(kit.front.name, kit.front.targets, kit.places, kit.upstreams)
-        return _Ear(kit, Gate(self._place.warden_socket, said))
+        return _Ear(kit, Gate(self._place.warden_socket, said), Account(kit.books))
 
     def run(self) -> int:
         """Serve until told to end."""
@@ -111,6 +117,7 @@ class Supervisor:
                 self._listen(ear, now)
             self._wait()
             self._judge(time.monotonic())
+            self._account(time.monotonic())
             self._hand_in()
 
     # --- waiting ------------------------------------------------------------------
@@ -133,7 +140,7 @@ class Supervisor:
                 poll.register(ear.gate.fileno(), select.POLLIN)
         near = any(each.due for each in self._workers)
         near = near or any(not each.pid for each in self._workers)
-        near = near or any(not ear.gate.attached for ear in self._ears)
+        near = near or any(not ear.gate.attached or ear.account_at for ear in self._ears)
         ready = {fd for fd, _events in poll.poll(int((_TICK_S if near else _IDLE_S) * 1000))}
         if self._woken.fileno() in ready:
             self._signalled(self._woken.recv(4096))
@@ -251,6 +258,7 @@ class Supervisor:
             return
         if turn is None or not attached:
             return  # the turn of an attachment is its own; a worker has another
+        ear.account_at = time.monotonic() + _ACCOUNT_S
         for each in self._workers:
             if each.kit is ear.kit and each.pid:
                 each.due.setdefault(turn, time.monotonic() + SILENT_S)
@@ -301,6 +309,16 @@ class Supervisor:
                 self._note(kit, "collateral", clients, target=target, streams=count)
 
     # --- what is written down -----------------------------------------------------
+
+    def _account(self, now: float) -> None:
+        """Tell what became of the tool calls of what is stopped (ACT-9)."""
+        for ear in self._ears:
+            if not ear.account_at or now < ear.account_at:
+                continue
+            ear.account_at = 0.0
+            words = {name: _word(ear.gate.page, slot) for name, slot in ear.gate.slots.items()}
+            for target, text, more in ear.account.news(lambda name: words.get(name, 0) >= _KILL):  # noqa: B023 - at once
+                self._note(ear.kit, "calls", text, target=target, **more)
 
     def _note(self, kit: Kit, what: str, text: str, **more: object) -> None:
         sys.stderr.write(f"offswitch gateway {kit.front.name}: {what}: {text}\n")

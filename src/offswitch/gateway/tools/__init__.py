@@ -5,7 +5,7 @@
     events    a stream of events, cut whole   answers   how a call went, which tools there are
     passage   an answer as it passes          shelf     the books of an installation
     steward   MCP over streamable HTTP        leave     a call that waits for a person
-    cancel    telling a server what was cut
+    cancel    telling a server what was cut   account   what is told of calls after a stop
     pipe      MCP over a child's pipes        clients   configurations of clients, wrapped
 
 Everything passes unchanged but `tools/call`, which is allowed, refused, held for a person's leave

@@ -177,6 +177,11 @@ class CallBook:
         """Give the number of the call in `row`."""
         return int(struct.unpack_from("=Q", self._map, _PAGE + row * _ROW)[0])
 
+    def rows(self) -> list[CallRow]:
+        """Give its calls in their order, as they stand; its writer lives."""
+        found = _calls(self._map[:], self._rows, alive=True)
+        return sorted(found, key=lambda row: row.number)
+
     def close(self) -> None:
         """Let go of it; the file stays."""
         self._map.close()

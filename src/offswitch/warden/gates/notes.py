@@ -20,8 +20,10 @@ __all__ = ["Notes"]
 _LONGEST = 200
 _MOST_FIELDS = 12
 _A_SECOND = 50
-_KINDS = frozenset({"collateral", "killed", "restarted", "reload", "upstream", "bypass", "gone"})
-_COUNTS = ("streams", "pid")
+_KINDS = frozenset(
+    {"collateral", "killed", "restarted", "reload", "upstream", "bypass", "gone", "calls"}
+)
+_COUNTS = ("streams", "pid", "calls", "unknown")
 """What stands in the open: numbers alone."""
 
 
