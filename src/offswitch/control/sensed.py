@@ -143,7 +143,7 @@ _HEAD = struct.Struct("=IIQ")
 _SIZE, _DESCRIBED, _TARGETS, _RING, _CAPACITY = 1, 2, 3, 4, 5
 _PID, _BEAT, _LIFE = 8, 9, 10
 _RESERVED, _WRITTEN = 16, 17
-_LEAST_RING, _RING_EACH = 1 << 20, 64 << 10
+_LEAST_RING, _RING_EACH, _LARGEST_RING = 1 << 20, 64 << 10, 8 << 20
 _MOST_TARGETS = 4096
 _MOST_DESCRIBED = 1 << 20
 _LONGEST = 4096
@@ -205,7 +205,7 @@ class SensedFile:
         described = json.dumps(about).encode()
         blocks = -(-(_PAGE + len(described)) // _PAGE) * _PAGE
         ring = -(-(blocks + len(targets) * WIDTH * 8) // _PAGE) * _PAGE
-        capacity = max(_LEAST_RING, len(targets) * _RING_EACH)
+        capacity = min(max(_LEAST_RING, len(targets) * _RING_EACH), _LARGEST_RING)
         words = [0] * (_PAGE // 8)
         words[0], words[_SIZE], words[_DESCRIBED] = _MAGIC, ring + capacity, len(described)
         words[_TARGETS], words[_RING], words[_CAPACITY] = len(targets), ring, capacity
@@ -332,8 +332,11 @@ class Sensed:
         data = os.pread(self._fd, WIDTH * 8, self._blocks + number * WIDTH * 8)
         return struct.unpack(f"={WIDTH}Q", data.ljust(WIDTH * 8, b"\0"))
 
-    def texts(self) -> list[Text]:
-        """Read the texts that came since the last call; after too many, those that are there."""
+    def texts(self, target: int | None = None) -> list[Text]:
+        """Read the texts that came since the last call, of one target if it is named.
+
+        Where some were written over meanwhile, none are given, and `gone` counts it.
+        """
         written = self._word(_WRITTEN)
         if not 0 <= written - self._at <= self._capacity:
             self._at, self.gone = written, self.gone + 1
@@ -352,8 +355,9 @@ class Sensed:
             end = here + _HEAD.size + length
             if length > _LONGEST or end > size:
                 break
-            payload = data[here + _HEAD.size : end]
-            found.append(Text(what >> 24, what & 0xFFFFFF, when, payload))
+            if target is None or target == what & 0xFFFFFF:
+                payload = data[here + _HEAD.size : end]
+                found.append(Text(what >> 24, what & 0xFFFFFF, when, payload))
             here = end + -end % 8
         whole = size in {here, _MOST_A_READ}
         self._at = begin + here if whole and here else written

@@ -128,6 +128,7 @@ class Worker:
             looks=looks,
             context=self._upstream_context,
         )
+        self._inquiries.look()  # of what was cut before us, by one that did not live to ask
 
     def turn_page(self, words: Words, slots: Mapping[str, int]) -> None:
         """Obey another page from here on, of a warden that came after."""

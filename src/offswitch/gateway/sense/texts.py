@@ -16,7 +16,7 @@ __all__ = ["Texts"]
 
 _ROOM = 256 << 10
 """Bytes a second of all targets together."""
-_LEAST = 16 << 10
+_LEAST = 4 << 10
 _OVERHEAD = 24
 _SECOND_NS = 1_000_000_000
 

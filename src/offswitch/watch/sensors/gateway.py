@@ -140,7 +140,7 @@ class _File:
         into.under_way -= sum(block[At.ENDED : At.ENDED + len(ENDS)])
         if block[At.SILENT]:
             into.silent_ns = max(into.silent_ns, now_ns - block[At.SILENT])
-        into.texts += [one for one in self.sensed.texts() if one.target == self._number]
+        into.texts += self.sensed.texts(self._number)
         into.canaries = self.sensed.canaries or into.canaries
         into.gone += self.sensed.gone
         self.sensed.gone = 0
