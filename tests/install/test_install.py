@@ -14,7 +14,13 @@ from installation import until
 from newcomer import LIBRARY, OURS, PLACE, Newcomer
 
 TAG = f"{sys.version_info.major}{sys.version_info.minor}"
-ACCOUNTS = ("offswitch-observer", "offswitch-recorder", "offswitch-station", "offswitch-watch")
+ACCOUNTS = (
+    "offswitch-gateway",
+    "offswitch-observer",
+    "offswitch-recorder",
+    "offswitch-station",
+    "offswitch-watch",
+)
 
 
 def states(answer: dict[str, Any]) -> set[str]:

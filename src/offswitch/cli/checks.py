@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from offswitch.cli.gate_check import gateways_serve
 from offswitch.cli.hook_check import hooks_hold
 from offswitch.control.ids import WATCH
 from offswitch.control.page import (
@@ -445,6 +446,11 @@ def _hooks(_facts: Facts) -> Check:
     return Check("hooks", *hooks_hold())
 
 
+def _gateways(facts: Facts) -> Check:
+    """Each gateway that is declared serves, hears the warden, and answers where it listens."""
+    return Check("gateways", *gateways_serve(facts.place, list(facts.health.get("gates", []))))
+
+
 CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _warden,
     _rung,
@@ -471,6 +477,7 @@ CHECKS: tuple[Callable[[Facts], Check], ...] = (
     _mode,
     _reset,
     _targets,
+    _gateways,
     _hooks,
 )
 """All questions, in the order in which they are shown."""

@@ -1,4 +1,4 @@
-"""The processes that `up` keeps alive on one machine: warden, station and, if configured, watch.
+"""The processes that `up` keeps alive: warden, station and, if configured, watch and gateway.
 
 A warden that serves already is used as it is; if it goes, one of our own takes its place.
 What dies is started again, at once the first time and with growing pauses if it dies
@@ -76,9 +76,12 @@ class Household:
     """Whether a warden is started where none serves; else somebody else's is waited for."""
     face: bool = True
     """Whether a station is started."""
+    gates: bool = True
+    """Whether the gateways are started that the configuration declares."""
     _warden: _Member = field(default_factory=lambda: _Member("warden", "offswitch.warden"))
     _watch: _Member = field(default_factory=lambda: _Member("watch", "offswitch.watch"))
     _station: _Member = field(default_factory=lambda: _Member("station", "offswitch.station"))
+    _gateway: _Member = field(default_factory=lambda: _Member("gateway", "offswitch.gateway"))
     _foreign: bool = False
     """Whether the warden that serves is somebody else's."""
     _declared_to: tuple[int, int] = (0, 0)
@@ -111,6 +114,7 @@ class Household:
         self._reap(self._warden, now)
         self._reap(self._watch, now)
         self._reap(self._station, now)
+        self._reap(self._gateway, now)
         self._relieve(now)
         if now - self._looked < _LOOK_S and self._declared_to[0]:
             return
@@ -129,12 +133,17 @@ class Household:
         if self._declared_to[0]:
             wanted = [self._watch] if self.loaded is not None else []
             wanted += [self._station] if self.face else []
+            wanted += [self._gateway] if self.gates and self._declares_gateways else []
             for member in wanted:
                 if member.process is None and now >= member.again_at:
                     self._start(member, now)
         if answers:
             self._pass_on()
             self._hold_back()
+
+    @property
+    def _declares_gateways(self) -> bool:
+        return self.loaded is not None and bool(self.loaded.config.gateway)
 
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
@@ -336,7 +345,7 @@ class Household:
         for old in [*self._leaving, *(each for _due, each in self._relieved)]:
             old.kill()
             old.wait()
-        for member in (self._station, self._watch, self._warden):
+        for member in (self._station, self._gateway, self._watch, self._warden):
             process = member.process
             if process is None:
                 continue

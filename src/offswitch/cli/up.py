@@ -132,6 +132,9 @@ def command(
     no_station: Annotated[
         bool, typer.Option("--no-station", help="Start no console: another unit's serves, or none.")
     ] = False,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Start no gateway: another unit's serves, or none.")
+    ] = False,
     renew: Annotated[
         bool,
         typer.Option(
@@ -140,7 +143,7 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Run warden, watch and console on this machine, in the foreground."""
+    """Run warden, watch, console and gateways on this machine, in the foreground."""
     place = chosen()
     if renew:
         _renew(place)
@@ -154,7 +157,9 @@ def command(
     if no_warden and not warden_answers(place):
         _say(f"no warden serves {place.run} yet; waiting for one")
     signals = _Signals()
-    household = Household(place, loaded, _say, own=not no_warden, face=not no_station)
+    household = Household(
+        place, loaded, _say, own=not no_warden, face=not no_station, gates=not no_gateway
+    )
     try:
         _keep_up(household, signals)
     finally:

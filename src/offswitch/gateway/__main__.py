@@ -45,7 +45,7 @@ def _fronts(place: Place, said: argparse.Namespace) -> tuple[Front, ...]:
     loaded = load(place.config, installed_kinds(), named=named)
     found = fronts(loaded.config, place.home)
     found = tuple(front for front in found if said.name in {"", front.name})
-    if not found:
+    if not found and said.name:
         raise Usage(f"{place.config} declares no such gateway", "see: offswitch config show")
     return found
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import select
 import signal
 import sys
@@ -63,7 +64,11 @@ class Generations:
 
     def run(self) -> int:
         """Serve until told to end; raises what is wrong with the first configuration."""
+        if not self._read():
+            sys.stderr.write("offswitch gateway: no gateway is declared, so nothing is served\n")
+            return 0
         import_ours()
+        _more_descriptors()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         self._begin()
@@ -169,6 +174,12 @@ class Generations:
             _tell(each.pid, signal.SIGKILL)
             os.waitpid(each.pid, 0)
         return 0
+
+
+def _more_descriptors() -> None:
+    """Let a worker hold two sockets for each of its clients, as far as that is granted."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _tell(pid: int, number: int) -> None:

@@ -19,7 +19,13 @@ from offswitch.host.steps import Step, command
 __all__ = ["GROUP", "USERS", "added", "ids", "members", "removed"]
 
 GROUP = "offswitch"
-USERS = ("offswitch-observer", "offswitch-recorder", "offswitch-station", "offswitch-watch")
+USERS = (
+    "offswitch-gateway",
+    "offswitch-observer",
+    "offswitch-recorder",
+    "offswitch-station",
+    "offswitch-watch",
+)
 _END_S = 20.0
 
 

@@ -34,7 +34,13 @@ __all__ = [
 _FOLDER = "/etc/systemd/system"
 SERVICE = "offswitch.service"
 _SLICE = "offswitch.slice"
-_UNITS = (_SLICE, SERVICE, "offswitch-watch.service", "offswitch-station.service")
+_UNITS = (
+    _SLICE,
+    SERVICE,
+    "offswitch-watch.service",
+    "offswitch-station.service",
+    "offswitch-gateway.service",
+)
 NOT_SERVED = f"{PREFIX}/not-served-yet"
 """Lies there from when a new program is in place until the warden runs with it."""
 _STARTED = _UNITS[1:]

@@ -99,6 +99,10 @@ class Gatekeeper(Protocol):
         """Tell whether a server behind says that it works on (VER-6)."""
         ...
 
+    def health(self) -> list[dict[str, Any]]:
+        """Say which gateways serve."""
+        ...
+
     def observer_back(self) -> None:
         """Show a new observer what the lost one was shown."""
         ...

@@ -16,7 +16,7 @@ from offswitch.model.state import State
 from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
-from offswitch.warden.plan import layers_of
+from offswitch.warden.plan import GATEWAY, layers_of
 from offswitch.warden.reset.ran_as import EVERYBODY
 from offswitch.warden.self_check import unproven
 from offswitch.warden.table import Tracked
@@ -283,6 +283,7 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
 def _plan(core: Core, row: Tracked) -> dict[str, list[str]]:
     """Give the layers that a stop of each level commands here, for those that command any."""
     layers = [layer for layer, _actuator in core.kill_steps]
+    layers = [*layers, GATEWAY] if row.served else layers
     known = [layer for layer in layers if row.readiness.get(layer, ("", ""))[0] != "absent"]
     levels = (Level.FREEZE, Level.KILL, Level.POWEROFF)
     return {level.label: layers_of(level, row.declared, known) for level in levels}
@@ -304,5 +305,6 @@ def health(core: Core) -> dict[str, Any]:
         "live_stops": len(core.latch),
         "authority": core.authority.mode.value,
         "targets": len(core.table),
+        "gates": [] if core.gates is None else core.gates.health(),
         "notes": [*core.notes.values(), *_degraded(core)],
     }

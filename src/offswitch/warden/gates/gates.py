@@ -42,6 +42,7 @@ _PRUNE_S = 1.0
 _EXPECTED_S = 5.0
 """How long a warden that was started again waits for the gates of the one before."""
 _DRAIN_POLL_S = 0.1
+_SHOWN = 32
 _UNPROVEN = "nobody has tried yet to go round it"
 _LOST = "its gateway does not hear the warden: its words go stale, and what it has is cut"
 _EXPECTED = "its gateway has not come back yet since the warden was started again"
@@ -230,9 +231,20 @@ class Gates:
         self.proof[name] = (state, why)
         self._served(name)
 
-    def serving(self) -> list[Attached]:
-        """List the gates that hear us and through which flows go."""
-        return [each for each in self._gates if each.works and each.connection is not None]
+    def health(self) -> list[dict[str, Any]]:
+        """Say which gateways serve, for `doctor`."""
+        found: dict[str, dict[str, Any]] = {}
+        for each in self._gates:
+            if each.works and each.connection is not None:
+                said = each.said
+                one = found.setdefault(
+                    said.gateway,
+                    {"gateway": said.gateway, "workers": 0, "listen": [], "targets": []},
+                )
+                one["workers"] += 1
+                for key, values in (("listen", said.listen), ("targets", said.targets)):
+                    one[key] = list(dict.fromkeys([*one[key], *values]))[:_SHOWN]
+        return list(found.values())
 
     # --- words --------------------------------------------------------------------
 
