@@ -71,6 +71,7 @@ def test_ACT_4_a_deaf_worker_has_its_sockets_destroyed_and_no_others(ground: Gro
     assert spared.streams()
 
 
+@pytest.mark.long
 def test_VER_2_a_worker_that_has_not_swept_is_not_confirmed(ground: Ground) -> None:
     """The failing twin: what it had is cut for it, but what it would do next is unknown."""
     ground.gate(NAME, habits="deaf")
@@ -142,6 +143,7 @@ def test_ACT_1_a_freeze_pauses_streams_and_a_reset_lets_them_go_on(ground: Groun
     assert hit.streams(), "the same stream goes on"
 
 
+@pytest.mark.long
 def test_VER_2_a_freeze_that_does_not_hold_is_a_kill(ground: Ground) -> None:
     ground.gate(NAME, habits="deaf")
     hit = ground.client(NAME)
@@ -217,6 +219,7 @@ def test_ACT_6_after_a_warden_is_lost_a_gate_attaches_anew_and_has_the_same_word
     gate.end()
 
 
+@pytest.mark.long
 def test_ACT_6_a_page_that_nobody_renews_ends_the_streams(ground: Ground) -> None:
     ground.gate(NAME)
     flying = ground.client(NAME)

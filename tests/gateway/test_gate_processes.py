@@ -99,6 +99,7 @@ def test_ACT_4_a_stalled_worker_is_cut_then_killed_and_whose_streams_died_with_i
     until(lambda: stand.installation.target("shop/eu")["confirmed"], "it is seen")
 
 
+@pytest.mark.long
 def test_ACT_4_a_slow_worker_is_not_killed_where_nothing_is_to_be_cut(stand: Stand) -> None:
     spared = stand.stream(EU)
     [slow] = stand.worker_pids()
@@ -133,6 +134,7 @@ def test_ACT_6_workers_die_with_their_supervisor_and_others_take_their_place(
     stand.stream(EU)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_replaced_and_that_is_recorded(
     stand_of: Callable[..., Stand],
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_reload_serves_by_the_new_configuration_and_loses_no_stream(stand: Sta
     until(lambda: not any(map(alive, before)), "then it ends", 5)
 
 
+@pytest.mark.long
 def test_a_reload_that_cannot_be_read_changes_nothing(stand: Stand) -> None:
     assert stand.process is not None
     before = stand.worker_pids()
