@@ -8,7 +8,7 @@ from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.doctor import examine, verdict
 from offswitch.cli.gather import Answer, Row, alarms_of, ask_all, rows_of
 from offswitch.cli.paint import abnormal
-from offswitch.cli.status_report import unconfirmed
+from offswitch.cli.status_report import acts, unconfirmed
 from offswitch.cli.stop_report import wrapped
 from offswitch.control.place import chosen
 from offswitch.printable import printable
@@ -42,7 +42,7 @@ def _sentence(rows: list[Row], stops: list[Row], silent: list[Answer]) -> str:
     if silent:
         runs = ", ".join(answer.place.run for answer in silent)
         return f"NO ANSWER from {runs}: what runs there is unknown."
-    alive = [row for row in rows if row["pids"]]
+    alive = [row for row in rows if acts(row)]
     latched = [row for row in rows if row["latched"]]
     unseen = [row for row in latched if unconfirmed(row)]
     if not alive and not stops:
@@ -89,7 +89,7 @@ def _next(rows: list[Row], stops: list[Row], silent: list[Answer], alarms: list[
             "  offswitch doctor          why nobody answers, and what to do",
             "  offswitch status          what can be seen all the same",
         ]
-    if not alarms and not stops and not any(row["pids"] for row in rows):
+    if not alarms and not stops and not any(map(acts, rows)):
         return [
             "Next:",
             "  offswitch demo            see it stop a real little fleet, in a minute",
@@ -99,7 +99,7 @@ def _next(rows: list[Row], stops: list[Row], silent: list[Answer], alarms: list[
     lines = ["Next:"]
     unseen = [printable(row["target"]) for row in rows if row["latched"] and unconfirmed(row)]
     lines += [f"  offswitch target show {it}     what may still act" for it in unseen[:_MOST]]
-    ranked = sorted((row for row in rows if row["pids"]), key=lambda row: not abnormal(row))
+    ranked = sorted(filter(acts, rows), key=lambda row: not abnormal(row))
     typed = [what_to_type(alarm) for alarm in alarms]
     typed += [f"offswitch stop {printable(row['target'])}" for row in ranked[:_MOST]]
     lines += [f"  {each}" for each in dict.fromkeys([*filter(None, typed), "offswitch stop --all"])]

@@ -6,7 +6,7 @@ from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.stop_report import state_words, wrapped
 from offswitch.printable import printable
 
-__all__ = ["rank", "report", "unconfirmed"]
+__all__ = ["acts", "rank", "report", "unconfirmed"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ _SHOWN = 8
 _LISTED = 5
 _WIDEST = 40
 _CALM = frozenset({"running", "idle", "exited"})
+_SERVED = frozenset({"running", "restricted", "draining"})
 _UNKNOWN = frozenset({"unknown", "unreachable"})
 _UNSEEN = frozenset({"restrict", "drain"})
 """Levels that only programs obey, so that nobody can confirm them."""
@@ -39,6 +40,11 @@ def unconfirmed(row: dict[str, Any]) -> bool:
 def _abnormal(row: dict[str, Any]) -> bool:
     stale = any(signal.get("stale") for signal in row["signals"].values())
     return row["state"] not in _CALM or row["latched"] or row["blind"] or stale
+
+
+def acts(row: dict[str, Any]) -> bool:
+    """Tell whether something of a target runs, here or behind a gateway that serves it."""
+    return bool(row["pids"]) or row["state"] in _SERVED
 
 
 def report(answer: dict[str, Any], scope: str | None) -> str:
@@ -74,7 +80,7 @@ def _sentence(answer: dict[str, Any], scope: str | None) -> str:
         runs = ", ".join(printable(one["installation"]) for one in silent)
         said = f"UNKNOWN: nobody vouches for {_count(unknown, 'target')}"
         return said + (f"; no answer from {runs}." if runs else ".")
-    alive = sum(1 for row in rows if row["pids"])
+    alive = sum(1 for row in rows if acts(row))
     latched = [row for row in rows if row["latched"]]
     if not latched and not stops:
         if not alive:
@@ -84,7 +90,7 @@ def _sentence(answer: dict[str, Any], scope: str | None) -> str:
     held = sum(1 for row in latched if row["pids"])
     if held:
         said += f", {held} of them with living processes"
-    others = alive - held
+    others = sum(1 for row in rows if acts(row) and not row["latched"])
     said += f"; {others} other{'s' if others > 1 else ''} running" if others else ""
     said += "" if alive else "; nothing lives"
     unseen = sum(1 for row in latched if unconfirmed(row))
@@ -104,7 +110,7 @@ def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
         words.append("stale: " + printable(", ".join(stale), 60))
     for state, word in (("absent", "without"), ("unproven", "UNPROVEN:")):
         layers = sorted(layer for layer, held in row["readiness"].items() if held == state)
-        if row["pids"] and layers:
+        if acts(row) and layers:
             words.append(f"{word} " + printable(", ".join(layers), 60))
     if row.get("escapable") and row["pids"]:
         words.append("runs as root: escapable")
