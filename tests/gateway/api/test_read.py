@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pydantic_core
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model_requests import CHAT, HELLO, body, flat, head, read, route, tool
 from offswitch.gateway.api.anthropic import Anthropic
@@ -206,3 +209,50 @@ def test_ACT_1_a_model_in_another_case_belongs_to_the_same_route() -> None:
     for model in ("Qwen-7", "qwen-7", "QWEN-7"):
         assert choose([named, rest], Asked(Shape.CHAT, model)) is named
     assert choose([named, rest], Asked(Shape.CHAT, "other")) is rest
+
+
+class AsGoReads(dict[str, object]):
+    """An object as Go's encoding/json fills a struct: any case, and the last one counts."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__((name.casefold(), value) for name, value in pairs)
+
+
+KEYS = st.sampled_from(
+    ["model", "Model", "stream", "stre\\u0061m", "\u017ftream", "tools", "name", "function", "x"]
+)
+VALUES = st.recursive(
+    st.sampled_from(
+        ["true", "false", "null", "1", "1e400", "NaN", '"a"', '"b"', '"\\ud800"', "-0"]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda each: "[" + ",".join(each) + "]"),
+        st.lists(st.tuples(KEYS, inner), max_size=4).map(
+            lambda pairs: "{" + ", ".join(f'"{k}":{v}' for k, v in pairs) + "}"
+        ),
+    ),
+    max_leaves=8,
+)
+BODIES = st.lists(st.tuples(KEYS, VALUES), max_size=4).map(
+    lambda pairs: ("{" + ",".join(f'"{k}":{v}' for k, v in pairs) + "}").encode()
+)
+
+
+@settings(max_examples=200)
+@given(BODIES)
+def test_ACT_1_what_we_read_other_parsers_read_the_same(said: bytes) -> None:
+    """A second opinion by Rust's parser (as in FastAPI's pydantic), one by Go's rules (Ollama)."""
+    try:
+        asked = read(OPENAI, said)
+    except Malformed:
+        return
+    try:
+        rust = pydantic_core.from_json(said, allow_inf_nan=False)
+    except ValueError:
+        rust = {"model": asked.model, "stream": asked.stream, "tools": asked.tools}  # refused
+        assert b"ud800" in said
+    go = json.loads(said, object_pairs_hook=AsGoReads)
+    for other in (rust, go):
+        assert (other.get("model") or "") == asked.model
+        assert bool(other.get("stream")) is asked.stream
+        assert (other.get("tools") is not None and list(other["tools"]) != []) is bool(asked.tools)
