@@ -169,14 +169,20 @@ class Gate:
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         stewards: Stewards | None = None,
         rows: int = 4096,
+        beside: Gate | None = None,
         **front: str,
     ) -> None:
-        """Serve by these routes; `front` may name files of certificates."""
+        """Serve by these routes; `beside` another's socket; `front` may name certificates."""
         self.page = HandPage()
         self.turn = 0
         self._lines: list[str] = []
         self._clients: list[Client] = []
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        if beside is None:
+            self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        else:
+            self.listener = beside.listener.dup()
+        """As a supervisor does, we keep it, so that it outlives any worker."""
+        listener = self.listener
         self.port: int = listener.getsockname()[1]
         here = (Listen("127.0.0.1", self.port),)
         self.front = Front("test", here, tuple(routes), limits, **front)  # type: ignore[arg-type]
@@ -189,9 +195,9 @@ class Gate:
         stewards = stewards or bare_stewards()
         fds = (self.page.fd, table, theirs.fileno(), listener.fileno())
         setup = Setup(self.front, self.slots, *fds[:3], [listener.fileno()], stewards)
-        path = folder / f"setup-{self.port}"
+        path = folder / f"setup-{theirs.fileno()}-{self.port}"
         path.write_bytes(pickle.dumps(setup))
-        self.errors = folder / f"errors-{self.port}"
+        self.errors = folder / f"errors-{theirs.fileno()}-{self.port}"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", str(HERE / "one_worker.py"), str(path)],
@@ -201,7 +207,6 @@ class Gate:
                 stderr=errors,
             )
         theirs.close()
-        listener.close()
         self._control.settimeout(20)
         if self._control.recv(64) != b"ready\n":
             message = self.errors.read_text()
@@ -242,6 +247,12 @@ class Gate:
         """Wait until it has: `drained`, or `cut` where something was still in flight."""
         return self._control.recv(64).decode().strip()
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the worker has."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def said(self, lines: int) -> list[str]:
         """Wait for so many lines that the worker's stewards have printed."""
         assert self.process.stdout is not None
@@ -281,6 +292,7 @@ class Gate:
         for client in self._clients:
             client.close()
         self._control.close()
+        self.listener.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.process.kill()

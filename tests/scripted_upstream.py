@@ -66,6 +66,12 @@ class Visit:
         """Close the connection once the script is done."""
         self.keep = False
 
+    def went(self, how: str) -> None:
+        """Note how it ended: it is told once."""
+        with self._lock:
+            if self._how == "alive":
+                self._how = how
+
     def gone(self, seconds: float = 10.0) -> str:
         """Wait until the other side has ended it: `reset` or `closed`; `alive` if it does not."""
         if self._how == "alive" and self.sock.fileno() >= 0:
@@ -122,10 +128,18 @@ class ScriptedUpstream:
             if self._context is not None:
                 sock = held.enter_context(self._context.wrap_socket(sock, server_side=True))
             data = b""
+            visit = None
             while not self._over:
                 while b"\r\n\r\n" not in data:
-                    more = sock.recv(65536)
+                    try:
+                        more = sock.recv(65536)
+                    except ConnectionResetError:
+                        if visit is not None:
+                            visit.went("reset")
+                        raise
                     if not more:
+                        if visit is not None:
+                            visit.went("closed")
                         return
                     data += more
                 head, _, data = data.partition(b"\r\n\r\n")
