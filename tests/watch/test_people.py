@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,35 +153,3 @@ def test_SR_3_another_configuration_is_applied_by_its_owner_and_alarms_go_on(sho
     seen = cli(shop, "sensor", "probe", "orders-db")
     values = {row["series"]: row["value"] for row in seen["samples"]}
     assert values['orders-db.rows{table="prices"}'] == 1000
-
-
-def test_DEC_3_a_tool_call_that_waits_is_shown_to_people_answered_and_recorded(shop: Shop) -> None:
-    shop.make()
-    shop.start_watch(shop.sensor(), shop.rule(shop.RATE, act="advise"))
-    until(lambda: os.path.exists(desk(shop)), "watch has a desk")
-    call = {"target": "shop/a", "tool": "pay\x1b[2J", "arguments": "{}", "within_us": 60_000_000}
-    names = [asked(shop, op="ask-leave", **call)["decision"] for _ in range(2)]
-    listed = cli(shop, "decision", "list")
-    assert sorted(row["decision"] for row in listed["leaves"]) == sorted(names)
-    shown = shop.installation.cli("decision", "list").stdout
-    assert "may shop/a call pay\\x1b[2J?" in shown, "what a target wrote paints nothing"
-    assert f"offswitch decision approve {names[0][:12]}" in shown
-    assert cli(shop, "decision", "approve", names[0][:12])["choice"] == "granted"
-    assert cli(shop, "decision", "deny", names[1][:12])["choice"] == "denied"
-    heard = asked(shop, op="leaves", decisions=names)["leaves"]
-    assert heard == {names[0]: "granted", names[1]: "denied"}
-    assert asked(shop, op="leaves", decisions=names)["leaves"][names[0]] == "denied", "once"
-    assert cli(shop, "decision", "list")["leaves"] == []
-    told = until(
-        lambda: (
-            said
-            if len(said := [one for one in shop.entries("note") if one.get("scope") == "shop/a"])
-            >= 5
-            else None
-        ),
-        "recorded", 10,
-    )  # fmt: skip
-    assert sorted(one["state"] for one in told) == [
-        "denied", "granted", "used: it is called", "waits for leave", "waits for leave",
-    ]  # fmt: skip
-    assert {one["by"] for one in told} == {"gateway", "uid:0"}

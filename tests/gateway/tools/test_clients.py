@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from offswitch.cli.app import main
 from offswitch.errors import BadConfig
 from offswitch.gateway.tools.clients import unwrapped, wrapped
 
@@ -78,17 +78,22 @@ def test_what_cannot_be_read_for_sure_is_left_alone(text: str) -> None:
         wrapped(text, PROGRAM)
 
 
-def say(*words: object, code: int = 0) -> dict[str, Any]:
-    program = str(Path(sys.executable).with_name("offswitch"))
-    done = subprocess.run(
-        [program, "mcp", "wrap", *map(str, words), "--json"], capture_output=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Say something to the command, and give what it says."""
+
+    def said(*words: object, code: int = 0) -> dict[str, Any]:
+        assert main(["mcp", "wrap", *map(str, words), "--json"]) == code
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
     return said
 
 
-def test_a_file_is_rewritten_kept_and_taken_back(tmp_path: Path) -> None:
+def test_a_file_is_rewritten_kept_and_taken_back(
+    tmp_path: Path, say: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["offswitch"])
     path = tmp_path / "mcp.json"
     path.write_text(DESKTOP)
     path.chmod(0o600)

@@ -131,11 +131,15 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def test_ACT_9_and_DEC_3_calls_are_asked_for_stopped_and_told(shop: Shop) -> None:
     assert shop.call("read_note", 1)["result"]["content"][0]["text"] == "read_note 1"
-    held = shop.later("write_note", 2, key="two")
+    held = shop.later("write_note", 2, key="two", odd="\x1b[2J")
     [row] = until(lambda: shop.cli("decision", "list")["leaves"], "a person is asked")
     assert (row["tool"], row["target"], row["arguments"]) == (
-        "write_note", "shop/agent", '{"key": "two"}',
+        "write_note", "shop/agent", '{"key": "two", "odd": "\\u001b[2J"}',
     )  # fmt: skip
+    shown = shop.installation.cli("decision", "list").stdout
+    assert "may shop/agent call write_note?" in shown
+    assert "\x1b" not in shown, "what a target wrote paints nothing"
+    assert f"offswitch decision approve {row['decision'][:12]}" in shown
     assert shop.cli("decision", "approve", row["decision"][:12])["choice"] == "granted"
     assert held.heard()["result"]["content"][0]["text"] == "write_note two"
     flying = shop.later("slow", 3, seconds=60)
@@ -161,6 +165,12 @@ def test_ACT_9_and_DEC_3_calls_are_asked_for_stopped_and_told(shop: Shop) -> Non
         "it is in the ledger",
     )  # fmt: skip
     assert (told[0]["target"], told[0]["calls"], told[0]["unknown"]) == ("shop/agent", 4, 1)
+    states = [
+        one["state"] for one in shop.installation.entries()
+        if str(one.get("what")).startswith("leave to call")
+    ]  # fmt: skip
+    assert states == ["waits for leave", "granted", "used: it is called", "waits for leave",
+                      "withdrawn"]  # fmt: skip
     until(lambda: "told 3" in shop.record.read_text(), "the server is told")
     assert "begun 4" not in shop.record.read_text()
     shop.installation.reset("shop/agent")
