@@ -6,44 +6,35 @@ Five agents go wrong, each in a way of its own that the gateway can see, and one
 from __future__ import annotations
 
 import json
-import pickle
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate import Client, upstream_at
+from gate import Client
 from gate_ground import layer
+from gateway_stand import Stand
 from installation import Installation, until
 from needs import needs_root
-from offswitch.gateway.plan.route import Evidence, EvidenceKind, Route
 from scripted_upstream import ScriptedUpstream, Visit
-from sensing_gate import Setup
 from speaking_models import PROSE, chat, chat_calls, words
 from watch.conftest import Shop
 
 CANARY = "Zebra-7431-quiet-Harbour"
-PROGRAM = Path(__file__).parents[2] / "sensing_gate.py"
 Say = Callable[[Visit], None]
 
 
 class Ground:
-    """An installation, a gateway in it, and a server with each agent's model."""
+    """An installation, a whole gateway in it, and a server with each agent's model."""
 
     def __init__(self, folder: Path) -> None:
         self.installation = Installation(folder)
         self.shop = Shop(self.installation)
-        self.upstream = ScriptedUpstream()
-        self.upstream.script = self._visit
+        self.stand = Stand(self.installation)
+        self.stand.upstream.script = self._visit
         self.says: dict[str, Say] = {}
-        self.gate: subprocess.Popen[str] | None = None
-        self.clients: list[Client] = []
-        self.port = 0
-        self.folder = folder
 
     def _visit(self, visit: Visit) -> None:
         name = visit.line.split(b"/")[1].decode()
@@ -53,27 +44,21 @@ class Ground:
         except OSError:
             visit.end()
 
-    def start_gate(self, *targets: str, evidence: dict[str, Evidence] | None = None) -> None:
-        routes = tuple(
-            Route(
-                target,
-                upstream_at(self.upstream.port),
-                f"/{target.rpartition('/')[2]}/".encode(),
-                evidence=(evidence or {}).get(target, Evidence()),
-            )
-            for target in targets
+    def start(self, tables: Sequence[str], routes: Sequence[str]) -> None:
+        """Write the configuration, and start the gateway and watch by it."""
+        gateway = (
+            f'[[gateway]]\nname = "models"\nlisten = ["127.0.0.1:{self.stand.port}"]\n'
+            f'upstream = "http://127.0.0.1:{self.stand.upstream.port}"\n'
         )
-        setup = self.folder / "gate-setup"
-        place = self.installation.place
-        setup.write_bytes(pickle.dumps(Setup(place.home, place.run, routes)))
-        argv = [sys.executable, "-I", str(PROGRAM), str(setup)]
-        self.gate = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.gate.stdout is not None
-        self.port = int(self.gate.stdout.readline())
+        every = [gateway, *routes, *tables]
+        self.shop.config.write_text("".join(every))
+        self.shop.config.chmod(0o600)
+        self.stand.start()
+        self.shop.start_watch(*every)
 
     def ask(self, name: str) -> Client:
-        client = Client(self.port)
-        self.clients.append(client)
+        client = Client(self.stand.port)
+        self.stand.clients.append(client)
         said = {"model": "m-7", "stream": True, "messages": [{"role": "user", "content": "go on"}]}
         client.ask(f"/{name}/v1/chat/completions", json.dumps(said).encode())
         return client
@@ -82,13 +67,8 @@ class Ground:
         return {row["target"]: row for row in self.installation.status()["targets"]}
 
     def close(self) -> None:
-        for client in self.clients:
-            client.close()
         self.shop.close()
-        if self.gate is not None:
-            self.gate.kill()
-            self.gate.communicate()
-        self.upstream.close()
+        self.stand.close()
         self.installation.close()
 
 
@@ -101,6 +81,11 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
         yield one
     finally:
         one.close()
+
+
+def route(target: str, more: str = "") -> str:
+    path = f"/{target.rpartition('/')[2]}/"
+    return f'[[gateway.route]]\ntarget = "{target}"\npath = "{path}"\n{more}'
 
 
 def sensor(target: str) -> str:
@@ -170,11 +155,8 @@ def test_MON_1_and_DET_2_what_passes_is_a_fresh_signal_and_what_goes_wrong_in_it
         "bold": many(answered),
         "well": slowly(lambda: chat(words(PROSE[::-1] + PROSE, 200)), 0.02),
     }
-    ground.start_gate(*faults)
-    ground.shop.start_watch(
-        *(sensor(target) for target in faults),
-        *(rule(target, detector) for target, detector in faults.items()),
-    )
+    tables = [sensor(target) + rule(target, detector) for target, detector in faults.items()]
+    ground.start(tables, [route(target) for target in faults])
     until(lambda: ground.shop.seen("model", well), "watch looks", 15)
     streams = {name: ground.ask(name) for name in ("burn", "trap", "leak", "well")}
     for client in streams.values():
@@ -193,7 +175,7 @@ def test_MON_1_and_DET_2_what_passes_is_a_fresh_signal_and_what_goes_wrong_in_it
         if client.until(b"\r\n").split()[1] == b"503":
             break
         client.close()
-        ground.clients.remove(client)
+        ground.stand.clients.remove(client)
         time.sleep(0.002)
 
     def latched() -> bool:
@@ -222,9 +204,9 @@ def test_VER_6_a_model_that_works_on_behind_a_closed_stream_is_not_confirmed(
         visit.end()
 
     metrics.script = page
-    evidence = Evidence(EvidenceKind.VLLM, f"http://127.0.0.1:{metrics.port}")
+    evidence = f'evidence = {{ kind = "vllm", url = "http://127.0.0.1:{metrics.port}" }}\n'
     ground.says = {name: slowly(lambda: chat(["a"] * 50), 0.01) for name in ("on", "hosted")}
-    ground.start_gate("shop/on", "shop/hosted", evidence={"shop/on": evidence})
+    ground.start([], [route("shop/on", evidence), route("shop/hosted")])
     streams = [ground.ask(name) for name in ("on", "hosted")]
     for client in streams:
         client.until(b"data: ")
