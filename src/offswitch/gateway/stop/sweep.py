@@ -22,7 +22,7 @@ SLICE = 32
 class Sweep:
     """One worker's."""
 
-    __slots__ = ("_closing", "_runs", "_site", "_to_sever", "_to_tell", "_turn")
+    __slots__ = ("_closing", "_queued", "_runs", "_site", "_to_sever", "_to_tell", "_turn")
 
     def __init__(self, site: Site) -> None:
         """Sweep nothing yet."""
@@ -30,6 +30,8 @@ class Sweep:
         site.cut = self.cut
         self._to_sever: deque[Cuttable] = deque()
         self._to_tell: deque[Cuttable] = deque()
+        self._queued: set[Cuttable] = set()
+        """Those in one of the two."""
         self._turn = 0
         self._runs = False
         self._closing = False
@@ -45,7 +47,8 @@ class Sweep:
                 continue
             level = words.level(slot)
             if level is not None and level >= Level.KILL:
-                self._to_sever.extend(flows)
+                self._to_sever.extend(flows - self._queued)
+                self._queued |= flows
             elif level is Level.FREEZE:
                 for flow in list(flows):
                     flow.freeze()
@@ -64,7 +67,9 @@ class Sweep:
         to be aborted.
         """
         flow.sever()
-        self._to_tell.append(flow)
+        if flow not in self._queued:
+            self._queued.add(flow)
+            self._to_tell.append(flow)
         if not self._runs:
             self.look()
 
@@ -78,7 +83,9 @@ class Sweep:
             self._closing = True
         elif self._to_tell:
             for _ in range(min(SLICE, len(self._to_tell))):
-                self._to_tell.popleft().tell()
+                flow = self._to_tell.popleft()
+                self._queued.discard(flow)
+                flow.tell()
             self._closing = True
         elif self._closing:
             self._closing = False
