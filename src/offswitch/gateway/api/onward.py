@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from offswitch.gateway.api import strict
@@ -34,7 +35,7 @@ from offswitch.gateway.exchange import (
     Verdict,
     Why,
 )
-from offswitch.gateway.plan.route import Route, Step
+from offswitch.gateway.plan.route import EvidenceKind, Route, Step
 
 __all__ = ["PASS", "onward"]
 
@@ -58,6 +59,24 @@ def onward(
     held: Held,
 ) -> Verdict:
     """Send a request on, with the changes that the measures made."""
+    verdict = _onward(steward, judges, asked, body, changes, route, held)
+    if isinstance(verdict, Reply) or not _tells_progress(asked, route):
+        return verdict
+    word = b'"return_progress":true,'
+    if isinstance(verdict, Rewritten):
+        return replace(verdict, body=_put_in(verdict.body, word))
+    return Rewritten(_put_in(body, word), verdict.filter, follow=verdict.follow)
+
+
+def _onward(
+    steward: Steward,
+    judges: Judges,
+    asked: Asked,
+    body: bytes,
+    changes: Mapping[str, object],
+    route: Route,
+    held: Held,
+) -> Pass | Rewritten | Reply:
     judged = asked.shape in _CALLING and (
         judges_calls(route) or (bool(asked.tools) and not _TOOL_STEPS.isdisjoint(held.steps))
     )
@@ -123,5 +142,23 @@ def _as_stream(asked: Asked, body: bytes, changes: Mapping[str, object]) -> byte
         body, found = _STREAM.subn(rb'"stream"\1true', body)
         if found != 1 or mentions != 1 or b"\\u00" in body:
             return _written(asked, more)
+    return _put_in(body, word)
+
+
+def _put_in(body: bytes, word: bytes) -> bytes:
+    """Put a word in at the front of an object that holds something already."""
     at = body.index(b"{") + 1
     return body[:at] + word + body[at:]
+
+
+def _tells_progress(asked: Asked, route: Route) -> bool:
+    """Tell whether a llama.cpp is to say how far it has come in reading a prompt.
+
+    It sees that a connection is closed when it has something to send, else once a second: while a
+    long prompt is read it would go on for so long. Official clients pass such an event by.
+    """
+    if route.evidence.kind is not EvidenceKind.LLAMA_CPP or asked.shape not in _COUNTED:
+        return False
+    said = cast("Said", asked.body)
+    streams = asked.stream or (route.reassemble and _can_stream(said))
+    return streams and bool(said) and "return_progress" not in said

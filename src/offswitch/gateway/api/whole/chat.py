@@ -17,7 +17,7 @@ __all__ = ["Chunks"]
 
 _OBJECT = {Shape.CHAT: "chat.completion", Shape.COMPLETION: "text_completion"}
 _FIRST = frozenset(("id", "created", "model", "system_fingerprint"))
-_DROPPED = frozenset(("choices", "object", "obfuscation"))
+_DROPPED = frozenset(("choices", "object", "obfuscation", "prompt_progress"))
 _USUAL = frozenset(("index", "delta", "logprobs", "finish_reason"))
 _DONE = b"[DONE]"
 _CLIENT_ERROR, _LAST_ERROR = 400, 599
