@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from offswitch.clock import SimulatedClock
-from offswitch.errors import Corrupt, NotFound
+from offswitch.control.place import Place
+from offswitch.errors import Busy, Corrupt, NotFound, Storage
 from offswitch.gateway.tools.book import CallBook, State, counts, read_book
+from offswitch.gateway.tools.shelf import all_calls, make_books
+from offswitch.model.scope import parse_scope
 
 WRITER = """
 import os, sys
@@ -88,3 +91,29 @@ def test_what_is_no_book_is_said_to_be_none(tmp_path: Path) -> None:
     os.symlink(path, tmp_path / "link")
     with pytest.raises(Exception, match="link"):
         CallBook.take(str(tmp_path / "link"))
+
+
+def test_ACT_9_two_generations_of_a_worker_never_write_in_one_book(tmp_path: Path) -> None:
+    place = Place(str(tmp_path), str(tmp_path / "run"))
+    place._memory = str(tmp_path / "run")
+    [old] = make_books(place, "tools", 1)
+    old.sent(old.begin("shop/a", "pay", "i:1", {}, ""))
+    [new] = make_books(place, "tools", 1)
+    assert (old.path, new.path) == (f"{place.calls}/tools.0", f"{place.calls}/tools.0.1")
+    new.sent(new.begin("shop/a", "pay", "i:2", {}, ""))
+    with pytest.raises(Busy):
+        CallBook.take(old.path)
+    calls, _, problems = all_calls(place, parse_scope("shop"))
+    assert [(row.ident, row.state) for _, row in calls] == [
+        ("i:1", State.SENT), ("i:2", State.SENT),
+    ]  # fmt: skip
+    assert problems == []
+    old.close()
+    [third] = make_books(place, "tools", 1)
+    assert third.path == old.path
+    assert [row.state for row in third.rows()] == [State.UNKNOWN]
+    for book in (new, third):
+        book.close()
+    Path(place.calls).chmod(0o777)
+    with pytest.raises(Storage, match="others"):
+        make_books(place, "tools", 1)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from offswitch.gateway.exchange import (
     Asked,
@@ -24,6 +26,7 @@ from offswitch.gateway.exchange import (
 from offswitch.gateway.plan.route import Route, Step, Tools
 from offswitch.gateway.plan.upstream import Upstream
 from offswitch.gateway.tools.book import CallBook, State, read_book
+from offswitch.gateway.tools.events import Cutter
 from offswitch.gateway.tools.passage import Passage
 from offswitch.gateway.tools.steward import AskedCall, McpSteward
 from offswitch.model.level import Level
@@ -364,3 +367,34 @@ def test_ACT_9_what_cannot_be_written_down_is_not_begun(desk: Desk) -> None:
     refused = desk.post(call("pay"), route())[1]
     assert error(refused)["code"] == -32054
     assert desk.states() == [State.SENT] * 64
+
+
+PIECES = st.sampled_from(
+    [b"data: ", b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"evil"}]}}', b"\n\n", b"\r",
+     b"\r\n\r\n", b"event: message\n", b"id: 1\n", b"[", b"]", b"{", b'"evil"', b"\xff", b": x\n"]
+) | st.binary(max_size=9)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(PIECES, max_size=12),
+    headers=st.sampled_from([JSON, SSE, ()]),
+    narrowed=st.booleans(),
+)
+def test_SR_6_whatever_a_server_answers_passes_unchanged_or_lists_nothing_that_may_not_be(
+    pieces: list[bytes], headers: tuple[tuple[bytes, bytes], ...], *, narrowed: bool
+) -> None:
+    at = route(allow=("a",)) if narrowed else route()
+    steward = McpSteward()
+    head, body = Head(b"POST", b"/mcp", (ACCEPTS,)), json.dumps(ask("tools/list")).encode()
+    flow = passes(steward.admit(steward.read(head, body), head, body, at, FREE))
+    flow.sent()
+    flow.head(200, headers)
+    out = b"".join(flow.feed(piece) for piece in pieces) + flow.end()
+    flow.ended(How.COMPLETE)
+    if narrowed:
+        # Of a stream a client reads what its events carry, and skips all else.
+        read = [one.data or b"" for one in Cutter(1 << 20).feed(out)] if headers == SSE else [out]
+        assert not [one for one in read if b'{"name":"evil"}' in one]
+    else:
+        assert out == b"".join(pieces)

@@ -11,7 +11,8 @@ A file on tmpfs, laid out at the start, one for each worker: it outlives the wor
 started it. *Sent* is written before the first byte leaves and *done* when the answer has been read,
 so whenever the worker dies the book never says less than happened. What a dead worker left as sent
 its successor calls unknown. A row that is not finished is never written over: where all are open,
-the next call is refused, since what cannot be written down is not begun.
+the next call is refused, since what cannot be written down is not begun. A lock on the file, held
+by the mapping, keeps it to one writer and what that has forked.
 
     4096 bytes: magic, version, rows, pid, start of that process, next number, forgotten
     rows of 512: number u64 (0: none) · state u8 · began and ended u64 (UTC, µs) · session and
@@ -20,6 +21,7 @@ the next call is refused, since what cannot be written down is not begun.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import mmap
@@ -32,7 +34,7 @@ from enum import IntEnum
 from typing import Self
 
 from offswitch.clock import Clock, SystemClock
-from offswitch.errors import Corrupt, NotFound, Storage
+from offswitch.errors import Busy, Corrupt, NotFound, Storage
 
 __all__ = ["CallBook", "CallRow", "State", "counts", "read_book"]
 
@@ -113,16 +115,20 @@ class CallBook:
     def take(cls, path: str, rows: int = DEFAULT_ROWS, clock: Clock | None = None) -> Self:
         """Be the writer of the book at `path`: go on with what is there, or make it.
 
-        `path` lies in a folder that is ours. Calls that whoever wrote before left open are closed.
+        `path` lies in a folder that is ours. Calls that whoever wrote before left open are closed;
+        `Busy` while they still write.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = os.open(path, flags, 0o640)
             try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 rows = _rows_of(fd) or _made(fd, rows)
                 mapping = mmap.mmap(fd, _PAGE + rows * _ROW)
             finally:
                 os.close(fd)
+        except BlockingIOError:
+            raise Busy(f"{path}: somebody else writes in it", "name another file") from None
         except OSError as error:
             raise Storage(f"{path}: {error.strerror}", "make room on that tmpfs") from None
         book = cls(mapping, path, rows, clock or SystemClock())
