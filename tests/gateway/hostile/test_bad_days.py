@@ -407,7 +407,7 @@ def test_a_reload_loses_no_stream_and_no_request(
             visit.answer(b"ok")
             return
         visit.begin()
-        for number in range(120):
+        for number in range(60):
             visit.event(f"<{number}>")
             time.sleep(0.005)
         visit.finish()
@@ -441,13 +441,13 @@ def test_a_reload_loses_no_stream_and_no_request(
         for stream in streams:
             stream.until(b"<3>\n\n\r\n")
         new = gate_of(route, beside=old)
-        old.drain(10)
+        old.drain(1.5)
         late = new.client()
         late.ask(body=b"{}")
         assert late.answer()[0] == 200
         for stream in streams:
             rest = b"".join(stream.chunks())
-            assert [rest.count(b"<%d>" % number) for number in range(4, 120)] == [1] * 116
+            assert [rest.count(b"<%d>" % number) for number in range(4, 60)] == [1] * 56
         assert old.drained() == "drained"
         old = new
     over.set()

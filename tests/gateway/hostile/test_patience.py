@@ -17,15 +17,27 @@ from scale import runs
 from scripted_upstream import ScriptedUpstream, Visit
 
 SHOP = "shop"
-SHORT = 0.3
+SHORT = 0.2
 LONG_BODY = b"POST /file HTTP/1.1\r\nhost: gate\r\ncontent-length: 1000000\r\n\r\n"
 
 
+@pytest.fixture(scope="module")
+def standing_hasty(
+    standing: tuple[Gate, ScriptedUpstream], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gate]:
+    """A gateway that waits for nothing longer than `SHORT`."""
+    limits = Limits(header_s=SHORT, body_s=SHORT, idle_s=SHORT, connect_s=SHORT, connections=220)
+    routes = [Route(SHOP, upstream_at(standing[1].port))]
+    gate = Gate(routes, tmp_path_factory.mktemp("hasty"), limits=limits)
+    yield gate
+    gate.close()
+
+
 @pytest.fixture
-def hasty(gate_of: Callable[..., Gate], upstream: ScriptedUpstream) -> Gate:
-    """A gateway that waits for nothing longer than 0.3 s."""
-    limits = Limits(header_s=SHORT, body_s=SHORT, idle_s=SHORT, connect_s=SHORT, connections=20)
-    return gate_of(Route(SHOP, upstream_at(upstream.port)), limits=limits)
+def hasty(standing_hasty: Gate, upstream: ScriptedUpstream) -> Gate:
+    assert upstream
+    standing_hasty.afresh()
+    return standing_hasty
 
 
 @pytest.fixture
@@ -65,12 +77,12 @@ def test_SEC_4_a_head_that_comes_too_slowly_is_given_up(hasty: Gate) -> None:
         time.sleep(0.01)
     for client in clients:
         assert b" 408 " in client.rest()[0]
-    assert time.monotonic() - start < 10 * SHORT
+    assert time.monotonic() - start < 20 * SHORT
 
 
 def test_a_connection_that_says_nothing_is_closed(hasty: Gate) -> None:
     client = hasty.client()
-    assert SHORT * 0.7 < took(client) < 10 * SHORT
+    assert SHORT * 0.7 < took(client) < 20 * SHORT
     assert not client.got
 
 
@@ -78,7 +90,7 @@ def test_a_connection_between_two_requests_is_closed_in_the_end(hasty: Gate) -> 
     client = hasty.client()
     client.ask()
     assert client.answer()[0] == 200
-    assert SHORT * 0.7 < took(client) < 10 * SHORT
+    assert SHORT * 0.7 < took(client) < 20 * SHORT
 
 
 @pytest.mark.parametrize("path", [b"/file", b"/v1/chat/completions"])
@@ -128,15 +140,15 @@ def test_a_reader_that_reads_nothing_is_given_up(hasty: Gate, upstream: Scripted
 def test_a_reader_that_is_slow_but_reads_is_waited_for(
     hasty: Gate, upstream: ScriptedUpstream
 ) -> None:
-    size = 400_000
+    size = 300_000
     upstream.script = lambda visit: visit.answer(b"x" * size, "application/octet-stream")
-    client = hasty.client(receive=4096)
+    client = hasty.client(receive=16384)
     client.send(b"GET /file HTTP/1.1\r\nhost: gate\r\n\r\n")
     client.until(b"\r\n\r\n")
     start = time.monotonic()
     while len(client.got) < size:
         client.got += client.sock.recv(size // 16)
-        time.sleep(0.03)
+        time.sleep(0.04)
     assert time.monotonic() - start > 2 * SHORT
 
 
@@ -147,10 +159,13 @@ def test_an_upstream_that_accepts_nobody_is_given_up(gate_of: Callable[..., Gate
     client.ask()
     start = time.monotonic()
     assert client.answer()[0] in {502, 504}
-    assert time.monotonic() - start < 10 * SHORT
+    assert time.monotonic() - start < 20 * SHORT
 
 
-def test_SEC_4_one_client_too_many_is_told_so(hasty: Gate) -> None:
+def test_SEC_4_one_client_too_many_is_told_so(
+    gate_of: Callable[..., Gate], upstream: ScriptedUpstream
+) -> None:
+    hasty = gate_of(Route(SHOP, upstream_at(upstream.port)), limits=Limits(connections=20))
     clients = [hasty.client() for _ in range(20)]
     for client in clients:
         client.ask()
