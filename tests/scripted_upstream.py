@@ -67,10 +67,9 @@ class Visit:
         self.keep = False
 
     def went(self, how: str) -> None:
-        """Note how it ended: it is told once."""
-        with self._lock:
-            if self._how == "alive":
-                self._how = how
+        """Note how it ended, without the lock: whoever has it waits for us."""
+        if self._how == "alive":
+            self._how = how
 
     def gone(self, seconds: float = 10.0) -> str:
         """Wait until the other side has ended it: `reset` or `closed`; `alive` if it does not."""

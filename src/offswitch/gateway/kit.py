@@ -23,6 +23,7 @@ from offswitch.gateway import sense
 from offswitch.gateway.plan.front import Front, Listen
 from offswitch.gateway.tools.book import CallBook
 from offswitch.gateway.tools.shelf import make_books
+from offswitch.gateway.wire.tls import client_context, server_context
 
 __all__ = ["Kit", "Sockets", "import_ours", "prepare"]
 
@@ -77,6 +78,12 @@ class Sockets:
         for key in [key for key in self._bound if key not in named]:
             for sock in self._bound.pop(key):
                 sock.close()
+        for front in fronts:
+            for each in front.listen:
+                bound = self._bound.get((front.name, each.host, each.port), [])
+                for sock in bound[front.workers :]:  # or who connects there waits for nobody
+                    sock.close()
+                del bound[front.workers :]
 
 
 def _bind(name: str, host: str, port: int) -> socket.socket:
@@ -124,33 +131,18 @@ def prepare(place: Place, front: Front, sockets: Sockets) -> Kit:
 
 def _context(front: Front) -> ssl.SSLContext | None:
     """Load certificate and key, if there are any; a key that others can read is refused."""
-    if not front.certificate:
-        return None
-    where = f"{front.certificate}, {front.private_key}"
-    try:
-        if os.stat(front.private_key).st_mode & 0o077:
-            hint = f"chmod 600 {front.private_key}"
-            raise BadConfig(f"{front.private_key}: others can read it", hint)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(front.certificate, front.private_key)
-    except ssl.SSLError as error:
-        raise BadConfig(f"{where}: {error.reason}", "[gateway] tls") from None
-    except OSError as error:
-        raise BadConfig(f"{error.filename or where}: {error.strerror}", "[gateway] tls") from None
-    return context
+    if front.private_key:
+        with suppress(OSError):  # that it is not there is said in a moment
+            if os.stat(front.private_key).st_mode & 0o077:
+                hint = f"chmod 600 {front.private_key}"
+                raise BadConfig(f"{front.private_key}: others can read it", hint)
+    return server_context(front)
 
 
 def _upstream_context(front: Front) -> ssl.SSLContext | None:
     secure = any(route.upstream.tls for route in front.routes)
     secure = secure or any(route.evidence.url.startswith("https:") for route in front.routes)
-    if not secure:
-        return None
-    try:
-        return ssl.create_default_context(cafile=front.ca_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise BadConfig(f"{front.ca_file}: {error}", "[gateway] ca_file") from None
+    return client_context(front) if secure else None
 
 
 def import_ours() -> None:
