@@ -122,6 +122,9 @@ class Worker:
                 client.sendall(f"HTTP/1.1 {status} It\r\ncontent-length: 0\r\n\r\n".encode())
             client.close()
             return
+        if not line:  # somebody only looked whether it is open
+            client.close()
+            return
         slot = self.gate.slots[line.strip()]
         if not RUN <= self.word(slot) < DRAIN and "deaf" not in HABITS:
             client.sendall(b"refused\n")

@@ -27,6 +27,7 @@ class Program(IntEnum):
 
     CGROUP_SKB = 8
     CGROUP_SOCK = 9
+    CGROUP_SOCK_ADDR = 18
 
 
 class Attach(IntEnum):
@@ -35,6 +36,10 @@ class Attach(IntEnum):
     INGRESS = 0
     EGRESS = 1
     SOCK_CREATE = 2
+    CONNECT4 = 10
+    CONNECT6 = 11
+    SENDMSG4 = 14
+    SENDMSG6 = 15
 
 
 def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:

@@ -28,6 +28,7 @@ def arm(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
     """Ask every layer of a kill whether it would work on this cell."""
     readiness = {"guard": ("ready", "cooperative")}
     if row.gate_slot is not None and core.gates is not None:
+        core.gates.born(row)
         readiness[GATEWAY] = core.gates.ready(row)
     if row.cell is None:
         return readiness

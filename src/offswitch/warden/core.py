@@ -83,6 +83,10 @@ class Gatekeeper(Protocol):
         """See to it that what the words forbid ends."""
         ...
 
+    def born(self, row: Tracked) -> None:
+        """A target has a new cell."""
+        ...
+
     def ready(self, row: Tracked) -> tuple[str, str]:
         """Say whether the layer would work."""
         ...

@@ -28,6 +28,7 @@ from offswitch.model.target import Target
 from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.gates.attached import Attached, Said
+from offswitch.warden.gates.bypass import Bypass
 from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, LONGEST_S, NEXT_S, Cutting
 from offswitch.warden.gates.notes import Notes
 from offswitch.warden.gates.probing import Probing
@@ -43,7 +44,6 @@ _EXPECTED_S = 5.0
 """How long a warden that was started again waits for the gates of the one before."""
 _DRAIN_POLL_S = 0.1
 _SHOWN = 32
-_UNPROVEN = "nobody has tried yet to go round it"
 _LOST = "its gateway does not hear the warden: its words go stale, and what it has is cut"
 _EXPECTED = "its gateway has not come back yet since the warden was started again"
 _ABSENT = "no gateway serves it now"
@@ -70,8 +70,7 @@ class Gates:
         self._checking: set[str] = set()
         self._expected_until = 0.0
         """Until when gates of the warden before are waited for (CLOCK_MONOTONIC)."""
-        self.proof: dict[str, tuple[str, str]] = {}
-        """Target → whether it can be gone round (SR-26): readiness and why."""
+        self._bypass = Bypass(core)
         core.loop.every(_PRUNE_S, self._prune)
 
     # --- who attaches -------------------------------------------------------------
@@ -117,7 +116,10 @@ class Gates:
         if gate.works:
             self._probing.begin()
         for name in said.targets:
+            row = self._core.table.get(name)
             self._served(name)
+            if row is not None and gate.works:
+                self.born(row)
         self._on_change()
         return gate
 
@@ -224,12 +226,24 @@ class Gates:
             return ("degraded", _EXPECTED) if waiting else ("absent", _ABSENT)
         if all(each.connection is None for each in gates):
             return "degraded", _LOST
-        return self.proof.get(row.target.name, ("unproven", _UNPROVEN))
+        return self._bypass.ready(row, self._upstreams(row))
 
-    def proven(self, name: str, state: str, why: str) -> None:
-        """Take in whether a target's gateway can be gone round."""
-        self.proof[name] = (state, why)
-        self._served(name)
+    def born(self, row: Tracked) -> None:
+        """A target has a new cell: deny it what lies behind its gateways, and have that tried."""
+        if row.gate_slot is None or row.cell is None or not row.served:
+            return
+        upstreams = self._upstreams(row)
+        self._bypass.confine(row, upstreams)
+        self._try(row, upstreams)
+
+    def _try(self, row: Tracked, upstreams: tuple[str, ...]) -> None:
+        listen = tuple(place for each in self._working(row) for place in each.said.listen)
+        self._bypass.prove(row, upstreams, listen, lambda: self._served(row.target.name))
+
+    def _upstreams(self, row: Tracked) -> tuple[str, ...]:
+        """Name the servers behind all gateways of a target."""
+        found = (place for each in self._working(row) for place in each.said.upstreams)
+        return tuple(sorted(set(found)))
 
     def health(self) -> list[dict[str, Any]]:
         """Say which gateways serve, for `doctor`."""

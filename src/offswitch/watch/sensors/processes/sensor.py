@@ -28,7 +28,7 @@ from pydantic import AfterValidator, Field
 from offswitch.config.section import Duration, SensorSection
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sample, SensorContext, Signal
 from offswitch.watch.sensors.processes.egress import Egress, Tables, shown
-from offswitch.watch.sensors.processes.proc import pids_below, small
+from offswitch.watch.sensors.processes.proc import pids_below, small, without_canary
 
 __all__ = ["Processes", "ProcessesSection"]
 
@@ -136,7 +136,7 @@ class Processes:
             self._before, self._seen_us, self._group_cpu_us = {}, None, None
             return Glance(absent=True, memory=self._memory())
         try:
-            pids = list(cell.pids) if cell.path is None else pids_below(cell.path)
+            pids = list(cell.pids) if cell.path is None else without_canary(pids_below(cell.path))
         except OSError as error:
             return Glance(problem=f"the cell cannot be read: {error.strerror}")
         tick_us, page = 1_000_000 // os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGESIZE")
