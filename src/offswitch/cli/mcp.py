@@ -262,7 +262,7 @@ def _as_dict(name: str, row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of 
 _MEANS = {
     State.HELD: "waits for leave, or to be sent",
     State.SENT: "in flight",
-    State.ACCEPTED: "accepted as a task: it goes on at the server",
+    State.ACCEPTED: "it goes on at the server",
     State.UNKNOWN: "cut in flight: it may have happened",
     State.UNSENT: "never sent",
 }

@@ -226,6 +226,14 @@ def test_ACT_9_each_call_is_done_failed_accepted_or_unknown(desk: Desk) -> None:
         flow.ended(how)
         flow.ended(How.CLIENT)
         assert desk.states()[-1] is state, (answer, how)
+    for status, state in ((202, State.ACCEPTED), (404, State.FAILED), (502, State.UNKNOWN)):
+        flow = passes(desk.post(call("pay"), route())[1])
+        flow.sent()
+        flow.head(status, ())
+        assert flow.feed(b"nothing that is read") == b""
+        flow.end()
+        flow.ended(How.COMPLETE)
+        assert desk.states()[-1] is state
     for how in (How.REFUSED, How.STOPPED, How.CLIENT):
         passes(desk.post(call("pay"), route())[1]).ended(how)
         assert desk.states()[-1] is State.UNSENT

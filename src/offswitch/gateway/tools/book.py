@@ -2,7 +2,7 @@
 
     held ─┬─► sent ─┬─► done         the server answered
           │         ├─► failed       it answered with an error
-          │         ├─► accepted     as a task, which goes on behind the answer
+          │         ├─► accepted     it goes on at the server; its answer comes another way
           │         └─► unknown      cut in flight: no answer was seen, so it may have happened
           ├─► refused                it never left
           └─► unsent                 it was let go, and yet never left
@@ -59,7 +59,7 @@ class State(IntEnum):
     DONE = 3
     FAILED = 4
     ACCEPTED = 5
-    """It goes on at the server as a task."""
+    """It goes on at the server: as a task, or its answer comes on another stream."""
     UNKNOWN = 6
     """It was sent, and no answer was seen."""
     REFUSED = 7

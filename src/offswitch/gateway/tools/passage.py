@@ -30,7 +30,7 @@ _LONGEST_LIST = 8 << 20
 _LONGEST_BODY = 1 << 20
 _HEAD, _TAIL = 1024, 1024
 _MOST_MISSING = 1000
-_ERRORS, _BROKEN = 400, 500
+_TAKEN, _ERRORS, _BROKEN = 202, 400, 500
 
 
 @dataclass(slots=True)
@@ -172,11 +172,18 @@ class Passage:
             if not self._sent:
                 self._book.end(row, State.UNSENT)
                 continue
-            turned_away = how is How.COMPLETE and _ERRORS <= self._status < _BROKEN
-            self._book.end(row, State.FAILED if turned_away else State.UNKNOWN)
-            if not turned_away and self._missing is not None and self._session:
+            state = self._unanswered(how)
+            self._book.end(row, state)
+            if state is not State.FAILED and self._missing is not None and self._session:
                 self._missing.put(self._session, key, row)
         self._awaited.rows.clear()
+
+    def _unanswered(self, how: How) -> State:
+        """Say how a call stands to which no answer has come."""
+        if how is How.COMPLETE and _ERRORS <= self._status < _BROKEN:
+            return State.FAILED
+        # An older server takes a call (202), and answers on a stream that is open beside it.
+        return State.ACCEPTED if how is How.COMPLETE and self._status == _TAKEN else State.UNKNOWN
 
     # --- answers ------------------------------------------------------------------
 
