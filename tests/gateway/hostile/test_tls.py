@@ -123,7 +123,7 @@ def test_ACT_1_a_sealed_stream_is_cut_in_the_words_of_its_api(
     upstream.script = talk
     client = sealed.client(context=trust)
     client.ask()
-    client.until(b"token 3\n\n\r\n")
+    client.until(b"token 3\n\n")
     if told:
         sealed.stop(SHOP)
     else:
@@ -168,7 +168,7 @@ def test_an_upstreams_certificate_is_its_hosts(
     assert behind.visits[0].sock is behind.visits[1].sock
     behind.script = talk
     client.ask()
-    client.until(b"token 3\n\n\r\n")
+    client.until(b"token 3\n\n")
     gate.stop(SHOP)
     assert b"stopped" in client.rest()[0]
     assert behind.visit(2).gone() == "reset"
