@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from installation import until
-from needs import needs_program
+from gateway.fronts.stage import TARGET, FrontStage, free_port
 from offswitch.errors import Unreachable, Usage
 from offswitch.gateway.fronts.asked import serve
 from offswitch.gateway.fronts.haproxy import Haproxy, Runtime, Server, State, server_given
 from offswitch.gateway.fronts.standing import Standing
 from offswitch.model.level import Level
 
-TARGET = "shop/chat"
 ENGINE = Server("engines", "engine", TARGET)
 
 
@@ -44,81 +37,16 @@ class Words:
         await asyncio.sleep(0.005)
 
 
-def _port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-class Stage:
-    """An upstream that streams without an end, and HAProxy in front of it."""
-
-    def __init__(self, folder: Path, check: int = 0) -> None:
-        program = needs_program("haproxy")
-        self.open: list[socket.socket] = []
-        self.upstream = socket.create_server(("127.0.0.1", 0))
-        self.port, self.socket = _port(), str(folder / "admin")
-        how = f"check addr 127.0.0.1 port {check} inter 50ms fall 1 rise 1" if check else ""
-        how += " on-marked-down shutdown-sessions" if check else ""
-        config = folder / "haproxy.cfg"
-        config.write_text(
-            f"""global
-    stats socket {self.socket} mode 600 level admin
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 1m
-    timeout server 1m
-frontend models
-    bind 127.0.0.1:{self.port}
-    default_backend engines
-backend engines
-    {f"option httpchk GET /{TARGET}" if check else ""}
-    server engine 127.0.0.1:{self.upstream.getsockname()[1]} {how}
-"""
-        )
-        threading.Thread(target=self._serve, daemon=True).start()
-        self.process = subprocess.Popen([program, "-db", "-f", str(config)], stderr=-3)
-        until(lambda: os.path.exists(self.socket), "haproxy is up")
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _peer = self.upstream.accept()
-                self.open.append(sock)
-                sock.recv(4096)
-                sock.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nto~\r\n")
-
-    def ask(self) -> tuple[socket.socket, bytes]:
-        """Ask; give the connection and what came first."""
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=5)
-        self.open.append(sock)
-        sock.sendall(b"GET /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n")
-        return sock, sock.recv(4096)
-
-    def streams(self) -> socket.socket:
-        """Give a stream that flows."""
-        sock, said = self.ask()
-        while b"to~" not in said:
-            said += sock.recv(4096)
-        assert said.startswith(b"HTTP/1.1 200")
-        return sock
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(5)
-        for sock in (self.upstream, *self.open):
-            sock.close()
-
-
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    one = Stage(tmp_path)
+def stage(tmp_path: Path) -> Iterator[FrontStage]:
+    one = FrontStage(tmp_path)
     yield one
     one.close()
 
 
-def test_ACT_4_a_stop_shuts_what_flows_through_haproxy_and_says_what_it_saw(stage: Stage) -> None:
+def test_ACT_4_a_stop_shuts_what_flows_through_haproxy_and_says_what_it_saw(
+    stage: FrontStage,
+) -> None:
     words, said = Words(), list[str]()
     front = Haproxy(Runtime(stage.socket), [ENGINE], words, said.append)  # type: ignore[arg-type]
     flows = stage.streams()
@@ -140,7 +68,7 @@ def test_ACT_4_a_stop_shuts_what_flows_through_haproxy_and_says_what_it_saw(stag
     stage.streams()
 
 
-def test_a_drain_lets_what_flows_end_and_takes_nothing_new(stage: Stage) -> None:
+def test_a_drain_lets_what_flows_end_and_takes_nothing_new(stage: FrontStage) -> None:
     words = Words()
     front = Haproxy(Runtime(stage.socket), [ENGINE], words, str)  # type: ignore[arg-type]
     flows = stage.streams()
@@ -155,7 +83,7 @@ def test_a_drain_lets_what_flows_end_and_takes_nothing_new(stage: Stage) -> None
     stage.streams()
 
 
-def test_what_others_put_into_maintenance_is_theirs_to_open(stage: Stage) -> None:
+def test_what_others_put_into_maintenance_is_theirs_to_open(stage: FrontStage) -> None:
     runtime, words = Runtime(stage.socket), Words()
     front = Haproxy(runtime, [ENGINE], words, str)  # type: ignore[arg-type]
     asyncio.run(runtime.put(ENGINE, State.MAINT))
@@ -174,7 +102,7 @@ def test_a_haproxy_that_does_not_answer_is_never_called_shut(tmp_path: Path) -> 
     assert "No such file" in words.notes[0]
 
 
-def test_a_server_that_haproxy_does_not_know_is_an_error_and_no_silence(stage: Stage) -> None:
+def test_a_server_that_haproxy_does_not_know_is_an_error_and_no_silence(stage: FrontStage) -> None:
     unknown = Server("engines", "other", TARGET)
     for ask in (Runtime.sessions, lambda runtime, one: runtime.put(one, State.MAINT)):
         with pytest.raises(Unreachable):
@@ -182,11 +110,11 @@ def test_a_server_that_haproxy_does_not_know_is_an_error_and_no_silence(stage: S
 
 
 def test_a_front_that_nobody_stands_for_is_shut_by_its_health_check(tmp_path: Path) -> None:
-    port, words = _port(), Words()
+    port, words = free_port(), Words()
 
     async def story() -> None:
         server = await serve(("127.0.0.1", port), Standing(words).answer)  # type: ignore[arg-type]
-        one = await asyncio.to_thread(Stage, tmp_path, port)
+        one = await asyncio.to_thread(FrontStage, tmp_path, port)
         runtime = Runtime(one.socket)
 
         async def status(wanted: str) -> None:
