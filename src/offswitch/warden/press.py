@@ -146,6 +146,11 @@ class Press:
             at, told = commanded[GATEWAY], "told: heeds it from here on; listed, never counted"
             receipts.append(Receipt(GATEWAY, at, None, confirmed=False, detail=told, counted=False))
             wanted.pop(GATEWAY)
+        elif GATEWAY not in wanted and row.readiness.get(GATEWAY, ("", ""))[0] == "degraded":
+            told = f"{row.readiness[GATEWAY][1]}; listed, never counted: see what its adapter says"
+            receipts.append(
+                Receipt(GATEWAY, guard_ns, None, confirmed=False, detail=told, counted=False)
+            )
         receipts += [self._receipt(row, layer) for layer in wanted if layer != COOPERATIVE]
         return receipts
 

@@ -250,6 +250,8 @@ class Stopper:
 
     def _available(self, row: Tracked) -> list[str]:
         absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}
+        if not row.served:
+            absent.add(GATEWAY)  # a front of others is listed, and not waited for
         if row.cell is not None:
             return [name for name in row.readiness if name not in absent]
         left = row.remains.layers if row.remains is not None else []

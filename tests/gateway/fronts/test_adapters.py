@@ -55,12 +55,18 @@ def test_ACT_4_a_stop_at_the_warden_shuts_haproxy_and_a_reset_opens_it_again(
     try:
         said = adapter("haproxy", "--socket", stage.socket, "--server", "engines/engine=shop/chat")
         flows = stage.streams()
+        running = installation.run("sleep", "1000", target="shop/chat")
         answer = installation.stop("shop/chat")
+        running.close()
+        assert answer["confirmed"] is True, "its cell is seen to be empty"
         assert flows.recv(4096) == b""
         assert stage.ask()[1].startswith(b"HTTP/1.1 503")
         until(lambda: "no session left" in said.read_text(), "it says what it saw")
-        print(json.dumps(answer)[:1500])
-        assert answer["confirmed"] is False, "what an adapter does is never counted"
+        [gateway] = [one for one in answer["targets"][0]["layers"] if one["layer"] == "gateway"]
+        assert gateway["confirmed"] is False, "what an adapter does is listed, and never counted"
+        assert "a front of others" in gateway["detail"]
+        state, why = installation.target("shop/chat")["readiness"]["gateway"], "nobody sees into it"
+        assert state == "degraded", why
         installation.reset("shop/chat")
         until(lambda: "ready" in said.read_text(), "it is opened again")
         stage.streams()

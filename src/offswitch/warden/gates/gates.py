@@ -47,6 +47,7 @@ _SHOWN = 32
 _LOST = "its gateway does not hear the warden: its words go stale, and what it has is cut"
 _EXPECTED = "its gateway has not come back yet since the warden was started again"
 _ABSENT = "no gateway serves it now"
+_FRONT = "it flows through a front of others, which is told, and into which nobody here can see"
 
 
 class Gates:
@@ -60,6 +61,8 @@ class Gates:
         self._on_change = changed
         self._gates: list[Attached] = []
         self._by_target: dict[str, list[Attached]] = {}
+        self._fronted: set[str] = set()
+        """Targets of fronts that are not ours, also of those whose adapter has gone since."""
         self._cutting = Cutting()
         self._probing = Probing(core)
         self.notes = Notes(core)
@@ -111,6 +114,8 @@ class Gates:
         gate.turn = self._turn = max(self._turn + 1, time.monotonic_ns())
         connection.context = gate
         self._gates.append(gate)
+        if said.worker is None and not said.listen:
+            self._fronted.update(said.targets)
         self._index()
         self._show(gate)
         if gate.works:
@@ -222,8 +227,10 @@ class Gates:
         """Say whether the layer would work for a target."""
         gates = self._working(row)
         if not gates:
-            waiting = row.served and self._expected_until
-            return ("degraded", _EXPECTED) if waiting else ("absent", _ABSENT)
+            if row.served and self._expected_until:
+                return "degraded", _EXPECTED
+            fronted = row.target.name in self._fronted
+            return ("degraded", _FRONT) if fronted else ("absent", _ABSENT)
         if all(each.connection is None for each in gates):
             return "degraded", _LOST
         return self._bypass.ready(row, self._upstreams(row))
