@@ -41,6 +41,7 @@ MODELS = {
 
 def _asked(visit: Visit) -> tuple[Shape | None, dict[str, Any]]:
     path = visit.line.split()[1].partition(b"?")[0]
+    path = path[max(0, path.find(b"/v1/")) :]  # any prefix
     return PATHS.get(path), json.loads(visit.body or b"{}")
 
 

@@ -29,7 +29,25 @@ from offswitch.model.level import Level
 
 __all__ = ["Anthropic"]
 
-_KNOWN = frozenset(("model", "stream", "messages", "tools", "tool_choice", "mcp_servers"))
+_KNOWN = frozenset(
+    (
+        "max_tokens",
+        "mcp_servers",
+        "messages",
+        "metadata",
+        "model",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    )
+)
+"""Names that we go by, and those that usually stand beside them."""
 _TYPES = {
     Cause.NOT_ALLOWED: "permission_error",
     Cause.NO_ROUTE: "not_found_error",

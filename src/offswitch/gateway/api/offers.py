@@ -21,7 +21,20 @@ __all__ = ["REMOVE", "Cut", "forced_tool", "offered_names", "without"]
 
 REMOVE = object()
 """In the place of a value: the name is taken out of the body."""
-_IN_TOOL = frozenset(("type", "name", "function", "custom", "tools"))
+_IN_TOOL = frozenset(
+    (
+        "custom",
+        "description",
+        "function",
+        "input_schema",
+        "name",
+        "parameters",
+        "strict",
+        "tools",
+        "type",
+    )
+)
+"""Names that we go by, and those that usually stand beside them."""
 _MOST = 4096
 _FREE = frozenset(("none", "auto"))
 _LISTS = ("tools", "functions", "mcp_servers")

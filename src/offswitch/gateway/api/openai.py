@@ -39,21 +39,42 @@ __all__ = ["OpenAi"]
 _KNOWN = frozenset(
     (
         "conversation",
+        "frequency_penalty",
         "function_call",
         "functions",
         "input",
+        "instructions",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
         "messages",
+        "metadata",
         "model",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
         "previous_response_id",
         "prompt",
         "prompt_cache_key",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "stop",
+        "store",
         "stream",
         "stream_options",
+        "temperature",
         "tool_choice",
         "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
         "web_search_options",
     )
 )
+"""Names that we go by, and those that usually stand beside them."""
 _SERVER_ERROR = "server_error"
 _TYPES = {
     Cause.NOT_ALLOWED: "permission_error",
