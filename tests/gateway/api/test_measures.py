@@ -127,6 +127,7 @@ def test_DEC_6_tools_takes_all_of_them_and_what_speaks_of_them(choice: object) -
         (RESPONSES, OPENAI, {"tools": [WEB], "tool_choice": WEB}),
         (MESSAGES, ANTHROPIC, {"tools": [{"name": "x"}], "tool_choice": {"type": "any"}}),
         (MESSAGES, ANTHROPIC, {"tools": [{"name": "x"}], "tool_choice": X_TOOL}),
+        (RESPONSES, OPENAI, {"tools": [WEB], "tool_choice": {"type": "namespace", "tools": []}}),
     ],
 )
 def test_DEC_6_whoever_forces_a_tool_is_refused_while_tools_are_held(

@@ -10,7 +10,7 @@ was asked for: such a request is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -35,6 +35,7 @@ _IN_TOOL = frozenset(
     )
 )
 """Names that we go by, and those that usually stand beside them."""
+_FUNCTION = frozenset(("type", "function"))
 _MOST = 4096
 _FREE = frozenset(("none", "auto"))
 _LISTS = ("tools", "functions", "mcp_servers")
@@ -53,23 +54,33 @@ _AROUND = (
 May = Callable[[str], bool]
 
 
-def _names(tool: object, depth: int = 0) -> Iterator[str]:
+def _usual(tool: object) -> str:
+    """Give the name of a function of a chat that has nothing unusual about it; empty: it has."""
+    if type(tool) is not dict or tool.keys() != _FUNCTION:
+        return ""
+    function = tool["function"]
+    if tool["type"] != "function" or type(function) is not dict or not function.keys() <= _IN_TOOL:
+        return ""
+    return name_of(function, "name")
+
+
+def _names(tool: object, depth: int = 0) -> tuple[str, ...]:
     """Give the names that a tool is known by; one that has none is known by its type."""
+    usual = _usual(tool)
+    if usual:
+        return (usual,)
     said = names_of(tool, _IN_TOOL, "a tool")
     inner = said.get("tools")
     if type(inner) is list and said.get("type") == "namespace" and depth == 0:
-        for each in inner:
-            yield from _names(each, 1)
-        return
+        return tuple(name for each in inner for name in _names(each, 1))
     nests = [said[nest] for nest in ("function", "custom") if nest in said]
     found = [name_of(names_of(nest, _IN_TOOL, "a tool"), "name") for nest in nests]
     found.append(name_of(said, "name"))
     found.append(name_of(said, "server_label") or name_of(said, "mcp_server_name"))
-    if not any(found):
-        found.append(name_of(said, "type"))
-    if not any(found):
+    named = tuple(filter(None, found)) or (name_of(said, "type"),)
+    if not named[0]:
         raise Malformed("a tool has no name")
-    yield from (name for name in found if name)
+    return named
 
 
 def _listed(said: Mapping[str, object], name: str) -> list[object]:
@@ -111,7 +122,7 @@ def forced_tool(said: Mapping[str, object]) -> str | None:
             if mode.get("mode") in (None, "auto"):
                 continue
             return ""
-        return next((each for each in _names(said_of) if each), "")
+        return (_names(said_of) or ("",))[0]
     return None
 
 
@@ -135,7 +146,7 @@ def without(said: Mapping[str, object], may: May) -> Cut:
         tools = _listed(said, name)
         kept = []
         for tool in tools:
-            names = tuple(_names(tool))
+            names = _names(tool)
             if all(map(may, names)):
                 kept.append(tool)
                 left.extend(names)
