@@ -16,6 +16,7 @@ import pytest
 
 from gate import Client, Gate, upstream_at
 from installation import until
+from offswitch.gateway.plan.front import Limits
 from offswitch.gateway.plan.route import Route
 from scale import LONG
 from scripted_upstream import ScriptedUpstream, Visit
@@ -238,6 +239,31 @@ def test_a_server_that_dies_at_any_point_leaves_nothing_that_looks_whole(
         elif looks == "whole":
             # A stream of events is ended in words: its client reads an error, not an end.
             assert body.endswith(b'data: {"error": "upstream"}\n\n'), cut
+
+
+def test_SEC_4_what_is_too_large_is_told_so(
+    gate_of: Callable[..., Gate], upstream: ScriptedUpstream
+) -> None:
+    limits = Limits(head=1000, body=10_000)
+    gate = gate_of(Route(TARGET, upstream_at(upstream.port)), limits=limits)
+    chat = b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\n"
+    for status, data in (
+        (431, GET[:-2] + b"x: " + b"a" * 1000),
+        (431, GET[:-2] + b"x: y\r\n" * 120 + b"\r\n"),
+        (413, chat + b"content-length: 20000000\r\n\r\n" + b"a" * 200_000),
+        (413, chat + b"transfer-encoding: chunked\r\n\r\n" + b"1000\r\n" + b"a" * 4096 + b"\r\n"),
+    ):
+        client = gate.client()
+        client.send(data)
+        if b"chunked" in data:
+            for _ in range(2):
+                client.send(b"1000\r\n" + b"a" * 4096 + b"\r\n")
+        assert client.answer()[0] == status
+        assert client.rest() == (b"", "closed")
+    assert not upstream.visits
+    big = gate.client()
+    big.send(b"POST /file HTTP/1.1\r\nhost: g\r\ncontent-length: 100000\r\n\r\n" + b"a" * 100_000)
+    assert big.answer()[0] == 200, "what is not read is not bounded"
 
 
 def test_pipelined_requests_are_answered_in_their_order(

@@ -227,12 +227,15 @@ def test_who_waits_for_leave_to_send_is_told() -> None:
     assert not begun(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects
 
 
-def test_ACT_1_a_path_is_not_encoded_where_a_route_looks() -> None:
+def test_ACT_1_a_path_fits_the_same_routes_encoded_or_not() -> None:
     asks = b"GET /v1/a%20b HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert begun(asks, Rules(deepest=4)).head.target == b"/v1/a%20b"
-    assert refusal(asks, Rules(deepest=6)) == 400
-    model = begun(b"GET /v1/models/org%2Fname HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert model.head.target == b"/v1/models/org%2Fname"
+    assert begun(asks, Rules(paths=(b"/", b"/v1/", b"/v1/chat/completions"))).head
+    assert refusal(asks, Rules(paths=(b"/v1/a b",))) == 400
+    assert refusal(asks.replace(b"a%20b", b"a%3Ab"), Rules(paths=(b"/v1/a:b",))) == 400
+    model = b"GET /v1/models/org%2Fname HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert begun(model).head.target == b"/v1/models/org%2Fname"
+    assert begun(model, Rules(paths=(b"/v1/models/", b"/v1/chat/completions"))).head
+    assert refusal(model, Rules(paths=(b"/v1/models/org/",))) == 400
 
 
 def test_ACT_1_what_a_route_looks_at_is_there_once() -> None:

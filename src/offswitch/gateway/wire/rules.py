@@ -1,8 +1,8 @@
 """What a request's head must obey here, beyond RFC 9112: limits, and names that may be there once.
 
 The rules come from the front's routes, so that what decides the route is told in one way only.
-A header by which requests are routed may be there once; a path may be percent-encoded only behind
-what any route's path looks at, or an upstream that decodes would see another route than we did.
+A header by which requests are routed may be there once; a percent-encoded path must fit the same
+routes as the decoded one, or an upstream that decodes would see another route than we did.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Rules:
     """Bytes of a request target."""
     fields: int = 100
     """Header fields."""
-    deepest: int = 1
-    """How many bytes of a path any route looks at: none of them may be encoded."""
+    paths: tuple[bytes, ...] = ()
+    """What the paths of routes begin with."""
     once: frozenset[bytes] = _ONCE
     """Headers that may be there once: what decides framing, route or who one is."""
 
@@ -67,5 +67,5 @@ class Rules:
     def of(cls, front: Front) -> Rules:
         """Give the rules that follow from a front's limits and routes."""
         named = {name for route in front.routes for name in (*route.header, route.session) if name}
-        deepest = max((len(route.path) for route in front.routes), default=1)
-        return cls(head=front.limits.head, deepest=deepest, once=_ONCE | named)
+        paths = tuple(dict.fromkeys(route.path for route in front.routes))
+        return cls(head=front.limits.head, paths=paths, once=_ONCE | named)

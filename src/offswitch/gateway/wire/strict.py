@@ -239,9 +239,6 @@ def _target(target: bytes, host: bytes | None, minor: int, rules: Rules) -> byte
 
 def _decoded(path: bytes, rules: Rules) -> bytes:
     """Give a percent-encoded path as a server behind may read it; refuse what would mislead us."""
-    first = path.index(b"%")
-    if first < rules.deepest:
-        raise Refusal(400, "the path is percent-encoded where it decides the route")
     if _HALF_ENCODED.search(path) or _NEVER.search(path):
         raise Refusal(400, "the path encodes a control character, backslash, semicolon or percent")
     if _NEEDLESS.search(path):
@@ -249,7 +246,10 @@ def _decoded(path: bytes, rules: Rules) -> bytes:
     slash = path.lower().find(b"%2f")
     if slash >= 0 and b"/models/" not in path[:slash]:
         raise Refusal(400, "the path encodes a slash where no model is named")
-    return unquote_to_bytes(path)
+    decoded = unquote_to_bytes(path)
+    if any(path.startswith(each) != decoded.startswith(each) for each in rules.paths):
+        raise Refusal(400, "the path is percent-encoded where it decides the route")
+    return decoded
 
 
 def _framing(method: bytes, minor: int, seen: dict[bytes, bytes]) -> int:
