@@ -204,11 +204,12 @@ def test_a_call_of_a_tool_is_told_with_its_arguments(
     assert ground.texts(TextKind.TOOL) == [b'send_mail\n{"to": "ann"}']
 
 
-def test_calls_that_a_request_makes_are_told_at_once(ground: Ground) -> None:
+def test_calls_that_a_request_makes_are_told_before_it_is_answered(ground: Ground) -> None:
     ground.tap(Shape.MCP, calls=(Call("rm", {"path": "/srv", "deep": [1, {"x": None}]}),))
     ground.sense.called(TARGET, "ls", {})
+    ground.sense.tick()
     assert ground.count(At.TOOL_CALLS) == 2
-    first, second = ground.texts(TextKind.TOOL)
+    second, first = ground.texts(TextKind.TOOL)
     assert first == b'rm\n{"path": "/srv", "deep": [1, {"x": null}]}'
     assert second == b"ls\n{}"
 
@@ -229,6 +230,7 @@ def test_DET_2_a_canary_is_found_across_the_borders_of_chunks_and_events(ground:
     for chunk in cut(b"".join(chat(pieces)), random.Random(4)):
         tap.data(chunk)
     tap.end("complete")
+    ground.sense.tick()
     assert ground.count(At.IN_ANSWER) == 1
     assert ground.count(At.IN_ANSWER + 1) == 0, "the other one was not there"
 
@@ -236,6 +238,7 @@ def test_DET_2_a_canary_is_found_across_the_borders_of_chunks_and_events(ground:
 def test_DET_2_a_canary_in_what_a_model_is_given_and_in_a_plain_answer(ground: Ground) -> None:
     body = json.dumps({"messages": [{"role": "tool", "content": f"row: {TOKEN}"}]}).encode()
     ground.sense.tap(TARGET, Asked(Shape.CHAT), 0, body)
+    ground.sense.tick()
     assert ground.count(At.IN_PROMPT) == 1
     ground.passes([b"<html>", TOKEN[:5].encode(), TOKEN[5:].upper().encode()], Shape.PLAIN)
     assert ground.count(At.IN_ANSWER) == 1
@@ -252,6 +255,7 @@ def test_DET_2_a_canary_far_out_in_an_answer_that_is_too_long_to_be_read_is_foun
     for half in (TOKEN[:9], TOKEN[9:]):
         tap.data(half.encode() + b"z" * 70_000 if half == TOKEN[9:] else half.encode())
     tap.end("complete")
+    ground.sense.tick()
     assert ground.count(At.IN_ANSWER) == 1
 
 
@@ -318,6 +322,7 @@ def test_refusals_of_the_gateway_and_errors_are_counted_by_cause(ground: Ground)
 def test_sessions_are_counted_when_they_are_first_seen(ground: Ground) -> None:
     for session in ("a", "b", "a", "", "b"):
         ground.tap(session=session)
+    ground.sense.tick()
     assert ground.count(At.SESSIONS) == 2
 
 
@@ -347,6 +352,7 @@ def test_SR_6_a_target_that_talks_without_end_takes_no_room_of_others(ground: Gr
     for chunk in chat(["I", " am here"]):
         tap.data(chunk)
     tap.end("complete")
+    ground.sense.tick()
     assert ground.texts(TextKind.WHOLE) == [b"I am here"]
     assert ground.count(At.DROPPED, 1) == 0
 
@@ -374,6 +380,7 @@ def test_a_reader_gets_each_text_whole_round_after_round(ground: Ground) -> None
 def test_a_worker_that_dies_leaves_its_answers_as_lost(ground: Ground) -> None:
     ground.tap()
     ground.tap().end("complete")
+    ground.sense.tick()
     again = Sense(ground.fd)
     assert ground.count(At.ENDED + ENDS.index("lost")) == 1
     assert ground.reader.life == 2

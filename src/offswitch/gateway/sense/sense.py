@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from offswitch.control.canary import Canaries
 from offswitch.control.sensed import CAUSES, SHAPES, At, SensedFile, TextKind
 from offswitch.gateway.exchange import Asked, Call, Why
+from offswitch.gateway.sense.digest import Block, Digest
 from offswitch.gateway.sense.prompt import arguments_of, last_words
 from offswitch.gateway.sense.tap import Ended, StreamTap
 from offswitch.gateway.sense.texts import Texts
@@ -80,22 +81,26 @@ class Sense:
             return None
         words, base = self._file.words, self._file.block(number)
         words[base + At.REQUESTS + _SHAPES[asked.shape]] += 1
+        place = (words, base, number)
+        tap = StreamTap(place, asked, body, started_ns, self._begin, self._ended)
+        self._open.append(tap)
+        return tap
+
+    def _begin(self, place: Block, asked: Asked, body: bytes) -> Digest:
+        """Take in what was asked."""
+        words, base, number = place
         if asked.session:
             self._session(number, base, asked.session)
-        if body:
-            for at, needle in self._needles:
-                if needle in body[-_SEARCHED:]:
-                    words[base + At.IN_PROMPT + at] += 1
+        for at, needle in self._needles:
+            if needle in body[-_SEARCHED:]:
+                words[base + At.IN_PROMPT + at] += 1
         said = last_words(asked.body)
         if said:
             self._texts.put(TextKind.PROMPT, number, said)
         for call in asked.calls:
             self._called(number, base, call)
         canaries = self._canaries.stream() if self._canaries is not None else None
-        place = (words, base, number)
-        tap = StreamTap(place, asked.shape, started_ns, canaries, self._texts, self._ended)
-        self._open.append(tap)
-        return tap
+        return Digest(place, asked.shape, canaries, self._texts)
 
     def refused(self, target: str, why: Why) -> None:
         """Count a request that was refused."""
@@ -107,12 +112,10 @@ class Sense:
     def cut(self, target: str) -> list[str]:
         """Give the answers that a stop has cut, each once, as the server calls them."""
         number = self._file.targets.get(target)
-        cut = self._ended.cut
-        found = [ident for at, ident in cut if at == number]
-        rest = [one for one in cut if one[0] != number]
-        cut.clear()
-        cut.extend(rest)
-        return found
+        taps = [*self._ended.cut]
+        self._ended.cut.clear()
+        self._ended.cut.extend(one for one in taps if one.number != number)
+        return [one.ident for one in taps if one.number == number and one.ident]
 
     def called(self, target: str, name: str, arguments: Mapping[str, object]) -> None:
         """Tell of a call of a tool that no request's `calls` name (a wrapper's, over a pipe)."""
