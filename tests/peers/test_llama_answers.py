@@ -14,6 +14,9 @@ import pytest
 from gate import Gate, upstream_at
 from needs import needs
 from offswitch.gateway.api.pick import model_stewards
+from offswitch.gateway.api.sse import Events, data_of
+from offswitch.gateway.api.whole.chat import Chunks
+from offswitch.gateway.exchange import Shape
 from offswitch.gateway.plan.route import Route
 from offswitch.gateway.stewards import Stewards
 from peers.llama_server import LlamaServer, missing
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.peers
 
 HELLO = [{"role": "user", "content": "hi there"}]
 SAME = {"max_tokens": 12, "temperature": 0, "seed": 1, "cache_prompt": False}
-AT = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
+AT = {"type": "object", "properties": {"at": {"enum": ["sky", "sea"]}}, "required": ["at"]}
 LOOK = {"type": "function", "function": {"name": "look", "parameters": AT}}
 CHAT = "/v1/chat/completions"
 EACH_TIME_ANEW = {"id", "created", "created_at", "completed_at", "call_id", "timings"}
@@ -90,3 +93,22 @@ def test_VER_6_a_real_server_says_through_us_what_it_says_at_once(
         through = ask(gate.port, path, said)
     straight = ask(server.port, path, said)
     assert lasting(through) == lasting(straight)
+
+
+def test_ACT_9_a_real_stream_passes_the_holder_of_calls(
+    server: LlamaServer, tmp_path: Path
+) -> None:
+    said = {**SAME, "messages": HELLO, "tools": [LOOK]}  # which the tiny model never calls
+    streamed = {**said, "stream": True, "stream_options": {"include_usage": True}}
+    route = Route("shop", upstream_at(server.port), hold_tools=True)
+    with Gate([route], tmp_path, stewards=Stewards(model_stewards())) as gate:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{gate.port}{CHAT}", json.dumps(streamed).encode()
+        )
+        with DIRECT.open(request, timeout=60) as answer:
+            events = answer.read()
+    _, straight = ask(server.port, CHAT, said)
+    chunks = Chunks(Shape.CHAT)
+    for event in Events().feed(events):
+        chunks.take(*data_of(event))
+    assert lasting(chunks.answer()) == lasting(straight)
