@@ -256,7 +256,7 @@ def chunks(bench: Bench) -> None:
     """CPU a chunk, ours and theirs."""
     figures = bench.figures
     names = [name for name in ("ours", "haproxy", "nginx") if name in bench.peers]
-    rounds = figures.runs(200, 8)
+    rounds = figures.runs(200, 6)
     figures.say(f"chunk-cpu: {rounds} rounds of {', '.join(names)}")
     took = bench.chunk_cpu(names, rounds)
     for name, target in (("haproxy", "≤ 1.3 ×"), ("nginx", "≤ 1.0 ×")):
@@ -335,7 +335,7 @@ def requests(bench: Bench) -> None:
     """CPU of a small request that is answered whole."""
     figures = bench.figures
     names = [name for name in ("ours", "haproxy") if name in bench.peers]
-    rounds = figures.runs(100, 4)
+    rounds = figures.runs(100, 3)
     figures.say(f"request-cpu: {rounds} rounds of {', '.join(names)}")
     took = bench.request_cpu(names, rounds, "/v1/embeddings")
     if "ours" not in took:

@@ -11,6 +11,8 @@ __all__ = ["arguments_of", "last_words"]
 _LONGEST = 500
 _MOST = 13
 _DEEPEST = 3
+_SAYING = ("messages", "input", "prompt", "content", "text", "output")
+"""Under which names the APIs say something, the whole before its parts."""
 
 
 def last_words(body: object) -> bytes:
@@ -22,8 +24,12 @@ def last_words(body: object) -> bytes:
         if isinstance(at, list) and at:
             at = at[-1]
         elif isinstance(at, dict):
-            keys = ("messages", "input", "prompt", "content", "text", "output")
-            at = next((at[key] for key in keys if key in at), None)
+            for key in _SAYING:
+                if key in at:
+                    at = at[key]
+                    break
+            else:
+                break
         else:
             break
     return b""
