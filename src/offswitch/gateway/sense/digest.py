@@ -40,6 +40,8 @@ _ONE_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 _BEGIN = 300
 _KEPT = 2048
 """Of the last lines, for what stands at an answer's end."""
+_LAST = 700
+"""Where most answers say why they end."""
 _REFUSALS = {REASONS.index("content_filter"), REASONS.index("refusal")}
 _UNKNOWN, _EVENTS, _WHOLE, _BYTES = range(4)
 """What an answer is, as its first bytes tell: a stream of events, one JSON, or anything."""
@@ -139,13 +141,14 @@ class Digest:
 
     def _take_events(self, batch: bytes) -> None:
         """Take in lines of a stream of events; a line that is not complete waits."""
-        data = self._rest + batch
-        cut = data.rfind(b"\n") + 1
-        self._rest = data[cut:]
-        if len(self._rest) > _LONGEST_LINE:
-            self._search(self._rest)
-            self._rest = b""
-        lines = data[:cut]
+        lines = self._rest + batch if self._rest else batch
+        self._rest = b""
+        if not lines.endswith(b"\n"):
+            cut = lines.rfind(b"\n") + 1
+            lines, self._rest = lines[:cut], lines[cut:]
+            if len(self._rest) > _LONGEST_LINE:
+                self._search(self._rest)
+                self._rest = b""
         self._older, self._lines = self._lines, lines
         words, base, marks = self._words, self._base, self._marks
         words[base + _AT_EVENTS] += lines.count(b"\ndata:") + lines.startswith(b"data:")
@@ -212,7 +215,9 @@ class Digest:
     def _conclude(self, tail: bytes) -> None:
         """Count what is known of a model's answer as a whole."""
         words, base = self._words, self._base
-        reason = reason_of(tail)
+        reason = reason_of(tail[-_LAST:])
+        if reason is None:
+            reason = reason_of(tail)
         if reason is not None:
             words[base + At.FINISHED + reason] += 1
         came, went = usage_of(tail)

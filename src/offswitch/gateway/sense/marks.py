@@ -111,6 +111,8 @@ def reason_of(data: bytes) -> int | None:
 def usage_of(data: bytes) -> tuple[int, int]:
     """Give how many tokens went in and came out, as the server says; 0: it does not."""
     came = went = 0
+    if b"_tokens" not in data:
+        return 0, 0
     for which, number in _USAGE.findall(data):
         if which in {b"prompt", b"input"}:
             came = max(came, int(number))
