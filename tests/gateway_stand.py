@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gate import Client
 from installation import Installation, until
+from offswitch.errors import Unconfirmed
 from scripted_upstream import ScriptedUpstream, Visit
 
 
@@ -93,6 +94,24 @@ class Stand:
     def worker_pids(self) -> list[int]:
         assert self.process is not None
         return [pid for each in children(self.process.pid) for pid in children(each)]
+
+    def afresh(self) -> None:
+        """Latch nothing, have nothing in flight, serve what is declared at first."""
+        for client in self.clients:
+            client.sock.close()
+        self.clients.clear()
+        self.upstream.afresh()
+        self.upstream.script = talker
+        for live in self.installation.status()["latched"]:
+            until(lambda scope=live["scope"]: self._reset(scope), "it is reset")
+        until(self.serves, "it serves")
+
+    def _reset(self, scope: str) -> bool:
+        try:
+            self.installation.reset(scope)
+        except Unconfirmed:
+            return False
+        return True
 
     def close(self) -> None:
         for client in self.clients:

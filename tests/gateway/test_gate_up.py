@@ -33,6 +33,7 @@ def checked(stand: Stand) -> tuple[bool, str]:
     return gateways_serve(stand.installation.place, health["gates"])[:2]
 
 
+@pytest.mark.long
 def test_up_serves_a_declared_gateway_and_brings_it_back(stand: Stand) -> None:
     installation = stand.installation
     argv = [f"{os.path.dirname(sys.executable)}/offswitch", "up", "--no-station"]
@@ -68,7 +69,7 @@ def serves(stand: Stand) -> bool:
         socket.create_connection(("127.0.0.1", stand.port)).close()
     except OSError:
         return False
-    stand.stream()
+    stand.stream().sock.close()
     return True
 
 

@@ -57,9 +57,9 @@ class Cutting:
                 found.append((-1, -1))
         return found
 
-    def destroy(self, gates: Iterable[Attached], slots: set[int]) -> bool:
-        """Destroy what is in flight for `slots`; tell whether any of it may be left."""
-        left, end = False, time.monotonic() + _A_PASS_S
+    def destroy(self, gates: Iterable[Attached], slots: set[int]) -> tuple[bool, int]:
+        """Destroy what is in flight for `slots`; tell whether any may be left, and count them."""
+        left, gone, end = False, 0, time.monotonic() + _A_PASS_S
         for each in gates:
             if each.serves_none_of(slots):
                 continue
@@ -67,10 +67,10 @@ class Cutting:
             left = left or not each.dead or bool(found)
             if self._diag is not None and found:
                 try:
-                    self._diag.destroy(found, end)
+                    gone += self._diag.destroy(found, end)
                 except OSError:
                     continue  # the observer sees what is left, and the next pass comes
-        return left
+        return left, gone
 
     def lives(self, each: Attached) -> bool:
         """Tell whether anything in flight of a gate may be left at all."""

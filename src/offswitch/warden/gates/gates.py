@@ -339,7 +339,9 @@ class Gates:
         level = self._core.level(row)
         if row.gate_slot is None or level is None or level < Level.KILL:
             return
-        if self._cutting.destroy(self._working(row), {row.gate_slot}):
+        left, gone = self._cutting.destroy(self._working(row), {row.gate_slot})
+        self.notes.destroyed(row.target.name, gone)
+        if left:
             self._later(row, min(pause_s * 2, _LONGEST_PAUSE_S))
 
     def _ebb(self, row: Tracked) -> None:

@@ -36,6 +36,8 @@ class _Of:
     upstream: str = ""
     busy: bool = False
     """Whether the server behind says that it works on, though everything towards it is cut."""
+    destroyed: int = 0
+    """Sockets that were destroyed for it, since a worker did not cut in time."""
     seen: str = ""
     """What the observer said last."""
 
@@ -94,7 +96,8 @@ class Notes:
     def begin(self, name: str) -> None:
         """Its word is `run`: what was said of the stop before is over."""
         if name in self._of:
-            self._of[name].upstream, self._of[name].busy = "", False
+            known = self._of[name]
+            known.upstream, known.busy, known.destroyed = "", False, 0
 
     def busy(self, name: str) -> bool:
         """Tell whether the server behind works on: then the stop has not reached the model (VER-6).
@@ -102,6 +105,11 @@ class Notes:
         That it does not, or does not say, confirms nothing.
         """
         return name in self._of and self._of[name].busy
+
+    def destroyed(self, name: str, sockets: int) -> None:
+        """Count what was cut from outside."""
+        if sockets:
+            self._known(name).destroyed += sockets
 
     def base(self, name: str) -> int:
         """How many of its flows stops before had ended."""
@@ -116,6 +124,8 @@ class Notes:
         streams = [f"{cut} stream{'' if cut == 1 else 's'} cut"] if cut else []
         known = self._known(name)
         known.seen = detail or known.seen
+        if known.destroyed:
+            streams.append(f"{known.destroyed} sockets destroyed")
         behind = f"egress cut, upstream {known.upstream or 'not confirmed'}"
         return "; ".join([*streams, known.seen, behind])
 
