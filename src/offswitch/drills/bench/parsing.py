@@ -76,6 +76,7 @@ class Parsing:
         self._passing.close()
         os.close(self._writer)
         shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._place.memory, ignore_errors=True)  # it may lie in /dev/shm
 
     def readings(self, one: Happening) -> Iterator[Reading]:
         """Give what is read of a happening."""
