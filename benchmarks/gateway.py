@@ -45,6 +45,8 @@ STREAMS = 1000
 CHUNK_S = 0.3
 """How long the streams of one flow before it is the next one's turn."""
 SETTLE_S = 0.05
+WATCHED_S = 0.35
+"""How long a stop is watched, with what comes before it."""
 PROBES = 60
 """New requests around an order, one in each millisecond."""
 ASKING = 16
@@ -64,7 +66,7 @@ class Stopped:
 
     last_token_ms: float
     upstream_ms: float
-    """Until the last of the upstream's connections was closed; infinite if one was not."""
+    """Until the last of the upstream's connections was closed; if one was not, all that time."""
     accepted_ms: float
     """Until the last new request reached the upstream; 0: none did after the order."""
     clean: float
@@ -117,7 +119,7 @@ class Bench:
 
     def _chunk(self, peer: Peer, lane: Lane) -> tuple[float, bool]:
         """Take one; again where this end was kept from sending, which batches what is sent."""
-        for _ in range(AGAIN):
+        for _ in range(self.figures.runs(AGAIN, 1)):
             self.both.run(SETTLE_S, lane)
             tokens, ran, late = lane.tokens, peer.cpu_ns(), self.both.late_ms
             self.both.run(CHUNK_S, lane)
@@ -165,7 +167,7 @@ class Bench:
             if ordered:
                 lane.read_slowly()
 
-        self.both.run(0.35, lane, every_ms=each_ms)
+        self.both.run(WATCHED_S, lane, every_ms=each_ms)
         self.both.watching = None
         seen = _seen(lane, ordered[0], streams, serving)
         lane.close()
@@ -199,7 +201,7 @@ def _seen(lane: Lane, ordered: int, streams: set[int], serving: set[int]) -> Sto
     last = max((when for when in closed if when is not None), default=ordered)
     return Stopped(
         since(lane.last_token_ns),
-        since(last) if None not in closed else float("inf"),
+        since(last) if None not in closed else WATCHED_S * 1e3,
         since(max(lane.probes, default=0)),
         100 * sum(_well(bytes(lane.tails.get(fd, b""))) for fd in streams) / len(streams),
     )
