@@ -27,6 +27,8 @@ class Served:
     steward: Steward
     reads: bool
     """Whether the steward must have the body."""
+    names: bool = False
+    """Whether a refusal names what was asked: it is read, too, where nothing may pass."""
 
 
 class Stewards:
@@ -47,7 +49,8 @@ class Stewards:
             api = api_of(declared, head)
             steward = self.by_api.get(api) or self.by_api[Api.PLAIN]
             reads = api in self.by_api and (api is Api.MCP or is_read(head))
-            found = Served(steward, reads and api is not Api.PLAIN)
+            named = api is Api.MCP and head.method == b"POST"
+            found = Served(steward, reads and api is not Api.PLAIN, reads and named)
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = found

@@ -122,7 +122,13 @@ def test_ACT_9_a_stop_in_mid_call_is_told_in_json_rpc_and_the_call_is_unknown(
         assert [row.state for row in one.book] == [State.UNKNOWN]
         until(lambda: one.record("cancelled") == {"1"}, "the server is told what was cut")
         assert not one.record("done")
-        until(lambda: Agent(one).status("GET") == 503, "streams are refused by their status")
+        agent = Agent(one)  # a connection ends with a stream that was cut
+        for method in ("tools/call", "ping", "initialize"):
+            refused = agent.ask(method, 7, name="read_note")
+            assert (refused["id"], refused["error"]["code"]) == (7, -32050), "by its id"
+        assert agent.status("POST", '{"jsonrpc":"2.0","method":"notifications/initialized"}') == 503
+        assert Agent(one).status("GET") == 503, "streams are refused by their status"
+        assert Agent(one).status("DELETE") == 200
 
 
 def _calls(one: McpGate, ids: range, answered: set[str], seed: int) -> None:
@@ -163,6 +169,7 @@ def test_ACT_9_a_hundred_calls_stopped_anywhere_are_listed_as_they_happened(
         else:
             one.gate.process.kill()
             one.gate.process.wait()
+            one.gate.listener.close()  # nobody waits there for another worker
         for caller in callers:
             caller.join()
         unknown = _compare(one, answered)

@@ -140,7 +140,8 @@ class McpSteward:
         """Say how it goes on; `_Read` of `asked` is made whole here."""
         read = _read_of(asked)
         if held.level is not None and held.level > Level.RESTRICT:
-            if head.method != b"DELETE" and (head.method != b"POST" or read.awaited.idents):
+            ends = held.level is Level.DRAIN and head.method == b"POST" and not read.awaited.idents
+            if head.method != b"DELETE" and not ends:
                 cause = Why(Cause.STOPPED, route.target, held.level.label, ask=route.ask)
                 return self._refused(asked, cause, State.REFUSED)
             return self._passed(asked, head, body, route, held)

@@ -91,7 +91,7 @@ class Asking:
         if not self._routes:
             self._refuse(Why(Cause.NO_ROUTE))
             return
-        if len(self._routes) == 1 and not self._may():
+        if len(self._routes) == 1 and not self._served.names and not self._may():
             return
         self._whole = begun.framing == 0 or self._must_be_read()
         if self._whole:
