@@ -67,6 +67,12 @@ def test_the_abnormal_come_first_and_say_so_without_colour() -> None:
     assert any("degraded: no root" in line for line in lines)
 
 
+def test_HMI_1_what_lives_behind_a_gateway_counts_among_what_runs() -> None:
+    behind = row("shop/far", pids=0, readiness={"gateway": "ready"})
+    ended = row("shop/gone", pids=0, state="exited")
+    assert "1 running · 0 latched" in drawn(filled(behind, ended), 100.1)[0]
+
+
 def test_HMI_3_a_stop_key_that_lacks_a_layer_says_so_and_looks_otherwise() -> None:
     """The whole bar is there in either case, and every key works."""
     short = row("shop/a", readiness={"process": "ready", "network": "unproven"})

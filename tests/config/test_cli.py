@@ -88,7 +88,7 @@ def _object(text: str) -> dict[str, Any]:
 def test_config_check_says_what_is_there(call: Call, home: Path) -> None:
     code, out, _ = call("config", "check")
     assert code == 0
-    assert "1 targets, 1 sensors, 1 rules" in out
+    assert "1 target, 1 sensor, 1 rule, 0 gateways" in out
     answer = _object(call("config", "check", "--json")[1])
     assert answer["path"] == str(home / "offswitch.toml")
     assert (answer["exists"], answer["rules"], answer["degraded"]) == (True, 1, [])

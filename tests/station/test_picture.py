@@ -261,6 +261,18 @@ def test_all_well_is_one_grey_sentence() -> None:
         ),
         ([A], {"processes": {"observer": True}}, "no keeper: no stop can be confirmed", ""),
         (
+            [A, B | {"readiness": {"gateway": "unproven"}}],
+            {},
+            "whether anything goes round it is unproven: shop/b.",
+            "",
+        ),
+        (
+            [A, B | {"readiness": {"gateway": "absent"}}],
+            {},
+            "Not everything here can be stopped: no gateway serves shop/b now.",
+            "",
+        ),
+        (
             [A | {"level": "kill", "state": "stopped", "confirmed": True}, B],
             {},
             "shop/a: stopped and confirmed; latched until reset. 1 target running.",
@@ -306,6 +318,21 @@ def test_HMI_3_what_a_layer_cannot_do_is_said_with_whom_and_why() -> None:
     bare = pictured(A | {"readiness": {"network": "ready"}}).can_stop()
     assert not bare.everything
     assert "no way to end the processes of shop/a" in bare.why
+
+
+def test_SR_26_what_lives_behind_a_gateway_has_no_process_to_end_and_is_in_doubt() -> None:
+    behind = {"target": "shop/far", "readiness": {"gateway": "unproven"}}
+    picture = pictured(A | {"readiness": READY | {"gateway": "ready"}}, B, behind)
+    able = picture.can_stop()
+    process, gateway = able.layer("process"), able.layer("gateway")
+    assert process is not None
+    assert gateway is not None
+    assert (process.state, process.ready, process.of) == ("ready", 2, 2)
+    assert (gateway.state, gateway.ready, gateway.of) == ("unproven", 1, 2)
+    assert able.doubted
+    assert not able.everything, "a gateway that may be gone round is no YES"
+    held = pictured(A | {"level": "kill", "state": "stopped", "confirmed": True}, behind)
+    assert "stopped and confirmed" in held.sentence(NOW).text, "what lasts hides nothing"
 
 
 # --- who is told ------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.keys import Keys
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
 from offswitch.cli.screen import Screen
-from offswitch.cli.status_report import unconfirmed
+from offswitch.cli.status_report import acts, unconfirmed
 from offswitch.errors import Usage
 from offswitch.printable import printable
 
@@ -157,7 +157,7 @@ def _head(rows: list[dict[str, Any]], silent: str, width: int) -> RenderableType
 
 def _sentence(rows: list[dict[str, Any]]) -> str:
     """Say the one thing that matters most."""
-    alive = sum(1 for row in rows if row["pids"])
+    alive = sum(1 for row in rows if acts(row))
     latched = [row for row in rows if row["latched"]]
     unseen = [printable(row["target"]) for row in latched if unconfirmed(row)]
     blind = [printable(row["target"]) for row in rows if row["blind"]]

@@ -18,6 +18,7 @@ from typing import Any
 
 from offswitch.cli.gate_check import gateways_serve
 from offswitch.cli.hook_check import hooks_hold
+from offswitch.cli.status_report import acts
 from offswitch.control.ids import WATCH
 from offswitch.control.page import (
     HANDED_OUT,
@@ -435,7 +436,7 @@ def _targets(facts: Facts) -> Check:
         bad = {
             layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"
         }
-        if bad and row["pids"]:
+        if bad and acts(row):
             shown = ", ".join(f"{layer} {state}" for layer, state in sorted(bad.items()))
             return Check("targets", False, f"{name}: {shown}", f"offswitch target show {name}")
     return Check("targets", True, f"{len(rows)} known, every layer of the living ones is ready")

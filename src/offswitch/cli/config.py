@@ -53,6 +53,7 @@ def check(file: File = "", *, as_json: Json = False) -> None:
         "targets": len(loaded.config.target),
         "sensors": len(loaded.config.sensor),
         "rules": len(loaded.config.rule),
+        "gateways": len(loaded.config.gateway),
         "degraded": list(loaded.degraded),
     }
     emit(answer, as_json=as_json, text=_told(loaded))
@@ -63,10 +64,15 @@ def _told(loaded: Loaded) -> str:
     if not loaded.sha256:
         return f"{path}: there is no such file; nothing is declared and nothing is watched."
     config = loaded.config
-    counts = f"{len(config.target)} targets, {len(config.sensor)} sensors, {len(config.rule)} rules"
+    kinds = ("target", "sensor", "rule", "gateway")
+    counts = ", ".join(_count(kind, len(getattr(config, kind))) for kind in kinds)
     lines = [f"{path}: good: {counts}."]
     lines += [f"DEGRADED: {printable(reason)}" for reason in loaded.degraded]
     return "\n".join(lines)
+
+
+def _count(noun: str, number: int) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @app.command("show")
@@ -78,7 +84,7 @@ def show(file: File = "", *, as_json: Json = False) -> None:
         emit({"path": loaded.path, "config": config}, as_json=True, text="")
         return
     lines = [f"# {printable(loaded.path)}"]
-    for table in ("target", "sensor", "rule"):
+    for table in ("target", "sensor", "rule", "gateway"):
         for item in config[table]:
             lines += ["", f"[[{table}]]"]
             lines += [f"{key} = {_toml(value)}" for key, value in item.items() if _given(value)]

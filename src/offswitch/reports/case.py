@@ -240,7 +240,8 @@ class Case:
     def _raise(self, steps: int, why: str, index: int) -> None:
         if steps:
             before, reasons, _index = self._severity
-            self._severity = (before.raised(steps), f"{reasons}; {why}", index)
+            said = reasons if why in reasons.split("; ") else f"{reasons}; {why}"
+            self._severity = (before.raised(steps), said, index)
 
     def receipt(self, said: Said) -> None:
         """One layer has acted on one of its targets."""

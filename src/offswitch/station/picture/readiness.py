@@ -1,6 +1,9 @@
 """Can everything here be stopped, right now? Layer by layer, and since when it is known.
 
 A target that was never born holds no process and has no layer: there is nothing of it to stop.
+One that lives behind a gateway alone has no process here, and no layer but that one: what lets it
+through can cut it, and whether anything goes round is a doubt of its own (SR-26).
+
 The guard is cooperative, so it is listed and never counted. A layer is as ready as its least ready
 target; it is *proven* by the last time that it was seen to act, in a drill or in earnest, and the
 whole is as old as its oldest proof. Which way it fails: to "cannot tell".
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["COOPERATIVE", "CanStop", "LayerReady", "Proof", "can_stop"]
 
 COOPERATIVE = "guard"
+_GATEWAY = "gateway"
 _WORST_FIRST = ("unproven", "degraded", "absent", "ready")
 _NEEDED = "process"
 """The layer without which nothing is a stop."""
@@ -67,6 +71,8 @@ class CanStop:
     """When the least lately proven layer was proven; None: one was never, or there is none."""
     targets: int
     """How many have something to stop."""
+    doubted: bool = False
+    """Whether nothing is wrong but that nobody has shown that nothing goes round a gateway."""
 
     def layer(self, name: str) -> LayerReady | None:
         """Give one layer."""
@@ -79,15 +85,17 @@ def can_stop(picture: Picture, rows: Iterable[TargetRow]) -> CanStop:
     names = sorted({layer for row in bodies for layer in row.readiness})
     layers = tuple(_layer(layer, bodies, picture) for layer in names)
     why = _why_not(picture, bodies, layers)
+    doubt = "" if why else _goes_round(layers)
     counted = [one for one in layers if one.counted and one.state != "absent"]
     times = [one.proof.time_us for one in counted if one.proof is not None]
     oldest = min(times) if times and len(times) == len(counted) else None
-    return CanStop(not why, why, layers, oldest, len(bodies))
+    return CanStop(not (why or doubt), why or doubt, layers, oldest, len(bodies), bool(doubt))
 
 
 def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
     states: Mapping[str, list[str]] = {state: [] for state in _WORST_FIRST}
-    for row in rows:
+    mine = [row for row in rows if layer in row.readiness or _wants(row, layer)]
+    for row in mine:
         states[row.readiness.get(layer, "absent")].append(row.name)
     here = [state for state in _WORST_FIRST if states[state]]
     worst = here[0]
@@ -98,11 +106,28 @@ def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
         layer,
         worst,
         len(states["ready"]),
-        len(rows),
+        len(mine),
         why,
         picture.proofs.get(layer),
         layer != COOPERATIVE,
     )
+
+
+def _wants(row: TargetRow, layer: str) -> bool:
+    """Tell whether a layer that a target has not got would be one of its own."""
+    return layer != _GATEWAY and not _elsewhere(row)
+
+
+def _elsewhere(row: TargetRow) -> bool:
+    """Tell whether nothing of a target is here but what a gateway lets through."""
+    return _GATEWAY in row.readiness and not row.readiness.keys() - {COOPERATIVE, _GATEWAY}
+
+
+def _goes_round(layers: Iterable[LayerReady]) -> str:
+    for one in layers:
+        if one.layer == _GATEWAY and one.state == "unproven":
+            return f"whether anything goes round it is {one.why}"
+    return ""
 
 
 def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerReady]) -> str:
@@ -111,14 +136,18 @@ def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerRead
     gone = [name for name in ("keeper", "observer") if not picture.processes.get(name)]
     if gone:
         return f"no {' and no '.join(gone)}: no stop can be confirmed"
-    bare = [row.name for row in rows if row.readiness.get(_NEEDED) in {None, "absent"}]
+    here = [row for row in rows if not _elsewhere(row)]
+    bare = [row.name for row in here if row.readiness.get(_NEEDED) in {None, "absent"}]
     if bare:
         return f"no way to end the processes of {_named(bare)}"
+    away = [row for row in rows if _elsewhere(row) and row.readiness[_GATEWAY] == "absent"]
+    if away:
+        return f"no gateway serves {_named([row.name for row in away])} now"
     unheld = [row.name for row in rows if row.trouble]
     if unheld:
         return f"not held: {_named(unheld)}"
     for one in layers:
-        if one.counted and one.state == "unproven":
+        if one.counted and one.layer != _GATEWAY and one.state == "unproven":
             return f"the layer {one.layer} is {one.why}"
     unknown = [row.name for row in rows if row.state in {"unknown", "unreachable"}]
     return f"nobody can tell of {_named(unknown)}" if unknown else ""

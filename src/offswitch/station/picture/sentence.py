@@ -1,8 +1,9 @@
 """One glance, one answer: the single most important thing, in one sentence.
 
 In this order: we do not know · a stop is not confirmed · a rule asks, or stops · nobody sees ·
-something cannot be stopped · something is stopped · all is well. Where several are true the first
-is said, and how many more there are of its kind; the rest stands below it on the page.
+something cannot be stopped · something is stopped · a gateway may be gone round · all is well.
+Where several are true the first is said, and how many more there are of its kind; the rest stands
+below it on the page.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def sentence(picture: Picture, scope: str, now_us: int) -> Sentence:
         or _blind(rows)
         or _cannot(picture, scope)
         or _stopped(rows)
+        or _doubted(picture, scope)
         or _calm(picture, rows, scope, now_us)
     )
 
@@ -129,9 +131,16 @@ def _blind(rows: list[TargetRow]) -> Sentence | None:
 
 def _cannot(picture: Picture, scope: str) -> Sentence | None:
     able = picture.can_stop(scope)
-    if able.everything:
+    if able.everything or able.doubted:
         return None
     return Sentence(f"Not everything here can be stopped: {able.why}.", Gravity.ALARM)
+
+
+def _doubted(picture: Picture, scope: str) -> Sentence | None:
+    able = picture.can_stop(scope)
+    if not able.doubted:
+        return None
+    return Sentence(f"A stop cuts what goes through a gateway; {able.why}.", Gravity.NOTICE)
 
 
 def _stopped(rows: list[TargetRow]) -> Sentence | None:
