@@ -13,7 +13,7 @@ import pytest
 from gate import upstream_at
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Found, Said, Standing, judged
-from offswitch.gateway.evidence.inquiries import Inquiries
+from offswitch.gateway.evidence.inquiries import Inquiries, _asked
 from offswitch.gateway.evidence.llama_cpp import LlamaCpp
 from offswitch.gateway.evidence.metrics import sum_of
 from offswitch.gateway.evidence.ollama import Ollama
@@ -22,6 +22,7 @@ from offswitch.gateway.evidence.sglang import Sglang
 from offswitch.gateway.evidence.vllm import Vllm
 from offswitch.gateway.plan.front import Front, Listen
 from offswitch.gateway.plan.route import Evidence, EvidenceKind, Route
+from offswitch.gateway.plan.upstream import Upstream
 from offswitch.model.level import Level
 from scripted_upstream import ScriptedUpstream, Visit
 
@@ -339,6 +340,25 @@ def test_VER_6_a_server_that_answers_nonsense_confirms_nothing(model: Model, ans
     [(standing, text)] = told.of()
     assert standing is Standing.UNKNOWN
     assert re.fullmatch(r"not confirmed: it (does not answer as it should|cannot be asked)", text)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [("/v1", "/slots"), ("/llm/v1", "/llm/slots"), ("/llm/", "/llm/slots"), ("", "/slots")],
+)
+def test_what_is_asked_stands_beside_the_api(model: Model, url: str, asked: str) -> None:
+    evidence = Evidence(EvidenceKind.LLAMA_CPP, f"http://127.0.0.1:{model.server.port}{url}")
+    route = Route(TARGET, upstream_at(model.server.port), evidence=evidence)
+    server = _asked(route)
+    assert asyncio.run(Ask(server).get("/slots"))[0] == 404
+    assert model.paths() == [asked]
+
+
+def test_VER_6_the_upstreams_key_goes_to_nobody_else() -> None:
+    upstream = Upstream("127.0.0.1", 8000, key=b"secret")
+    for url, key in (("http://127.0.0.1:8000/v1", b"secret"), ("http://127.0.0.1:9000", b"")):
+        evidence = Evidence(EvidenceKind.PROMETHEUS, url, "busy")
+        assert _asked(Route(TARGET, upstream, evidence=evidence)).key == key
 
 
 def test_a_sum_is_of_one_series_and_of_the_labels_that_were_named() -> None:

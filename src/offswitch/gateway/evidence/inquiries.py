@@ -226,11 +226,7 @@ def _asked(route: Route) -> Upstream:
         route.upstream.port,
         route.upstream.tls,
     )
-    path = parts.path.rstrip("/").encode()
-    if (
-        same
-        and route.evidence.kind is not EvidenceKind.PROMETHEUS
-        and path == route.upstream.prefix
-    ):
-        path = b""  # `/v1` is the API's; what is asked stands beside it
-    return Upstream(parts.hostname, port, tls, path, route.upstream.key if same else b"")
+    path = parts.path.rstrip("/")
+    if route.evidence.kind is not EvidenceKind.PROMETHEUS:
+        path = path.removesuffix("/v1")  # that is the API's; what is asked stands beside it
+    return Upstream(parts.hostname, port, tls, path.encode(), route.upstream.key if same else b"")
