@@ -50,6 +50,10 @@ class Serving(Protocol):
         """The client reads too slowly, or reads again."""
         ...
 
+    def goes_on(self) -> bool:
+        """Test the word again, and do what it says; true: what waits for the client may go out."""
+        ...
+
     def awaits(self) -> Awaits:
         """Say what is waited for."""
         ...
@@ -336,6 +340,10 @@ class ClientConnection(asyncio.Protocol):
         """It reads too slowly."""
         if self.serving is not None:
             self.serving.client_full(full=True)
+
+    def may_write(self) -> bool:
+        """Say whether bytes that waited may go out."""
+        return self.serving is None or self.serving.goes_on()
 
     def drained(self) -> None:
         """It has read what there was."""

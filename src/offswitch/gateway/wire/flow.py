@@ -401,6 +401,19 @@ class Flow(Asking):
         self.stopped()
         return True
 
+    def goes_on(self) -> bool:
+        """Test the word again, for bytes that waited for the client; true: they may go out."""
+        if self._slot < 0 or self._site.words.running(self._slot):
+            return True
+        level = self._site.words.level(self._slot)
+        if level is None or level < Level.FREEZE:
+            return True
+        if level is Level.FREEZE:
+            self.freeze()
+        else:
+            self.stopped()
+        return False
+
     def _drop(self, how: How) -> None:
         """Give up what goes on behind us."""
         if self._later is not None:

@@ -44,6 +44,10 @@ class Owner(Protocol):
         """The client reads too slowly: give no more than what is on its way."""
         ...
 
+    def may_write(self) -> bool:
+        """Bytes that waited could go out now: say whether they may, as a word is tested again."""
+        ...
+
     def drained(self) -> None:
         """It has read what there was."""
         ...
@@ -120,6 +124,8 @@ class Outlet:
 
     def _writable(self) -> None:
         while self._backlog:
+            if not self._owner.may_write():
+                return
             data = self._backlog[0]
             try:
                 sent = self._send(data)
