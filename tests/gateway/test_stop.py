@@ -413,3 +413,19 @@ def test_SEC_4_a_thousand_stops_a_second_upset_nothing(
     refused = gate.client()
     refused.ask("/a/chat")
     assert refused.answer()[0] == 503
+
+
+def test_ACT_1_an_upload_that_was_frozen_goes_on_where_it_was(
+    gate: Gate, upstream: ScriptedUpstream
+) -> None:
+    client = gate.client()
+    client.send(b"POST /upload HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: chunked\r\n\r\n")
+    client.send(b"3\r\none\r\n")
+    until(lambda: len(gate.table.flows()) == 1, "it goes on as it comes")
+    gate.word(TARGET, Level.FREEZE)
+    client.send(b"3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n")
+    time.sleep(0.15)
+    assert upstream.visits == []
+    gate.release(TARGET)
+    assert client.answer()[0] == 200
+    assert upstream.visit().body == b"onetwothree"

@@ -210,13 +210,13 @@ class Flow(Asking):
             self._body = b""
 
     def _upload(self, piece: bytes) -> None:
-        if self._connection is None:
+        if self._connection is None or self._frozen or not self.goes_on():
             self._pieces.append(piece)
-        elif not self._cut_if_told():
+        else:
             self._connection.write(chunk(piece) if self._framing == CHUNKED else piece)
 
     def _uploaded(self) -> None:
-        if self._connection is not None and self._framing == CHUNKED:
+        if self._connection is not None and self._framing == CHUNKED and not self._pieces:
             self._connection.write(LAST_CHUNK)
 
     # --- the answer ---------------------------------------------------------------
@@ -273,14 +273,10 @@ class Flow(Asking):
 
     def _from_client(self, data: bytes) -> None:
         """Hand on what the client of a websocket says."""
-        level = self._site.words.level(self._slot)
         if self._connection is None:
             return
-        if level is not None and level >= Level.KILL:
-            self.stopped()
-        elif self._frozen or level is Level.FREEZE:
+        if self._frozen or not self.goes_on():
             self._pieces.append(data)
-            self.freeze()
         else:
             self._connection.write(data)
 
@@ -394,15 +390,8 @@ class Flow(Asking):
 
     # --- stopping -----------------------------------------------------------------
 
-    def _cut_if_told(self) -> bool:
-        level = self._site.words.level(self._slot) if self._slot >= 0 else None
-        if level is None or level < Level.KILL:
-            return False
-        self.stopped()
-        return True
-
     def goes_on(self) -> bool:
-        """Test the word again, for bytes that waited for the client; true: they may go out."""
+        """Test the word again, and do what it says; true: bytes may be passed on."""
         if self._slot < 0 or self._site.words.running(self._slot):
             return True
         level = self._site.words.level(self._slot)
@@ -474,10 +463,11 @@ class Flow(Asking):
         self._frozen = False
         self._site.stage(self._row, Stage.STREAMING)
         self._client.outlet.thaw()
-        if self._websocket is not None:
-            pieces, self._pieces = self._pieces, []
-            for piece in pieces:
-                self._from_client(piece)
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            (self._upload if self._websocket is None else self._from_client)(piece)
+        if pieces and self._complete:
+            self._uploaded()
         if not self._complete or self._websocket is not None:
             self._client.read(on=True)
         if self._connection is not None:
