@@ -267,8 +267,12 @@ class FlowReader:
 
     def cut(self, slot: int) -> int:
         """How many flows of `slot` stops have ended."""
-        words = memoryview(os.pread(self._fd, _HEADER - _CUTS, _CUTS)).cast("Q")
-        return next((words[at + 1] for at in range(0, len(words), 2) if words[at] == slot + 1), 0)
+        return self.cuts().get(slot, 0)
+
+    def cuts(self) -> dict[int, int]:
+        """Give for all slots how many of their flows stops have ended, where any were."""
+        words = memoryview(os.pread(self._fd, _HEADER - _CUTS, _CUTS)).cast("Q").tolist()
+        return {slot - 1: cut for slot, cut in zip(words[::2], words[1::2], strict=True) if slot}
 
     def any_of(self, slots: Collection[int]) -> bool:
         """Tell whether it serves a flow of one of `slots`."""

@@ -87,7 +87,9 @@ class Gate:
         self.begin()
         while not self.attached:
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self.fileno()], [], [], left)[0]:
+            poll = select.poll()
+            poll.register(self.fileno(), select.POLLIN)
+            if left <= 0 or not poll.poll(left * 1000):
                 self.close()
                 raise Timeout("the warden did not answer in time", "offswitch doctor")
             self.hear()

@@ -116,7 +116,9 @@ class Attached:
         """Whether its process has ended; one that cannot be told lives."""
         if self._pidfd < 0:
             return not os.path.exists(f"/proc/{self.pid}")
-        return bool(select.select([self._pidfd], [], [], 0)[0])
+        poll = select.poll()  # not select: a busy warden's descriptors have high numbers
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def serves_none_of(self, slots: set[int]) -> bool:
         """Tell whether it has swept, and no flow of `slots` is left, by its own table."""

@@ -118,8 +118,10 @@ class Gates:
             self._fronted.update(said.targets)
         self._index()
         self._show(gate)
-        if gate.works:
+        if gate.table is not None:
             self._probing.begin()
+            with suppress(OSError, ValueError):
+                self._begin_anew(gate.table.cuts())
         for name in said.targets:
             row = self._core.table.get(name)
             self._served(name)
@@ -215,8 +217,6 @@ class Gates:
         if row.readiness.get(GATEWAY) != ready:
             row.readiness = {**row.readiness, GATEWAY: ready}
         level, alone = self._core.level(row), row.cell is None and row.remains is None
-        if level is None:
-            self._rebase(row)
         if alone and level is None and before != row.served:
             row.state = State.RUNNING if row.served else State.IDLE
         if row.served and level is not None and level >= Level.FREEZE:
@@ -397,6 +397,12 @@ class Gates:
                 if each.table is not None and row.gate_slot is not None:
                     cut += each.table.cut(row.gate_slot)
         return max(0, cut - self.notes.base(row.target.name))
+
+    def _begin_anew(self, cuts: dict[int, int]) -> None:
+        """What a worker has cut before it attached was for earlier stops."""
+        for row in self._core.table if any(cuts.values()) else ():
+            if row.gate_slot in cuts and self._core.level(row) is None:
+                self._rebase(row)
 
     def _rebase(self, row: Tracked) -> None:
         self.notes.rebase(row.target.name, self._cut(row) + self.notes.base(row.target.name))
