@@ -30,8 +30,10 @@ pytestmark = pytest.mark.peers
 
 SERVER = """
 import asyncio, os, socket, sys
+from typing import Annotated
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
+from pydantic import BaseModel
 
 record = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 server = MCPServer("notes", log_level="CRITICAL")
@@ -59,6 +61,16 @@ async def slow(key: str, seconds: float, ctx: Context) -> str:
     os.write(record, f"done {key}\\n".encode())
     return f"slow {key}"
 
+class Said(BaseModel):
+    word: str
+
+async def want(key: str) -> Elicit[Said]:
+    return Elicit("well?", Said)
+
+@server.tool()
+async def ask_first(key: str, said: Annotated[Said, Resolve(want)]) -> str:
+    return f"asked: {said.word}"
+
 if len(sys.argv) > 2:
     sock = socket.create_server(("127.0.0.1", 0))
     print(sock.getsockname()[1], flush=True)
@@ -74,12 +86,16 @@ logging.disable(logging.CRITICAL)
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitResult
 
 where, mode, steps = json.loads(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 server = where if isinstance(where, str) else StdioServerParameters(**where)
 
 def tell(value):
     print(json.dumps(value), flush=True)
+
+async def answered(context, params):
+    return ElicitResult(action="accept", content={"word": "yes"})
 
 async def progressed(progress, total, message):
     if not progressed.told:
@@ -107,7 +123,9 @@ async def step(client, what, args):
 
 async def main():
     try:
-        async with Client(server, mode=mode, read_timeout_seconds=20) as client:
+        async with Client(
+            server, mode=mode, read_timeout_seconds=20, elicitation_callback=answered
+        ) as client:
             tell(client.protocol_version)
             for what, args in steps:
                 try:
@@ -121,6 +139,27 @@ async def main():
 
 asyncio.run(main())
 """
+OLDER = """
+import asyncio, json, logging, sys
+logging.disable(logging.CRITICAL)
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from mcp.shared.exceptions import McpError
+
+async def main():
+    async with streamablehttp_client(sys.argv[1]) as (reads, writes, _):
+        async with ClientSession(reads, writes) as session:
+            await session.initialize()
+            for name, args in json.loads(sys.argv[2]):
+                try:
+                    answer = await asyncio.wait_for(session.call_tool(name, args), 20)
+                    print(json.dumps(answer.content[0].text), flush=True)
+                except McpError as error:
+                    print(json.dumps(error.error.code), flush=True)
+
+asyncio.run(main())
+"""
+"""A client of the first generation, which takes any status beyond 400 for the connection's end."""
 BOTH = pytest.mark.parametrize("mode", ["legacy", "2026-07-28", "auto"])
 
 
@@ -185,7 +224,7 @@ def test_the_sdk_lists_calls_hears_progress_and_cancels(tmp_path: Path, mode: st
         )  # fmt: skip
         told = talk.end()
         assert told[0] == {"legacy": "2025-11-25"}.get(mode, "2026-07-28")
-        assert told[1] == ["read_note", "write_note", "slow"]
+        assert told[1] == ["read_note", "write_note", "slow", "ask_first"]
         assert told[2] == ["note a", False]
         assert told[3] == "progress"
         assert told[4] == ["slow b", False]
@@ -221,7 +260,7 @@ def test_ACT_9_a_stop_in_mid_call_surfaces_as_the_documented_error(
 @BOTH
 def test_DEC_6_restrict_refuses_tools_and_lets_the_session_be(tmp_path: Path, mode: str) -> None:
     steps = frozenset({Step.WRITES, Step.TOOLS})
-    with served(tmp_path, Tools(writes=("write_*", "slow")), steps) as one:
+    with served(tmp_path, Tools(writes=("write_*", "slow", "ask_*")), steps) as one:
         talk = Talk(one.url, mode, ("write_note", {"key": "a"}), ("wait", {}),
                     ("write_note", {"key": "b"}), ("read_note", {"key": "c"}), ("list", {}),
                     ("wait", {}), ("read_note", {"key": "d"}), ("wait", {}),
@@ -246,6 +285,34 @@ def test_DEC_6_restrict_refuses_tools_and_lets_the_session_be(tmp_path: Path, mo
         assert one.record("begun") == {"a", "c", "e"}
 
 
+def test_ACT_9_an_sdk_of_the_first_generation_keeps_its_connection_and_hears_of_the_stop(
+    tmp_path: Path,
+) -> None:
+    steps = [("read_note", {"key": "a"}), ("slow", {"key": "b", "seconds": 60}),
+             ("read_note", {"key": "c"}), ("write_note", {"key": "d"})]  # fmt: skip
+    with served(tmp_path) as one:
+        client = subprocess.Popen(
+            [peer_python("mcp1"), "-I", "-W", "ignore", "-c", OLDER, one.url, json.dumps(steps)],
+            stdout=subprocess.PIPE, env=peer_environ(), text=True,
+        )  # fmt: skip
+        until(lambda: "b" in one.record("begun"), "it calls")
+        one.gate.stop(TARGET)
+        out, _ = client.communicate(timeout=60)
+        assert [json.loads(line) for line in out.splitlines()] == ["note a", -32050, -32050, -32050]
+        assert client.returncode == 0
+        assert one.record("begun") == {"a", "b"}
+
+
+@BOTH
+def test_what_a_server_asks_of_its_client_in_a_call_comes_through(
+    tmp_path: Path, mode: str
+) -> None:
+    with served(tmp_path) as one:
+        told = Talk(one.url, mode, ("ask_first", {"key": "a"})).end()
+        assert told[1] == ["asked: yes", False]
+        assert {row.state for row in one.book} == {State.DONE}
+
+
 def test_a_stopped_target_is_told_to_whoever_connects(tmp_path: Path) -> None:
     with served(tmp_path) as one:
         one.gate.stop(TARGET)
@@ -268,7 +335,7 @@ def test_the_sdk_over_pipes_through_the_wrapper(tmp_path: Path, mode: str) -> No
                 ("read_note", {"key": "b"}), ("wait", {}), ("slow", {"key": "c", "seconds": 60}),
                 ("read_note", {"key": "d"}))  # fmt: skip
     talk.hear()
-    assert talk.hear() == ["read_note", "write_note", "slow"]
+    assert talk.hear() == ["read_note", "write_note", "slow", "ask_first"]
     assert talk.hear() == ["note a", False]
     page.set(RUN + Level.RESTRICT)
     talk.go_on()
