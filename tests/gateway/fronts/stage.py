@@ -49,8 +49,19 @@ backend engines
 """
         )
         threading.Thread(target=self._serve, daemon=True).start()
-        self.process = subprocess.Popen([program, "-db", "-f", str(config)], stderr=-3)
+        self._argv = [program, "-db", "-f", str(config)]
+        self.start()
+
+    def start(self) -> None:
+        """Start HAProxy, or start it anew."""
+        self.process = subprocess.Popen(self._argv, stderr=subprocess.DEVNULL)
         until(lambda: os.path.exists(self.socket), "haproxy is up")
+
+    def stop(self) -> None:
+        """End it, with all that it knows."""
+        self.process.terminate()
+        self.process.wait(5)
+        os.unlink(self.socket)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):

@@ -83,6 +83,29 @@ def test_a_drain_lets_what_flows_end_and_takes_nothing_new(stage: FrontStage) ->
     stage.streams()
 
 
+@pytest.mark.parametrize(("level", "status"), [(Level.KILL, "MAINT"), (Level.DRAIN, "DRAIN")])
+def test_RST_1_a_haproxy_that_was_started_anew_is_held_again(
+    stage: FrontStage, level: Level, status: str
+) -> None:
+    runtime, words = Runtime(stage.socket), Words()
+    front = Haproxy(runtime, [ENGINE], words, str)  # type: ignore[arg-type]
+
+    async def until_held() -> None:
+        async with asyncio.timeout(5):
+            while True:
+                await front.step()
+                if (await runtime.sessions(ENGINE))[1].startswith(status):
+                    return
+                await asyncio.sleep(0.01)
+
+    words.held = level
+    asyncio.run(until_held())
+    stage.stop()
+    stage.start()
+    assert asyncio.run(runtime.sessions(ENGINE))[1].startswith(("UP", "no check"))
+    asyncio.run(until_held())
+
+
 def test_what_others_put_into_maintenance_is_theirs_to_open(stage: FrontStage) -> None:
     runtime, words = Runtime(stage.socket), Words()
     front = Haproxy(runtime, [ENGINE], words, str)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@
 HAProxy can neither pause a stream nor tell tools from talk, so *freeze* is done as a kill, and
 *restrict* not at all. A stream is torn off, with no word of why, within some 30 to 60 ms for a
 thousand of them. It comes back only when the target's word says run again, that is after a reset.
+What is held is looked at four times a second: an HAProxy that was started anew knows of no stop.
 
 Should this process die, HAProxy goes on by itself; therefore `standing` answers its health check,
 with `on-marked-down shutdown-sessions` beside it: then a front that nobody stands for is shut too.
@@ -31,6 +32,7 @@ _PATIENCE_S = 0.5
 _LONGEST = 1 << 20
 _AGAIN_S = 0.02
 _COMPLAIN_S = 1.0
+_LOOK_S = 0.25
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -117,6 +119,8 @@ class _Of:
     since: float = 0.0
     empty: bool = True
     """Whether no session is left since it was shut."""
+    looked: float = 0.0
+    """When it was last looked at."""
     complained: float = 0.0
 
 
@@ -170,11 +174,17 @@ class Haproxy:
                 self._say(f"haproxy {server.path}: {state}, as {server.target} may")
             if state is State.READY:
                 of.put = None
-        elif not of.empty:
-            await self._look(server, of)
+        elif not of.empty or time.monotonic() - of.looked > _LOOK_S:
+            await self._look(server, of, state)
 
-    async def _look(self, server: Server, of: _Of) -> None:
+    async def _look(self, server: Server, of: _Of, state: State) -> None:
+        of.looked = time.monotonic()
         left, status = await self._runtime.sessions(server)
+        if of.empty:
+            if not status.startswith(state.upper()) or (left and state is State.MAINT):
+                self._say(f"haproxy {server.path}: {printable(status)}, though it is to be {state}")
+                of.put = None  # it is begun anew
+            return
         took = round((time.monotonic() - of.since) * 1000)
         if left == 0 and status.startswith("MAINT"):
             of.empty = True
