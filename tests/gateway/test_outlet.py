@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Coroutine
 from typing import Any, cast
 
+import pytest
 import uvloop
 
 from offswitch.gateway.wire.outlet import Outlet, tune
@@ -35,6 +38,7 @@ class Owner(asyncio.Protocol):
 
     def broken(self) -> None:
         self.told.append("broken")
+        self.outlet.abort()
 
 
 async def slow() -> tuple[Owner, socket.socket, int]:
@@ -49,7 +53,7 @@ async def slow() -> tuple[Owner, socket.socket, int]:
     await loop.sock_connect(client, listener.getsockname())
     await asyncio.sleep(0.01)
     sent = 0
-    while "crowded" not in owner.told:
+    while not owner.told:
         owner.outlet.send(PIECE)
         sent += len(PIECE)
         await asyncio.sleep(0)
@@ -126,6 +130,22 @@ def test_an_abort_throws_away_what_the_kernel_has() -> None:
         owner.outlet.abort()
         await asyncio.sleep(0.01)
         assert await read(client) < held
+        client.close()
+
+    run(story())
+
+
+def test_without_a_descriptor_to_wait_with_the_client_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(_: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    async def story() -> None:
+        monkeypatch.setattr(os, "dup", none)
+        owner, client, _ = await slow()
+        assert owner.told == ["broken"]
+        assert owner.outlet.waiting == 0
         client.close()
 
     run(story())

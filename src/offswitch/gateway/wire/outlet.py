@@ -156,9 +156,14 @@ class Outlet:
             self._watch()
 
     def _watch(self) -> None:
-        if self._twin < 0:
+        if self._twin >= 0:
+            return
+        try:
             self._twin = os.dup(self._fd)
-            self._loop.add_writer(self._twin, self._writable)
+        except OSError:  # there are no descriptors left: rather lose this client than keep all
+            self._owner.broken()
+            return
+        self._loop.add_writer(self._twin, self._writable)
 
     def _unwatch(self) -> None:
         if self._twin >= 0:
