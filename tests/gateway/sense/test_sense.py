@@ -357,6 +357,21 @@ def test_SR_6_a_target_that_talks_without_end_takes_no_room_of_others(ground: Gr
     assert ground.count(At.DROPPED, 1) == 0
 
 
+def test_of_many_requests_a_second_a_part_is_told_in_words_and_all_are_counted(
+    ground: Ground,
+) -> None:
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    ground.sense._texts._now = lambda: 5  # one and the same second
+    for _ in range(300):
+        ground.passes(chat(["Good day"]))
+        ground.tap(body=said).end("client")
+        ground.sense.tick()
+    prompts, answers = ground.texts(TextKind.PROMPT), ground.count(At.ANSWERS)
+    assert len(prompts) == 200
+    assert ground.count(At.DROPPED) == 100
+    assert answers == 300
+
+
 def test_a_reader_that_is_too_slow_loses_texts_and_nobody_waits(ground: Ground) -> None:
     file = ground.sense._file
     for number in range(2000):

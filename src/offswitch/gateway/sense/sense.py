@@ -94,7 +94,8 @@ class Sense:
         for at, needle in self._needles:
             if needle in body[-_SEARCHED:]:
                 words[base + At.IN_PROMPT + at] += 1
-        said = last_words(asked.body)
+        wanted = asked.body is not None and self._texts.wants_prompt(number)
+        said = last_words(asked.body) if wanted else b""
         if said:
             self._texts.put(TextKind.PROMPT, number, said)
         for call in asked.calls:
