@@ -14,7 +14,7 @@ from offswitch.warden.gates.bypass import judged
 
 NAME = "shop/agent"
 GO = """
-import errno, socket, sys
+import errno, socket, sys, time
 for where in sys.argv[1:]:
     try:
         if where.startswith("/"):
@@ -24,7 +24,7 @@ for where in sys.argv[1:]:
         print("open", flush=True)
     except OSError as error:
         print(errno.errorcode.get(error.errno, "?"), flush=True)
-sys.stdin.read()
+time.sleep(100)
 """
 HOLD = """
 import socket, sys, time

@@ -38,6 +38,7 @@ UNPROVEN: Ready = ("unproven", "whether it can be gone round is being tried")
 _BORN_S = 0.1
 """After its birth a cell's first process may begin before its canary."""
 _PATIENCE_S = 10.0
+_AGAIN_S = 0.5
 _MOST_PLACES, _MOST_SAID = 16, 4096
 _CAN = "can be bypassed"
 _NO_CELL = f"{_CAN}: it has no cell of ours, so nothing keeps it from the server but its credential"
@@ -68,6 +69,8 @@ class Bypass:
         self._core = core
         self._proofs: dict[str, tuple[str, tuple[str, ...], Ready]] = {}
         """Target → of which cell and which servers it was proven, and what."""
+        self._wanted: dict[str, _Trial] = {}
+        """Target → what is to be tried; a timer runs for each."""
         self._running: dict[str, int] = {}
         """Target → pidfd of its canary."""
 
@@ -115,14 +118,25 @@ class Bypass:
         """Have a canary try it soon, if that is not known; `then` is called when it is."""
         cell = row.cell
         if cell is not None and upstreams and self.ready(row, upstreams) == UNPROVEN:
-            trial = _Trial(row, cell, upstreams, listen, then)
-            self._core.loop.later(_BORN_S, lambda: self._go(trial))
+            waits = row.target.name in self._wanted
+            self._wanted[row.target.name] = _Trial(row, cell, upstreams, listen, then)
+            if not waits:
+                self._core.loop.later(_BORN_S, lambda: self._look(row))
+
+    def _look(self, row: Tracked) -> None:
+        """Send the canary, now or when there is life in the cell and nothing latched."""
+        name = row.target.name
+        trial = self._wanted.pop(name)
+        if row.cell is not trial.cell or self.ready(row, trial.upstreams) != UNPROVEN:
+            return
+        if name in self._running or self._core.level(row) is not None or not row.alive:
+            self._wanted[name] = trial
+            self._core.loop.later(_AGAIN_S, lambda: self._look(row))
+        else:
+            self._go(trial)
 
     def _go(self, trial: _Trial) -> None:
         core, row, name = self._core, trial.row, trial.row.target.name
-        wanted = row.cell is trial.cell and self.ready(row, trial.upstreams) == UNPROVEN
-        if not wanted or name in self._running or core.level(row) is not None or not row.alive:
-            return
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
