@@ -136,6 +136,10 @@ def test_ACT_1_a_freeze_pauses_streams_and_a_reset_lets_them_go_on(ground: Groun
     assert hit.streams()
     answer = ground.installation.stop("shop/eu", level="freeze")
     assert answer["confirmed"] is True, answer
+    detail = str(layer(answer)["detail"])
+    assert detail.startswith("1 stream paused; its streams stand still")
+    assert detail.endswith("; the server behind may work on")
+    assert "cut" not in detail
     assert ground.installation.target(NAME)["state"] == "frozen"
     assert not hit.streams()
     assert spared.streams()
@@ -155,7 +159,9 @@ def test_VER_2_a_freeze_that_does_not_hold_is_a_kill(ground: Ground) -> None:
 def test_DEC_5_a_drain_refuses_what_is_new_lets_what_flies_end_and_is_then_a_kill(
     ground: Ground,
 ) -> None:
-    ground.gate(NAME)
+    step = f"{NAME}/tools"
+    ground.gate(NAME, step)
+    assert ground.readiness(step) == ground.readiness(NAME)
     flying = ground.client(NAME)
     assert flying.streams()
     answer = ground.installation.stop("shop/eu", level="drain")
@@ -165,6 +171,8 @@ def test_DEC_5_a_drain_refuses_what_is_new_lets_what_flies_end_and_is_then_a_kil
     assert "never counted" in str(told["detail"])
     assert ground.client(NAME).first() == b"refused\n"
     assert flying.streams()
+    [stop] = ground.installation.status()["latched"]
+    assert stop["level"] == "drain", "a step, of which nothing flies, is no reason for a kill"
     flying.close()
     until(lambda: ground.installation.target(NAME)["state"] == "stopped", "the drain ends")
     assert ground.installation.target(NAME)["confirmed"] is True

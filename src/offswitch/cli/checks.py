@@ -436,10 +436,19 @@ def _targets(facts: Facts) -> Check:
         bad = {
             layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"
         }
-        if bad and acts(row):
+        if bad and acts(row) and not _elsewhere(row):
             shown = ", ".join(f"{layer} {state}" for layer, state in sorted(bad.items()))
             return Check("targets", False, f"{name}: {shown}", f"offswitch target show {name}")
+    far = [row["target"] for row in rows if acts(row) and _elsewhere(row)]
+    if far:
+        said = f"{len(rows)} known; {len(far)} run elsewhere, and could go round their gateway"
+        return Check("targets", True, said, f"why, and what to do: offswitch target show {far[0]}")
     return Check("targets", True, f"{len(rows)} known, every layer of the living ones is ready")
+
+
+def _elsewhere(row: dict[str, Any]) -> bool:
+    """Tell whether all that is here of a target is what its gateway lets through (SR-26)."""
+    return not row["pids"] and row.get("readiness", {}) == {"gateway": "degraded"}
 
 
 def _hooks(_facts: Facts) -> Check:

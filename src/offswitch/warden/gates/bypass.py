@@ -41,7 +41,10 @@ _PATIENCE_S = 10.0
 _AGAIN_S = 0.5
 _MOST_PLACES, _MOST_SAID = 16, 4096
 _CAN = "can be bypassed"
-_NO_CELL = f"{_CAN}: it has no cell of ours, so nothing keeps it from the server but its credential"
+_NO_CELL = (
+    f"{_CAN}: it has no cell of ours, so nothing keeps it from the server but its credential:"
+    " keep that with the gateway alone, or run it in a cell (offswitch run --target)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from offswitch.warden.gates.bypass import Bypass
 from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, LONGEST_S, NEXT_S, Cutting
 from offswitch.warden.gates.notes import Notes
 from offswitch.warden.gates.probing import Probing
+from offswitch.warden.gates.steps import STEPS, whole_of
 from offswitch.warden.plan import GATEWAY
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -44,6 +45,7 @@ _EXPECTED_S = 5.0
 """How long a warden that was started again waits for the gates of the one before."""
 _DRAIN_POLL_S = 0.1
 _SHOWN = 32
+_BEHIND = "the server behind may work on"
 _LOST = "its gateway does not hear the warden: its words go stale, and what it has is cut"
 _EXPECTED = "its gateway has not come back yet since the warden was started again"
 _ABSENT = "no gateway serves it now"
@@ -213,15 +215,21 @@ class Gates:
         before = row.served
         row.served = any(each.works for each in self._by_target.get(name, ()))
         row.served = row.served or (before and bool(self._expected_until))
-        ready = self.ready(row)
-        if row.readiness.get(GATEWAY) != ready:
-            row.readiness = {**row.readiness, GATEWAY: ready}
+        self._judge(row)
+        for step in (self._core.table.get(f"{name}/{each}") for each in STEPS):
+            if step is not None and step.served:
+                self._judge(step)
         level, alone = self._core.level(row), row.cell is None and row.remains is None
         if alone and level is None and before != row.served:
             row.state = State.RUNNING if row.served else State.IDLE
         if row.served and level is not None and level >= Level.FREEZE:
             self._later(row, CHECK_S)
             self._core.loop.later(CHECK_S, lambda: self._stopper.look_anew(row))
+
+    def _judge(self, row: Tracked) -> None:
+        ready = self.ready(row)
+        if row.readiness.get(GATEWAY) != ready:
+            row.readiness = {**row.readiness, GATEWAY: ready}
 
     def ready(self, row: Tracked) -> tuple[str, str]:
         """Say whether the layer would work for a target."""
@@ -233,7 +241,8 @@ class Gates:
             return ("degraded", _FRONT) if fronted else ("absent", _ABSENT)
         if all(each.connection is None for each in gates):
             return "degraded", _LOST
-        return self._bypass.ready(row, self._upstreams(row))
+        whole = self._core.table.get(whole_of(row, self._by_target)) or row
+        return self._bypass.ready(whole, self._upstreams(whole))
 
     def born(self, row: Tracked) -> None:
         """A target has a new cell: deny it what lies behind its gateways, and have that tried."""
@@ -304,7 +313,7 @@ class Gates:
         """The words are set and told: see to it that what they forbid ends."""
         if level >= Level.KILL:
             self._sweeping(row)
-        elif level is Level.DRAIN and row.cell is None:
+        elif level is Level.DRAIN and row.cell is None and not whole_of(row, self._by_target):
             self._core.loop.later(_DRAIN_POLL_S, lambda: self._ebb(row))
 
     def _sweeping(self, row: Tracked) -> None:
@@ -384,11 +393,20 @@ class Gates:
 
     def told(self, row: Tracked, detail: str) -> str:
         """Say beside what the observer saw how many flows were cut, and of the servers behind."""
-        return self.notes.beside(row.target.name, self._cut(row), detail)
+        name = row.target.name
+        if whole_of(row, self._by_target):
+            return self.notes.beside(name, "", detail, "")
+        if self._core.level(row) is Level.FREEZE:
+            return self.notes.beside(name, _counted(self._paused(row), "paused"), detail, _BEHIND)
+        return self.notes.beside(name, _counted(self._cut(row), "cut"), detail)
 
     def busy(self, row: Tracked) -> bool:
         """Tell whether a server behind says that it works on."""
         return self.notes.busy(row.target.name)
+
+    def _paused(self, row: Tracked) -> int:
+        looks = Cutting.progress(self._working(row), {row.gate_slot or 0})
+        return sum(max(flows, 0) for flows, _left in looks)
 
     def _cut(self, row: Tracked) -> int:
         cut = 0
@@ -444,3 +462,7 @@ class Gates:
             gate.close()
         self._cutting.close()
         self._probing.end()
+
+
+def _counted(streams: int, done: str) -> str:
+    return f"{streams} stream{'' if streams == 1 else 's'} {done}" if streams else ""

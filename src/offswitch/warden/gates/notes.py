@@ -119,15 +119,17 @@ class Notes:
         """Count what is cut from here on."""
         self._known(name).base = cut
 
-    def beside(self, name: str, cut: int, detail: str) -> str:
-        """Give the layer's detail with all that is known: `12 streams cut; …; upstream idle`."""
-        streams = [f"{cut} stream{'' if cut == 1 else 's'} cut"] if cut else []
+    def beside(self, name: str, streams: str, detail: str, behind: str | None = None) -> str:
+        """Give the layer's detail with all that is known: `12 streams cut; …; upstream idle`.
+
+        `behind` is said of the server behind, where nobody asks it.
+        """
         known = self._known(name)
         known.seen = detail or known.seen
-        if known.destroyed:
-            streams.append(f"{known.destroyed} sockets destroyed")
-        behind = f"egress cut, upstream {known.upstream or 'not confirmed'}"
-        return "; ".join([*streams, known.seen, behind])
+        destroyed = f"{known.destroyed} sockets destroyed" if known.destroyed else ""
+        if behind is None:
+            behind = f"egress cut, upstream {known.upstream or 'not confirmed'}"
+        return "; ".join(filter(None, [streams, destroyed, known.seen, behind]))
 
 
 def _bounded(value: object) -> object:
