@@ -44,7 +44,7 @@ OWNER_ONLY = frozenset(
 _LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health", "resets"})
 _WORK = {
     "watch": _LOOK | {"stop", "report", "people", "prove"},
-    "gateway": _LOOK | {"stop", "report", "gate", "gate-note"},
+    "gateway": _LOOK | {"stop", "gate", "gate-note"},
     "station": _LOOK | {"follow", "stop", "reset", "people", "prove", "drill"},
     "observer": _LOOK,
     "recorder": _LOOK,
