@@ -143,7 +143,8 @@ def test_ACT_1_a_freeze_pauses_streams_and_a_reset_lets_them_go_on(ground: Groun
     assert ground.installation.target(NAME)["state"] == "frozen"
     assert not hit.streams()
     assert spared.streams()
-    ground.installation.reset("shop/eu")
+    said = ground.installation.reset("shop/eu")
+    assert f"gateways let requests of {NAME} pass again from now on" in said["notes"]
     assert hit.streams(), "the same stream goes on"
 
 

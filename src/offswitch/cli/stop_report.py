@@ -23,6 +23,8 @@ _UNSEEN = {
     "restrict": "programs that ask the guard refuse new work; nobody can see that they do",
     "drain": "new work is refused; what is in flight may end, then it is killed",
 }
+_HELD_BACK = "gateways hold back what their routes name; nobody can see that programs obey"
+"""At level restrict, where a gateway was told."""
 
 
 def report(answer: dict[str, Any]) -> str:
@@ -62,7 +64,9 @@ def _sentence(answer: dict[str, Any]) -> str:
     if not rows:
         return f"NOT CONFIRMED: {what} covers nothing that is known; it is latched ({level})."
     if level in _UNSEEN:
-        return f"{level.upper()}, not confirmed: {what}, {count}: {_UNSEEN[level]}."
+        gated = any(layer["layer"] == "gateway" for row in rows for layer in row["layers"])
+        said = _HELD_BACK if gated and level == "restrict" else _UNSEEN[level]
+        return f"{level.upper()}, not confirmed: {what}, {count}: {said}."
     unseen = sum(1 for row in rows if not row["confirmed"])
     if not unseen:
         return f"NOT CONFIRMED: {what}: {count} confirmed, but not all that was named is there."
@@ -87,7 +91,12 @@ def _target_lines(row: dict[str, Any], width: int, level: str, *, several: bool)
     where = f"  [{printable(row['installation'])}]" if several else ""
     if row["confirmed"]:
         state = printable(row["state"])
-        return [f"  {name:<{width}}  {state}, confirmed, {_last([row])}{where}"]
+        lines = [f"  {name:<{width}}  {state}, confirmed, {_last([row])}{where}"]
+        for layer in row["layers"]:
+            if layer["layer"] == "gateway" and "stream" in layer["detail"]:
+                seen = f"gateway: {printable(layer['detail'])}"
+                lines += wrapped(seen, "      ", "        ")
+        return lines
     said = "commanded, NOT confirmed" if row["layers"] else "NOT commanded"
     if level in _UNSEEN:
         return [f"  {name:<{width}}  {printable(row['state'])}, not confirmed{where}"]

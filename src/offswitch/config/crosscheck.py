@@ -46,6 +46,7 @@ def problems(
     yield from _twice("outside", [one.name for one in config.outside])
     yield from _twice("gateway", [one.name for one in config.gateway])
     yield from _steps(config)
+    yield from _listens(config)
     yield from _chain(config)
     for index, sensor in enumerate(config.sensor):
         if sensor.name in implicit:
@@ -79,6 +80,16 @@ def _steps(config: Config) -> Iterator[Problem]:
                     yield (*here, "steps"), f"there is a target {route.target}/{step} already"
             if "model" in {*route.steps, *route.restrict} and route.fallback is None:
                 yield here, "the model can be held back, so say who answers: fallback"
+
+
+def _listens(config: Config) -> Iterator[Problem]:
+    """Refuse two gateways at one address: the kernel would deal clients out to either."""
+    taken: dict[str, str] = {}
+    for number, gateway in enumerate(config.gateway):
+        for at in gateway.listen:
+            if at in taken and not at.endswith(":0"):
+                yield ("gateway", number, "listen"), f"{taken[at]} listens on {at} already"
+            taken[at] = f"gateway {gateway.name!r}"
 
 
 def _twice(table: str, names: list[str]) -> Iterator[Problem]:

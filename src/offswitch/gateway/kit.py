@@ -13,6 +13,7 @@ import os
 import pkgutil
 import socket
 import ssl
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from offswitch.gateway.wire.tls import client_context, server_context
 
 __all__ = ["Kit", "Sockets", "import_ours", "prepare"]
 
+_FREE_S, _AGAIN_S = 2.0, 0.05
 _TAKEN_LATER = ("asyncio.unix_events", "encodings.idna", "uvloop", "httptools", "stringprep")
 
 
@@ -67,6 +69,8 @@ class Sockets:
 
     def _at(self, front: Front, listen: Listen) -> list[socket.socket]:
         bound = self._bound.setdefault((front.name, listen.host, listen.port), [])
+        if not bound:
+            _see_it_free(front.name, listen.host, listen.port)
         while len(bound) < front.workers:
             port = bound[0].getsockname()[1] if bound else listen.port
             bound.append(_bind(front.name, listen.host, port))
@@ -86,12 +90,29 @@ class Sockets:
                 del bound[front.workers :]
 
 
-def _bind(name: str, host: str, port: int) -> socket.socket:
+def _see_it_free(name: str, host: str, port: int) -> None:
+    """See that nobody listens there: beside another gateway each would have some of the clients.
+
+    One that has just ended is waited for.
+    """
+    end = time.monotonic() + _FREE_S
+    while True:
+        try:
+            _bind(name, host, port, shared=False).close()
+        except Unsupported:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
+
+
+def _bind(name: str, host: str, port: int, *, shared: bool = True) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))

@@ -26,7 +26,7 @@ from offswitch.decide.totp import CodeBook
 from offswitch.errors import NotFound, OffswitchError, Refused, Storage
 from offswitch.model.latch import Live
 from offswitch.model.order import Reset
-from offswitch.model.scope import parse_scope
+from offswitch.model.scope import Scope, parse_scope
 from offswitch.warden.core import Core
 from offswitch.warden.door.reporting import reset_forgeable
 from offswitch.warden.reset import entries
@@ -42,6 +42,7 @@ from offswitch.warden.stopping import Stopper
 __all__ = ["Resetter"]
 
 _LOOKED_UP_S = 3.0
+_NAMED = 5
 _NOT_TOLD_APART = (
     "reset forgeable by the station: it shares the warden's user, since nobody is root here"
 )
@@ -293,6 +294,19 @@ class Resetter:
 
     # --- what is said of it -------------------------------------------------------
 
+    def _served_again(self, scope: Scope) -> list[str]:
+        """Name what a gateway serves again at once: that needs no start."""
+        names = [
+            row.target.name
+            for row in self._core.table
+            if row.served and scope.covers(row.target) and self._core.level(row) is None
+        ]
+        if not names:
+            return []
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        named = ", ".join(names[:_NAMED])
+        return [f"gateways let requests of {named}{more} pass again from now on"]
+
     def _answer(
         self, opened: Open, state: str, cleared: list[str], needs: list[str]
     ) -> dict[str, Any]:
@@ -304,6 +318,7 @@ class Resetter:
             f"{name} was never confirmed to stand still: it is stopped if it reappears"
             for name in sorted(opened.written_off)
         ]
+        notes += self._served_again(opened.order.scope) if state == "done" else []
         said = {
             "reset": opened.order.digest,
             "state": state,
