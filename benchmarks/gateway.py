@@ -203,11 +203,11 @@ def _seen(lane: Lane, ordered: int, streams: set[int], serving: set[int]) -> Sto
         since(lane.last_token_ns),
         since(last) if None not in closed else WATCHED_S * 1e3,
         since(max(lane.probes, default=0)),
-        100 * sum(_well(bytes(lane.tails.get(fd, b""))) for fd in streams) / len(streams),
+        100 * sum(well(bytes(lane.tails.get(fd, b""))) for fd in streams) / len(streams),
     )
 
 
-def _well(tail: bytes) -> bool:
+def well(tail: bytes) -> bool:
     """Tell whether a stream ended with an error event that can be read, and was terminated."""
     text, rest = b"", tail
     while True:

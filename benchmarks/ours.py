@@ -45,6 +45,7 @@ class Ours:
         runs: int = 120,
         more: str = "",
         by_header: bool = False,
+        workers: int = 1,
     ) -> None:
         """Stand in front of a server; `more` is further configuration of each route."""
         if os.geteuid() != 0:
@@ -55,6 +56,7 @@ class Ours:
         self.port = free_port()
         self._run = 0
         self._asked: Conversation | None = None
+        self._workers = workers
         self.installation = Installation(folder)
         self._configure(upstream, runs, more, by_header=by_header)
         here = os.sched_getaffinity(0)
@@ -75,6 +77,7 @@ class Ours:
 name = "models"
 listen = ["127.0.0.1:{self.port}"]
 upstream = "http://127.0.0.1:{upstream}"
+workers = {self._workers}
 limits = {{ connections = 8192 }}
 """
         usual = f'[[gateway.route]]\ntarget = "{USUAL}"\npath = "/v1/"\n{more}\n'

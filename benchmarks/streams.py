@@ -135,6 +135,8 @@ class Lane:
     """What each client has read since the order, in a stop."""
     ended_ns: dict[int, int] = field(default_factory=dict)
     """When each client saw the end of its connection, or its reset."""
+    last_byte_ns: dict[int, int] = field(default_factory=dict)
+    """When each client last read anything, in a stop."""
     closed_ns: dict[int, int] = field(default_factory=dict)
     """When each upstream connection was seen to be closed."""
     probes: list[int] = field(default_factory=list)
@@ -214,6 +216,7 @@ class Lane:
         """Begin to note what a stop does: times, tails, probes."""
         self.tails.clear()
         self.ended_ns.clear()
+        self.last_byte_ns.clear()
         self.closed_ns.clear()
         self.probes.clear()
         self.last_token_ns = 0
@@ -354,6 +357,7 @@ class Streams:
         if lane is self.watching:
             if marks:
                 lane.last_token_ns = time.monotonic_ns()
+            lane.last_byte_ns[fd] = time.monotonic_ns()
             lane.tails.setdefault(fd, bytearray()).extend(self._view[:count])
         again = lane.asking.get(fd)
         if again is not None and marks:
