@@ -15,6 +15,7 @@ import pytest
 from cli.person import Person
 from installation import Installation, until
 from needs import needs_root
+from offswitch.cli import overview
 
 
 def examined(installation: Installation) -> tuple[int, dict[str, Any], dict[str, dict[str, Any]]]:
@@ -125,6 +126,21 @@ def test_an_ordinary_person_is_told_no_and_what_would_help() -> None:
 
 
 # --- the bare command -------------------------------------------------------------
+
+
+def test_DEC_3_the_bare_command_names_a_tool_call_that_waits_for_leave(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = {"target": "shop/a", "tool": "rm\x1b[2J", "left_ms": 61_500}
+    monkeypatch.setattr(overview, "ask_all", lambda _message: [])
+    monkeypatch.setattr(overview, "ask_watch", lambda *_: {"leaves": [evil] * 7})
+    overview.show()
+    said = capsys.readouterr().out
+    assert "A tool call waits: may shop/a call rm" in said
+    assert "It is not called in 61 s unless you answer\n" in said
+    assert "A tool call waits: 2 more\n" in said
+    assert "\x1b" not in said
+    assert "Next:\n  offswitch decision list" in said
 
 
 def test_the_bare_command_says_what_is_and_what_to_type_next(installation: Installation) -> None:

@@ -25,13 +25,13 @@ Measure = Annotated[
 For = Annotated[str, typer.Option("--for", metavar="TIME", help='How long, such as "2h".')]
 
 
-def ask_watch(message: dict[str, Any]) -> dict[str, Any]:
+def ask_watch(message: dict[str, Any], patience_s: float = _PATIENCE_S) -> dict[str, Any]:
     """Ask the watch of the installation that is meant; its errors are raised here."""
     path = f"{chosen().control}/watch"
     if not os.path.exists(path):
         raise Unreachable(f"no watch has a desk at {path}", "start one: offswitch up")
     try:
-        with Conversation(path, _PATIENCE_S) as conversation:
+        with Conversation(path, patience_s) as conversation:
             return conversation.ask(message)
     except Unreachable as error:
         message_ = error.message.replace("the warden", "watch").replace("no warden", "no watch")

@@ -145,6 +145,15 @@ class Household:
     def _declares_gateways(self) -> bool:
         return self.loaded is not None and bool(self.loaded.config.gateway)
 
+    def listening(self) -> list[str]:
+        """Say where the gateways that are started here may be reached."""
+        if self.loaded is None or not self.gates:
+            return []
+        return [
+            f"gateway {one.name}: {', '.join(one.listen)} → {one.upstream or 'as its routes say'}"
+            for one in self.loaded.config.gateway
+        ]
+
     def _start(self, member: _Member, now: float) -> None:
         place = self.place
         if member is self._station:

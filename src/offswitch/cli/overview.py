@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 
 from offswitch.cli.alarm_words import alarm_words, what_to_type
+from offswitch.cli.desk import ask_watch
 from offswitch.cli.doctor import examine, verdict
 from offswitch.cli.gather import Answer, Row, alarms_of, ask_all, rows_of
 from offswitch.cli.paint import abnormal
 from offswitch.cli.status_report import acts, unconfirmed
 from offswitch.cli.stop_report import wrapped
 from offswitch.control.place import chosen
+from offswitch.errors import OffswitchError
 from offswitch.printable import printable
 
 __all__ = ["show"]
 
 _MOST = 5
+_DESK_S = 1.0
 
 
 def show() -> int:
@@ -26,11 +29,29 @@ def show() -> int:
     stops = [stop for answer in answers if answer.said for stop in answer.said.get("latched", [])]
     alarms = alarms_of(answers)[:_MOST]
     lines = [_sentence(rows, stops, silent), *(alarm_words(alarm) for alarm in alarms)]
+    waiting = _waiting()
+    lines += [f"A tool call waits: {words}" for words in waiting]
     lines += [_stoppable(answers), *_notes(answers), ""]
-    print_lines([*lines, *_next(rows, stops, silent, alarms)])
+    head, *typed = _next(rows, stops, silent, alarms)
+    answer = ["  offswitch decision list   what waits for leave, and how to answer"]
+    print_lines([*lines, head, *(answer if waiting else []), *typed])
     if silent:
         return 4
     return 3 if stops or any(row["latched"] for row in rows) else 0
+
+
+def _waiting() -> list[str]:
+    """Name the tool calls that wait for somebody's leave, where a watch tells of them."""
+    try:
+        leaves = ask_watch({"op": "decisions"}, _DESK_S).get("leaves", [])
+    except OffswitchError:
+        return []
+    words = [
+        printable(f"may {row['target']} call {row['tool']}? It is not called in", 200)
+        + f" {max(row['left_ms'] // 1000, 0)} s unless you answer"
+        for row in leaves[:_MOST]
+    ]
+    return words + ([f"{len(leaves) - _MOST} more"] if len(leaves) > _MOST else [])
 
 
 def print_lines(lines: list[str]) -> None:

@@ -92,6 +92,8 @@ def _keep_up(household: Household, signals: _Signals) -> None:
             announced = True
             told = where(household.place)
             _say(f"up. To stop everything, at any time: offswitch stop --all{told and '   '}{told}")
+            for line in household.listening():
+                _say(line)
         for number in signals.wait(_TURN_MS):
             if number == signal.SIGTERM:
                 return
