@@ -263,7 +263,7 @@ def test_all_well_is_one_grey_sentence() -> None:
         (
             [A, B | {"readiness": {"gateway": "unproven"}}],
             {},
-            "whether anything goes round it is unproven: shop/b.",
+            "a stop cuts what goes through a gateway, but shop/b may go round it.",
             "",
         ),
         (
@@ -329,8 +329,11 @@ def test_SR_26_what_lives_behind_a_gateway_has_no_process_to_end_and_is_in_doubt
     assert gateway is not None
     assert (process.state, process.ready, process.of) == ("ready", 2, 2)
     assert (gateway.state, gateway.ready, gateway.of) == ("unproven", 1, 2)
-    assert able.doubted
-    assert not able.everything, "a gateway that may be gone round is no YES"
+    assert able.doubt == able.why == "shop/far may go round it"
+    assert not able.everything, "what nobody has tried is no YES"
+    far = pictured(A, behind | {"readiness": {"gateway": "degraded"}})
+    assert far.can_stop().everything
+    assert "but shop/far may go round it" in far.sentence(NOW).text
     held = pictured(A | {"level": "kill", "state": "stopped", "confirmed": True}, behind)
     assert "stopped and confirmed" in held.sentence(NOW).text, "what lasts hides nothing"
 

@@ -71,8 +71,8 @@ class CanStop:
     """When the least lately proven layer was proven; None: one was never, or there is none."""
     targets: int
     """How many have something to stop."""
-    doubted: bool = False
-    """Whether nothing is wrong but that nobody has shown that nothing goes round a gateway."""
+    doubt: str = ""
+    """What may go round a gateway, where nothing worse is known; empty: nothing."""
 
     def layer(self, name: str) -> LayerReady | None:
         """Give one layer."""
@@ -85,11 +85,13 @@ def can_stop(picture: Picture, rows: Iterable[TargetRow]) -> CanStop:
     names = sorted({layer for row in bodies for layer in row.readiness})
     layers = tuple(_layer(layer, bodies, picture) for layer in names)
     why = _why_not(picture, bodies, layers)
-    doubt = "" if why else _goes_round(layers)
+    doubt = "" if why else _goes_round(bodies)
+    untried = any(row.readiness.get(_GATEWAY) == "unproven" for row in bodies)
     counted = [one for one in layers if one.counted and one.state != "absent"]
     times = [one.proof.time_us for one in counted if one.proof is not None]
     oldest = min(times) if times and len(times) == len(counted) else None
-    return CanStop(not (why or doubt), why or doubt, layers, oldest, len(bodies), bool(doubt))
+    why = why or (doubt if untried else "")
+    return CanStop(not why, why, layers, oldest, len(bodies), doubt)
 
 
 def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
@@ -123,11 +125,11 @@ def _elsewhere(row: TargetRow) -> bool:
     return _GATEWAY in row.readiness and not row.readiness.keys() - {COOPERATIVE, _GATEWAY}
 
 
-def _goes_round(layers: Iterable[LayerReady]) -> str:
-    for one in layers:
-        if one.layer == _GATEWAY and one.state == "unproven":
-            return f"whether anything goes round it is {one.why}"
-    return ""
+def _goes_round(rows: list[TargetRow]) -> str:
+    """Name what has not been kept from going round its gateway, or not been seen to be."""
+    states = ("unproven", "degraded")
+    found = [row for row in rows if row.readiness.get(_GATEWAY) in states[: 1 + _elsewhere(row)]]
+    return f"{_named([row.name for row in found])} may go round it" if found else ""
 
 
 def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerReady]) -> str:

@@ -131,16 +131,18 @@ def _blind(rows: list[TargetRow]) -> Sentence | None:
 
 def _cannot(picture: Picture, scope: str) -> Sentence | None:
     able = picture.can_stop(scope)
-    if able.everything or able.doubted:
+    if able.everything or able.doubt:
         return None
     return Sentence(f"Not everything here can be stopped: {able.why}.", Gravity.ALARM)
 
 
 def _doubted(picture: Picture, scope: str) -> Sentence | None:
     able = picture.can_stop(scope)
-    if not able.doubted:
+    if not able.doubt:
         return None
-    return Sentence(f"A stop cuts what goes through a gateway; {able.why}.", Gravity.NOTICE)
+    known = _spelt(picture.under(scope))
+    text = f"{known}, nothing latched; a stop cuts what goes through a gateway, but {able.doubt}."
+    return Sentence(text, Gravity.NOTICE)
 
 
 def _stopped(rows: list[TargetRow]) -> Sentence | None:
