@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gate_ground import Ground
 from installation import until
 from offswitch.control.client import Conversation
 from offswitch.control.place import Place
@@ -116,6 +117,20 @@ def test_a_real_one_stays_while_latched_and_goes_after_the_reset(hasty: Scripted
     assert not gone(hasty)
     assert hasty.reset("nobody")["state"] == "done"
     until(lambda: gone(hasty), "it ends by itself")
+
+
+def test_a_gateway_keeps_it_and_its_end_lets_it_go(hasty: Scripted) -> None:
+    latched(hasty)
+    ground = Ground(hasty)
+    try:
+        gate = ground.gate("shop/eu")
+        assert hasty.reset("nobody")["state"] == "done"
+        time.sleep(0.5)
+        assert not gone(hasty)
+        gate.kill()
+        until(lambda: gone(hasty), "it ends by itself")
+    finally:
+        ground.close()
 
 
 def test_a_start_that_came_to_nothing_does_not_keep_it(hasty: Scripted) -> None:

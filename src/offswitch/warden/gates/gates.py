@@ -173,6 +173,7 @@ class Gates:
                 self._forget(gate)
                 for name in gate.said.targets:
                     self._served(name)
+                self._on_change()
         if self._expected_until and time.monotonic() > self._expected_until:
             self._expected_until = 0.0
             for row in self._core.table:
