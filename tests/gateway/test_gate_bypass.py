@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +69,13 @@ def test_SR_26_a_cell_can_reach_its_gateway_and_not_the_server_behind_and_so_it_
 
 
 def test_SR_26_a_gateway_that_comes_after_its_target_is_proven_as_well(ground: Ground) -> None:
-    ground.installation.run("sleep", "1000", target=NAME)
+    running = ground.installation.run("sleep", "1000", target=NAME)
     ground.gate(NAME)
     until(
         lambda: ground.readiness(NAME)["gateway"] == "ready", f"a canary has tried: {why(ground)}"
     )
+    os.kill(int(running.born["pid"]), signal.SIGKILL)
+    until(lambda: ground.readiness(NAME)["gateway"] == "degraded", "what it was proven of is gone")
 
 
 def test_SR_26_a_connection_that_was_there_before_is_a_way_round(ground: Ground) -> None:

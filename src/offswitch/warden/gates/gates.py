@@ -167,7 +167,11 @@ class Gates:
         gate.close()
 
     def _prune(self) -> None:
-        """Forget gates that are gone with all that they had."""
+        """Forget gates that are gone with all that they had, and see whose cell has gone."""
+        for name in list(self._by_target):
+            row = self._core.table.get(name)
+            if row is not None and row.readiness.get(GATEWAY) != self.ready(row):
+                self._served(name)
         for gate in [each for each in self._gates if each.connection is None]:
             if gate.dead and not self._cutting.lives(gate):
                 self._forget(gate)
