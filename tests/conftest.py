@@ -27,7 +27,7 @@ from scale import LONG
 
 SEED = pytest.StashKey[int]()
 LEFT_BEHIND = pytest.StashKey[list[str]]()
-EVERYDAY = "not long and not data"
+EVERYDAY = "not long and not data and not peers"
 """What pyproject.toml leaves out, unless somebody asks for it."""
 LONG_TIMEOUT = 3600.0
 """Seconds for one test under OFFSWITCH_LONG=1."""
@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr == EVERYDAY:
         left_out = [] if LONG else ["not long"]
         left_out += [] if os.environ.get("OFFSWITCH_DATA") else ["not data"]
+        left_out.append("not peers")
         config.option.markexpr = " and ".join(left_out)
 
 

@@ -337,7 +337,7 @@ def test_SR_4_users_that_were_installed_count_and_odd_lines_do_not(tmp_path: Pat
 LOOK = {"ping", "status", "cells", "targets", "target", "alarms", "health"}
 MAY = {
     ids.WATCH: LOOK | {"stop", "report"},
-    ids.GATEWAY: LOOK | {"stop", "report"},
+    ids.GATEWAY: LOOK | {"stop"},
     ids.STATION: LOOK | {"stop", "reset", "drill"},
     ids.OBSERVER: LOOK,
     ids.RECORDER: LOOK,
