@@ -129,14 +129,14 @@ class Crew:
         self.on_observer()
         if core.gates is not None:
             core.gates.observer_back()
-        self._stopper.observer_back()
+        self._stopper.proving.observer_back()
 
     def _heard_observer(self, link: ObserverLink) -> None:
         for message in link.heard(self._core.loop):
             if message.get("event") == "moved":
                 self._stopper.moved(message)
             else:
-                self._stopper.seen(message)
+                self._stopper.proving.seen(message)
 
     def _lost_observer(self, link: ObserverLink, status: int) -> None:
         core = self._core

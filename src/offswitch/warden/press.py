@@ -22,7 +22,7 @@ from offswitch.warden.loop import Timer
 from offswitch.warden.plan import COOPERATIVE, GATEWAY, LOCAL
 from offswitch.warden.table import Tracked
 
-__all__ = ["Press", "Reply", "accepted", "result"]
+__all__ = ["Press", "Reply", "accepted", "own_press", "result"]
 
 Reply = Callable[[dict[str, Any]], None]
 _TIMES = 9
@@ -185,6 +185,14 @@ class Press:
 
 def _stops(bodies: list[Any]) -> list[Stop]:
     return [order for order in map(from_wire, bodies) if isinstance(order, Stop)]
+
+
+def own_press(core: Core, row: Tracked, level: Level) -> Press:
+    """Begin a press of the warden's own: of what is latched for one target already."""
+    press = Press([live.stop for live in core.latch.covering(row.target)])
+    press.rows = [row]
+    press.levels = {row.target.name: level}
+    return press
 
 
 def accepted(press: Press) -> dict[str, Any]:

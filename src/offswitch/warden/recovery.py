@@ -108,8 +108,8 @@ class Recovery:
         for row in self._core.table:
             level = self._core.level(row)
             if level is not None and row.cell is not None and level >= Level.FREEZE:
-                if self._stopper.commanded(row, level):
-                    self._stopper.look_again(row)  # handed over as it was
+                if self._stopper.turns.commanded(row, level):
+                    self._stopper.proving.look_again(row)  # handed over as it was
                 else:
                     self._stopper.enforce(row, "the warden was started again")
             self._stopper.resume(row)

@@ -37,7 +37,7 @@ class Room:
             latch.add(one)
         row = SimpleNamespace(target=TARGET)
         table = SimpleNamespace(covered=lambda _scopes: [row])
-        self.stopper: Any = SimpleNamespace(killed=lambda _row: killed)
+        self.turns: Any = SimpleNamespace(killed=lambda _row: killed)
         self.core: Any = SimpleNamespace(
             latch=latch,
             table=table,
@@ -50,7 +50,7 @@ class Room:
         order = Reset("0" * 32, Scope("shop"), names, "uid:7", "cli", "1", 1, "x")
         waiting = Waiting(order, Grounds("x", write_off=write_off))
         live = [Live(one, 1, 1) for one in stops]
-        case = case_of(self.core, self.stopper, waiting, live)
+        case = case_of(self.core, self.turns, waiting, live)
         return case.level, case.wanted
 
 

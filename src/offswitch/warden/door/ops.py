@@ -438,7 +438,7 @@ class Operations:
         about = self._gates.notes.take(gate, message)
         row = None if about is None else self._core.table.get(about)
         if row is not None:
-            self._stopper.tell_more(row)
+            self._stopper.proving.tell_more(row)
 
     def _op_handover(self, connection: Connection, _message: dict[str, Any]) -> None:
         self.hand_over(connection)

@@ -229,7 +229,7 @@ class Gates:
             row.state = State.RUNNING if row.served else State.IDLE
         if row.served and level is not None and level >= Level.FREEZE:
             self._later(row, CHECK_S)
-            self._core.loop.later(CHECK_S, lambda: self._stopper.look_anew(row))
+            self._core.loop.later(CHECK_S, lambda: self._stopper.proving.look_anew(row))
 
     def _judge(self, row: Tracked) -> None:
         ready = self.ready(row)

@@ -23,12 +23,14 @@ from offswitch.model.reserved import is_drill
 from offswitch.model.state import Event, step
 from offswitch.warden.core import Core
 from offswitch.warden.merging import anew
+from offswitch.warden.proving import CONFIRM_S
+from offswitch.warden.reach import visible
 from offswitch.warden.reset import entries
 from offswitch.warden.reset.judged import lives
 from offswitch.warden.reset.marks import Marks
 from offswitch.warden.reset.pending import Pending, Waiting
 from offswitch.warden.starting import Starter
-from offswitch.warden.stopping import CONFIRM_S, Stopper
+from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
 
 __all__ = ["AGAIN", "Carrier", "Fail", "Open", "Reply"]
@@ -145,7 +147,7 @@ class Carrier:
     def _still(self, opened: Open) -> None:
         """Have the observer look anew at all that must stand still."""
         for row in self._held(opened):
-            self._stopper.look_again(row)
+            self._stopper.proving.look_again(row)
         opened.waits_until_us = self._core.clock.mono_us() + int(_LOOK_S * 1e6)
         self._looked(opened)
 
@@ -153,7 +155,7 @@ class Carrier:
         """Wait until the observer has spoken, and judge by it."""
         core = self._core
         patient = core.clock.mono_us() < opened.waits_until_us
-        if patient and self._stopper.looking(opened.rows):
+        if patient and self._stopper.proving.looking(opened.rows):
             core.loop.later(_POLL_S, lambda: self._looked(opened))
             return
         trouble = self._moving(opened)
@@ -222,7 +224,7 @@ class Carrier:
 
     def _lost(self, row: Tracked) -> bool:
         """Tell whether nothing of a target is left that anybody could ever look at (SR-18)."""
-        return not lives(row) and (not row.sought or not self._stopper.visible(row))
+        return not lives(row) and (not row.sought or not visible(row))
 
     def _durable(self, opened: Open) -> None:
         core = self._core
@@ -233,7 +235,7 @@ class Carrier:
             trouble = self._moving(opened)
             if trouble is None:
                 self._clear(opened)
-            elif patient and self._stopper.looking(opened.rows):  # pressed anew meanwhile
+            elif patient and self._stopper.proving.looking(opened.rows):  # pressed anew meanwhile
                 core.loop.later(_POLL_S, lambda: self._durable(opened))
             else:
                 self._too_late(opened, trouble)
@@ -289,7 +291,7 @@ class Carrier:
                 self._stopper.release(row)
             self._stopper.set_word(row, level)
         self._stopper.set_gate_word(row, level)
-        self._stopper.unwatch(row)
+        self._stopper.proving.unwatch(row)
         if row.cell is not None and not (alive or row.adopted) and level is None:
             self._starter.bury(row)
         if level is None:

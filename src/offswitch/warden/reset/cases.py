@@ -18,7 +18,7 @@ from offswitch.model.latch import Live
 from offswitch.model.level import Level
 from offswitch.warden.core import Core
 from offswitch.warden.reset.pending import Waiting
-from offswitch.warden.stopping import Stopper
+from offswitch.warden.turns import Turns
 
 __all__ = ["case_of", "claims_nothing"]
 
@@ -29,9 +29,9 @@ _SAID = frozenset(
 """All that the station may say of a reset."""
 
 
-def case_of(core: Core, stopper: Stopper, waiting: Waiting, stops: Sequence[Live]) -> Case:
+def case_of(core: Core, turns: Turns, waiting: Waiting, stops: Sequence[Live]) -> Case:
     """Say what is to be judged, as things stand now."""
-    level, rules = _become(core, stopper, stops), core.reset_rules
+    level, rules = _become(core, turns, stops), core.reset_rules
     alone = core.authority.mode is Mode.LOCAL
     people = rules.needed(level)
     if waiting.grounds.write_off:
@@ -48,7 +48,7 @@ def case_of(core: Core, stopper: Stopper, waiting: Waiting, stops: Sequence[Live
     )
 
 
-def _become(core: Core, stopper: Stopper, stops: Sequence[Live]) -> Level:
+def _become(core: Core, turns: Turns, stops: Sequence[Live]) -> Level:
     """Give the level at which what these stops hold was stopped in the end."""
     level = max((live.stop.level for live in stops), default=Level.KILL)
     if level >= Level.KILL:
@@ -57,7 +57,7 @@ def _become(core: Core, stopper: Stopper, stops: Sequence[Live]) -> Level:
     for row in core.table.covered(live.stop.scope for live in stops):
         over = core.latch.covering(row.target)
         left = max((one.stop.level for one in over if one.stop.digest not in cleared), default=0)
-        if left < Level.KILL and stopper.killed(row):
+        if left < Level.KILL and turns.killed(row):
             return Level.KILL
     return level
 

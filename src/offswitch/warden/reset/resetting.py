@@ -245,7 +245,7 @@ class Resetter:
 
     def case(self, waiting: Waiting) -> Case:
         """Say what is to be judged of a reset, as things stand now."""
-        return case_of(self._core, self._stopper, waiting, self._live(waiting.order))
+        return case_of(self._core, self._stopper.turns, waiting, self._live(waiting.order))
 
     def _weigh(self, opened: Open, message: dict[str, Any]) -> None:
         """Have the proofs for this very reset weighed; a code is burnt on the disk first."""

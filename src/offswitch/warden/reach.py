@@ -1,0 +1,80 @@
+"""How far a stop reaches: which layers of a target can be commanded, and which can be seen.
+
+A layer is *available* where something here can do it to this target, as it is now: with a cell,
+with what is left of one, or with gateways alone. It is *planned* when the level wants it or the
+target's declaration adds it, and *reached* when it is planned and there is somebody to command.
+What was planned and is not reached is listed as what may still act, never left out. To the
+observer a target is its cell; one of which there are gateways alone has a name of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offswitch.model.level import Level
+from offswitch.warden.cells.cell import is_gone
+from offswitch.warden.core import Core
+from offswitch.warden.plan import GATEWAY, LOCAL, layers_of
+from offswitch.warden.table import Table, Tracked
+
+__all__ = ["available", "called", "facts", "meant", "planned", "reached", "visible"]
+
+_ALONE = "gateway:"
+"""How the observer calls a target of which it sees gateways alone."""
+
+
+def available(row: Tracked) -> list[str]:
+    """Name the layers that something here can do to a target, as it is now."""
+    absent = {name for name, (state, _detail) in row.readiness.items() if state == "absent"}
+    if not row.served:
+        absent.add(GATEWAY)  # a front of others is listed, and not waited for
+    if row.cell is not None:
+        return [name for name in row.readiness if name not in absent]
+    left = row.remains.layers if row.remains is not None else []
+    left = [*left, GATEWAY] if row.served else left
+    return [name for name in left if name not in absent]
+
+
+def planned(row: Tracked, level: Level) -> list[str]:
+    """Name the layers that a stop of that level wants of a target."""
+    return layers_of(level, row.declared, available(row))
+
+
+def reached(core: Core, row: Tracked, level: Level) -> list[str]:
+    """Name the layers of the plan that can be commanded here, and looked at."""
+    able = {layer for layer, _actuator in core.steps(level)}
+    if row.served and level >= Level.FREEZE:
+        able.add(GATEWAY)
+    if row.cell is None:
+        able.intersection_update(available(row))
+    return [layer for layer in planned(row, level) if layer in able]
+
+
+def visible(row: Tracked) -> frozenset[str]:
+    """Name the layers of which it can ever be seen whether they stand still."""
+    gates = {GATEWAY}.intersection(available(row))
+    if row.cell is None:
+        return LOCAL | gates
+    gone = {"process"} if is_gone(row.cell) else set()
+    return LOCAL.intersection(available(row)) - gone | gates
+
+
+def facts(core: Core, row: Tracked) -> dict[str, Any] | None:
+    """Give what the observer needs to look at a target; None where there is nothing to see."""
+    if not row.served or core.gates is None:
+        return None if row.body is None else row.body.facts()
+    alone = {"name": f"{_ALONE}{row.target.name}", "cgroup_id": None, "own_uid": False}
+    found = row.body.facts() if row.body is not None else alone
+    return {**found, GATEWAY: core.gates.facts(row)}
+
+
+def called(row: Tracked) -> str:
+    """Give the name by which the observer knows a target."""
+    return row.body.name if row.body is not None else f"{_ALONE}{row.target.name}"
+
+
+def meant(table: Table, name: str) -> Tracked | None:
+    """Find the target that the observer calls by that name."""
+    if name.startswith(_ALONE):
+        return table.get(name.removeprefix(_ALONE))
+    return table.by_cell(name)
