@@ -117,9 +117,11 @@ class GatewayLook(Look):
                 table = self._tables.get(number)
                 if table is None:
                     return Seen(None, "a worker's table of flows was not shown")
-                found = table.flows({self._slot})
                 dead = _dead(pid)
-                behind += not dead and table.swept < turn
+                if not dead and table.swept < turn:
+                    behind += 1  # it is at it, and to list what it has would keep it from that
+                    continue
+                found = table.flows({self._slot})
                 flows += [] if dead else found
                 named = diag.present(self._named(found))
                 alive += [each for each in named if each.state not in _CARRY_NOTHING]
@@ -128,9 +130,10 @@ class GatewayLook(Look):
         if alive:
             where = alive[0].where()
             return Seen(False, f"{len(alive)} sockets of it are open at a gateway, such as {where}")
-        if behind or flows:
-            text = f"{behind} workers have not swept; their tables show {len(flows)} flows of it"
-            return Seen(False, text)
+        if behind:
+            return Seen(False, f"{behind} workers have not swept")
+        if flows:
+            return Seen(False, f"workers' tables show {len(flows)} flows of it")
         return None
 
     def _named(self, found: list[Flow]) -> list[Sock]:
