@@ -26,7 +26,7 @@ CHECK_S = 0.02
 """How long a worker has to sweep."""
 FIRST_S = 0.005
 """When it is looked at for the first time, to see what comes of it."""
-NEXT_S = 0.01
+NEXT_S = 0.02
 LONGEST_S = 0.1
 """How long one may go on that is seen to sweep."""
 _A_PASS_S = 0.005
