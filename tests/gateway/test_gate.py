@@ -204,6 +204,45 @@ def test_DEC_5_a_gates_word_is_set_by_every_stop_and_cleared_by_a_reset_alone(
     gate.end()
 
 
+FLEET = {
+    "shop/eu/a": {"tenant": "acme", "model": "m-7", "region": "eu"},
+    "shop/eu/b": {"tenant": "acme", "model": "m-1", "region": "eu"},
+    "shop/us/a": {"tenant": "zeta", "model": "m-7", "region": "us"},
+    "shop/use/a": {"tenant": "zeta", "model": "m-7", "tool": "mail"},
+}
+
+
+SUBSETS: dict[str, set[str]] = {
+    "tenant=acme": {"shop/eu/a", "shop/eu/b"},
+    "model=m-7": {"shop/eu/a", "shop/us/a", "shop/use/a"},
+    "region=us": {"shop/us/a"},
+    "tool=mail": {"shop/use/a"},
+    "shop/us": {"shop/us/a"},
+    "shop/eu/b": {"shop/eu/b"},
+    "/": set(FLEET),
+}
+
+
+def test_DEC_5_one_stop_reaches_the_gateways_of_any_subset_and_of_nothing_else(
+    installation: Installation,
+) -> None:
+    targets = [{"name": name, "labels": labels} for name, labels in FLEET.items()]
+    installation.ask({"op": "declare", "targets": targets})
+    gate = Gate(installation.place.warden_socket, Attachment("g", list(FLEET)))
+    gate.attach()
+
+    def held() -> set[str]:
+        return {name for name in FLEET if word(installation, gate.slots[name]) != RUN}
+
+    for scope, covered in SUBSETS.items():
+        assert held() == set()
+        installation.stop(scope)
+        assert held() == covered, scope
+        installation.reset(scope)
+    assert held() == set()
+    gate.end()
+
+
 def test_ACT_6_after_a_warden_is_lost_a_gate_attaches_anew_and_has_the_same_word(
     ground: Ground,
 ) -> None:
