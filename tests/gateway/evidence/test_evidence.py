@@ -26,8 +26,13 @@ from offswitch.gateway.plan.upstream import Upstream
 from offswitch.model.level import Level
 from scripted_upstream import ScriptedUpstream, Visit
 
+ONE_OF_TWO_RANKS = (
+    b'{"dp_rank_count": 2, "loads": [{"num_running_reqs": 0, "num_waiting_reqs": 0}]}'
+)
+IDLE_SGLANG = b"sglang:num_running_reqs 0\nsglang:num_queue_reqs 0\n"
 LOADS = b'{"loads": [{"num_running_reqs": 2, "num_waiting_reqs": 1}]}'
 TARGET, OTHER = "shop/agent", "shop/other"
+CUT = ("1" * 32, "2" * 32)
 
 
 class Model:
@@ -85,7 +90,7 @@ class Told:
         self.front = Front("test", (Listen("127.0.0.1", 1),), routes)
         self.levels: dict[str, Level | None] = {TARGET: None, OTHER: Level.KILL}
         self.found: list[tuple[str, Found]] = []
-        self.cut = {TARGET: ["chatcmpl-1", "chatcmpl-2"]}
+        self.cut = {TARGET: [*CUT]}
         self.hurry = hurry
 
     def inquiries(self, *, looks: bool = True) -> Inquiries:
@@ -143,8 +148,8 @@ def test_VER_6_a_server_that_goes_on_behind_a_closed_client_is_never_said_to_hav
 
 def test_VER_6_a_server_that_ends_is_said_to_be_idle_and_is_asked_no_more(model: Model) -> None:
     told = Told(model, EvidenceKind.LLAMA_CPP)
-    working = iter([2, 1, 0, 0, 0])
-    model.slots(lambda: next(working))
+    working = iter([2, 1, 0])
+    model.slots(lambda: next(working, 0))
 
     async def script(one: Inquiries) -> None:
         told.levels[TARGET] = Level.KILL
@@ -160,8 +165,44 @@ def test_VER_6_a_server_that_ends_is_said_to_be_idle_and_is_asked_no_more(model:
         await until(lambda: len(model.said) > asked, "another stop is another question")
 
     run(told, script)
-    assert [standing for standing, _text in told.of()][:3] == ["busy", "busy", "idle"]
-    assert "nothing in work" in told.of()[2][1]
+    assert [standing for standing, _text in told.of()][:4] == ["busy", "busy", "unknown", "idle"]
+    assert "nothing in work at one look" in told.of()[2][1]
+    assert "nothing in work" in told.of()[3][1]
+
+
+def test_VER_6_one_look_that_finds_nothing_is_not_idle_and_not_the_last(model: Model) -> None:
+    told = Told(model, EvidenceKind.LLAMA_CPP)
+    working = iter([0, 1, 0, 1])
+    model.slots(lambda: next(working, 1))
+
+    async def script(one: Inquiries) -> None:
+        told.levels[TARGET] = Level.KILL
+        one.look()
+        await until(lambda: len(told.of()) >= 4, "it is asked again")
+
+    run(told, script)
+    assert [standing for standing, _text in told.of()][:4] == ["unknown", "busy"] * 2
+
+
+def test_VER_6_a_busy_server_that_answers_no_more_is_busy_still_unless_it_has_gone(
+    model: Model,
+) -> None:
+    told = Told(model, EvidenceKind.LLAMA_CPP)
+    model.slots(lambda: 1)
+
+    async def script(one: Inquiries) -> None:
+        told.levels[TARGET] = Level.KILL
+        one.look()
+        await until(lambda: len(told.of()) == 1, "it is busy")
+        model.pages["/slots"] = lambda: b"["
+        await until(lambda: len(told.of()) == 2, "it says nothing that can be read")
+        await asyncio.sleep(0.2)
+        model.server.close()
+        await until(lambda: len(told.of()) == 3, "it has gone")
+
+    run(told, script)
+    assert [standing for standing, _text in told.of()] == ["busy", "busy", "unknown"]
+    assert told.of()[1][1].startswith("still busy when it last told")
 
 
 def test_VER_6_a_warden_that_came_after_is_told_as_well(model: Model) -> None:
@@ -171,11 +212,11 @@ def test_VER_6_a_warden_that_came_after_is_told_as_well(model: Model) -> None:
     async def script(one: Inquiries) -> None:
         told.levels[TARGET] = Level.KILL
         one.look()
-        await until(lambda: len(told.of()) == 1, "it is told")
+        await until(lambda: len(told.of()) == 2, "it is told")
         one.look()
         one.forget()
         one.look()
-        await until(lambda: len(told.of()) == 2, "it is told again")
+        await until(lambda: len(told.of()) == 4, "it is told again")
 
     run(told, script)
 
@@ -234,7 +275,7 @@ def test_VER_6_vllm_is_told_which_answers_to_abort_and_its_stale_gauge_is_not_be
         await until(lambda: len(told.of()) > 1, "two looks")
 
     run(told, script)
-    assert model.bodies("/abort_requests") == [{"request_ids": ["chatcmpl-1", "chatcmpl-2"]}]
+    assert model.bodies("/abort_requests") == [{"request_ids": [*CUT]}]
     assert told.of()[0] == (Standing.BUSY, "still busy: vLLM's gauge, 3 requests in work")
     assert told.of()[1][0] is Standing.UNKNOWN
     assert "no token was written" in told.of()[1][1]
@@ -243,16 +284,33 @@ def test_VER_6_vllm_is_told_which_answers_to_abort_and_its_stale_gauge_is_not_be
 def test_VER_6_nobody_elses_answers_are_aborted(model: Model) -> None:
     told = Told(model, EvidenceKind.VLLM)
     told.cut.clear()
-    model.pages["/metrics"] = lambda: b"vllm:num_requests_running 0\n"
+    model.pages["/metrics"] = lambda: b"vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n"
 
     async def script(one: Inquiries) -> None:
         told.levels[TARGET] = Level.KILL
         one.look()
-        await until(told.of, "it is told")
+        await until(lambda: len(told.of()) == 2, "it is told")
 
     run(told, script)
     assert "/abort_requests" not in model.paths(), "an empty list would be everybody's"
-    assert told.of()[0][0] is Standing.IDLE
+    assert told.of()[1][0] is Standing.IDLE
+
+
+def test_VER_6_a_client_that_chose_a_short_id_has_nobody_elses_answers_aborted(
+    model: Model,
+) -> None:
+    told = Told(model, EvidenceKind.SGLANG)
+    told.cut[TARGET] = ["a", CUT[1]]
+    model.pages["/abort_request"] = lambda: b""
+
+    async def script(one: Inquiries) -> None:
+        told.levels[TARGET] = Level.KILL
+        one.look()
+        await until(lambda: model.bodies("/abort_request"), "one is aborted")
+        await asyncio.sleep(0.1)
+
+    run(told, script, looks=False)
+    assert [body["rid"] for body in model.bodies("/abort_request")] == [CUT[1]]  # type: ignore[index]
 
 
 def test_VER_6_a_second_worker_has_its_answers_aborted_and_asks_nothing(model: Model) -> None:
@@ -267,8 +325,8 @@ def test_VER_6_a_second_worker_has_its_answers_aborted_and_asks_nothing(model: M
 
     run(told, script, looks=False)
     assert model.bodies("/abort_request") == [
-        {"rid": "chatcmpl-1", "abort_all": False},
-        {"rid": "chatcmpl-2", "abort_all": False},
+        {"rid": CUT[0], "abort_all": False},
+        {"rid": CUT[1], "abort_all": False},
     ]
     assert model.paths() == ["/abort_request"] * 2
     assert not told.found
@@ -293,14 +351,20 @@ def looked(witness: object, model: Model) -> Said:
     [
         (LlamaCpp(), {}, None),
         (LlamaCpp(), {"/slots": b'[{"is_processing": 1}]'}, None),
+        (LlamaCpp(), {"/slots": b"[]"}, None),
         (LlamaCpp(), {"/metrics": b"llamacpp:requests_processing 1\n"}, 1),
+        (LlamaCpp(), {"/metrics": b"llamacpp:requests_processing 0\n"}, None),
         (Vllm(), {"/metrics": b"python_info 1\n"}, None),
         (Sglang(), {"/v1/loads": LOADS}, 3),
         (Sglang(), {"/get_load": b'[{"num_reqs": 1}, {"num_reqs": 0}]'}, 1),
-        (Sglang(), {"/get_load": b"[]", "/metrics": b"sglang:num_running_reqs 0\n"}, 0),
+        (Sglang(), {"/get_load": b"[]", "/metrics": IDLE_SGLANG}, 0),
+        (Sglang(), {"/v1/loads": ONE_OF_TWO_RANKS}, None),
+        (Vllm(), {"/metrics": b"vllm:num_requests_running 0\n"}, None),
         (Ollama(), {"/api/ps": b'{"models": [{"name": "x"}]}'}, None),
-        (Ollama(), {"/api/ps": b'{"models": []}'}, 0),
-        (Prometheus('busy{model="m"}'), {"/": b'busy{model="m"} 2\nbusy{model="n"} 9\n'}, None),
+        (Ollama(), {"/api/ps": b'{"models": []}'}, None),
+        (Prometheus("busy"), {"/": b"busy 0.4\n"}, 1),
+        (Prometheus("busy"), {"/": b"busy 0\n"}, 0),
+        (Prometheus('busy{model="m"}'), {"/": b'busy{model="m"} 2\nbusy{model="n"} 9\n'}, 2),
     ],
 )
 def test_each_kind_of_server_is_read_in_its_own_words(
@@ -369,6 +433,21 @@ def test_a_sum_is_of_one_series_and_of_the_labels_that_were_named() -> None:
     assert sum_of(page, "b") is None
 
 
+def test_VER_6_a_page_that_cannot_be_read_to_its_end_sums_up_to_nothing() -> None:
+    assert sum_of(b'a{x="1"} 0\na{x="2"} 1 1520879607.789\n', "a") == 1
+    assert sum_of(b'a{x="1"} 0\n  a{x="2"} 1\r\n', "a") == 1
+    assert sum_of(b'a{x="1"} 0\na{x="2" 1\n', "a") is None
+    assert sum_of(b"a 0\n" + b"#\n" * 60_000 + b"a 1\n", "a") is None
+
+
+def test_SEC_4_a_line_without_end_keeps_nobody_waiting() -> None:
+    begin = time.process_time()
+    for many in (b"a" * 500_000, b'x="' * 200_000, b"} " * 300_000, b" " * 500_000):
+        sum_of(b"a{" + many + b"} 1\n", 'a{x="1"}')
+        sum_of(b"a{" + many, 'a{x="1"}')
+    assert time.process_time() - begin < 2
+
+
 def test_no_finding_can_be_read_as_stopped_unless_nothing_is_in_work() -> None:
     for count in (None, 1, 5):
         for shared in (False, True):
@@ -376,4 +455,7 @@ def test_no_finding_can_be_read_as_stopped_unless_nothing_is_in_work() -> None:
                 found = judged(Said(count, "x", 3.0), before, shared=shared)
                 assert found.standing is not Standing.IDLE
                 assert found.text.startswith(("not confirmed: ", "still busy: "))
-    assert judged(Said(0, "x"), None, shared=True).standing is Standing.IDLE
+    nothing = Said(0, "x")
+    assert judged(nothing, nothing, shared=True).standing is Standing.IDLE
+    for other in (None, Said(None, "x"), Said(1, "x")):
+        assert judged(nothing, other, shared=False).standing is Standing.UNKNOWN

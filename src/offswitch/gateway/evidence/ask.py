@@ -67,7 +67,7 @@ class Ask:
     def _head(self, method: str, path: str, length: int, more: Headers) -> bytes:
         server = self._server
         lines = [
-            f"{method} ".encode() + server.prefix + f"{path} HTTP/1.1".encode(),
+            f"{method} ".encode() + (server.prefix + path.encode() or b"/") + b" HTTP/1.1",
             b"host: " + server.authority,
             b"connection: close",
             b"accept: */*",

@@ -33,6 +33,8 @@ class Said:
     """What said so, in few words of ours."""
     written: float | None = None
     """How many tokens it has written, ever; None: it does not tell."""
+    mute: bool = False
+    """It is there and gives no answer that can be read, as a server may that has much to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,15 @@ def judged(said: Said, before: Said | None, *, shared: bool) -> Found:
     """Say what follows; `shared`: others may have work there by right.
 
     Some servers renew their gauge only while they work: after all was aborted it goes on saying
-    what it said. So a gauge that stands while no token is written proves nothing.
+    what it said. So a gauge that stands while no token is written proves nothing. Nor does one look
+    that finds nothing: a request is in no gauge before its first step is done, which a long prompt
+    makes a long one, and after *idle* nobody asks any more.
     """
     count = said.in_work
     if count is None:
         return Found(Standing.UNKNOWN, f"not confirmed: {said.by}")
+    if count == 0 and (before is None or before.in_work != 0):
+        return Found(Standing.UNKNOWN, f"not confirmed: {said.by}, nothing in work at one look")
     if count == 0:
         return Found(Standing.IDLE, f"idle: {said.by}, nothing in work")
     work = f"{count} request{'' if count == 1 else 's'} in work"

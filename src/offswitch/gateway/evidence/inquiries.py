@@ -133,9 +133,10 @@ class Inquiries:
         """Ask until nothing is in work, or nothing new can be learnt."""
         loop = asyncio.get_running_loop()
         before: Said | None = None
+        worked = False
         while server.cut:
             if server.fresh:
-                before = None
+                before, worked = None, False
                 await self._abort(server)
             if not self._looks:
                 return
@@ -146,8 +147,11 @@ class Inquiries:
                 continue
             server.free_at = loop.time() + server.witness.EVERY_S
             said = await _look(server)
-            found = judged(said, before, shared=self._shared(server))
-            before = said
+            shared = self._shared(server)
+            found = judged(said, before, shared=shared)
+            if worked and said.mute and not shared:
+                found = Found(Standing.BUSY, f"still busy when it last told: now {said.by}")
+            before, worked = said, found.standing is Standing.BUSY
             for target in list(server.cut):
                 if server.told.get(target) != found.text:
                     server.told[target] = found.text
@@ -181,11 +185,11 @@ async def _look(server: _Server) -> Said:
     try:
         return await server.witness.look(server.ask)
     except TimeoutError:
-        return Said(None, "it does not answer in time")
+        return Said(None, "it does not answer in time", mute=True)
     except OSError:
         return Said(None, "it cannot be asked")
     except (ValueError, RecursionError):
-        return Said(None, "it does not answer as it should")
+        return Said(None, "it does not answer as it should", mute=True)
 
 
 def _servers(front: Front, context: ssl.SSLContext | None) -> list[_Server]:

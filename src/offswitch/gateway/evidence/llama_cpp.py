@@ -13,11 +13,12 @@ from collections.abc import Sequence
 
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import sum_of
+from offswitch.gateway.evidence.metrics import in_work
 
 __all__ = ["LlamaCpp"]
 
 _OK = 200
+_GAUGES = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
 
 
 class LlamaCpp:
@@ -34,15 +35,18 @@ class LlamaCpp:
         status, body = await ask.get("/slots")
         if status == _OK:
             slots = json.loads(body)
-            if isinstance(slots, list) and all(
-                isinstance(one, dict) and isinstance(one.get("is_processing"), bool)
-                for one in slots
+            if (
+                isinstance(slots, list)
+                and slots
+                and all(
+                    isinstance(one, dict) and isinstance(one.get("is_processing"), bool)
+                    for one in slots
+                )
             ):
                 works = sum(one["is_processing"] for one in slots)
                 return Said(works, f"of llama.cpp's {len(slots)} slots {works} work")
         status, body = await ask.get("/metrics")
-        running = sum_of(body, "llamacpp:requests_processing") if status == _OK else None
-        if running is None:
+        count = in_work(body, _GAUGES) if status == _OK else None
+        if count is None:
             return Said(None, "llama.cpp shows neither its slots nor metrics (--metrics)")
-        waiting = sum_of(body, "llamacpp:requests_deferred") or 0.0
-        return Said(int(running + waiting), "llama.cpp's gauge")
+        return Said(count, "llama.cpp's gauge")

@@ -1,29 +1,46 @@
 """A page of metrics in Prometheus' text format, read for the sum of one series.
 
-`vllm:num_requests_running` is summed over all labels, `busy{model="m-7"}` where these stand.
+`vllm:num_requests_running` is summed over all labels, `busy{model="m-7"}` where these stand. A page
+that cannot be read to its end says nothing: what was passed over might be what is in work.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
-__all__ = ["sum_of"]
+__all__ = ["in_work", "sum_of"]
 
-_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?[\d.]+)?")
+_LABEL = re.compile(r'(?<![a-zA-Z0-9_])([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _MOST_LINES = 50_000
+_BEHIND_NAME = ("{", " ", "\t")
+
+
+def in_work(page: bytes, gauges: Sequence[str]) -> int | None:
+    """Add gauges up; None: one of them does not tell, and the others tell of no work."""
+    counts = [sum_of(page, each) for each in gauges]
+    total = sum(count for count in counts if count is not None)
+    return math.ceil(total) if total or None not in counts else None
 
 
 def sum_of(page: bytes, series: str) -> float | None:
-    """Sum a series; None: it is not there, or no number."""
+    """Sum a series; None: it is not there, or one line of it cannot be read."""
     name, _, wanted = series.partition("{")
     labels = set(_LABEL.findall(wanted))
     total: float | None = None
-    for line in page.decode("utf-8", "replace").split("\n", _MOST_LINES)[:_MOST_LINES]:
-        if not line.startswith(name):
+    lines = page.decode("utf-8", "replace").split("\n", _MOST_LINES)
+    if len(lines) > _MOST_LINES:
+        return None
+    for each in lines:
+        line = each.strip()
+        if not line.startswith(name) or not line.startswith(_BEHIND_NAME, len(name)):
             continue
         found = _LINE.fullmatch(line)
-        if found is None or found[1] != name or not labels <= set(_LABEL.findall(found[2] or "")):
+        if found is None:
+            return None
+        if labels and not labels <= set(_LABEL.findall(found[2] or "")):
             continue
         try:
             value = float(found[3])

@@ -1,6 +1,7 @@
 """Ollama: `/api/ps` says which models are loaded, not whether they work.
 
-So a loaded model proves nothing either way; only where none is loaded nothing can be in work.
+So a loaded model proves nothing either way. That none is loaded proves little more: what Ollama
+hands on to a model of its cloud is never loaded here.
 """
 
 from __future__ import annotations
@@ -32,5 +33,5 @@ class Ollama:
         if not isinstance(said, dict) or not isinstance(said.get("models"), list):
             return Said(None, "Ollama does not say what it has loaded")
         if not said["models"]:
-            return Said(0, "Ollama has no model loaded")
+            return Said(None, "Ollama has no model loaded, and does not tell of its cloud's")
         return Said(None, "Ollama tells which models are loaded, not whether they work")

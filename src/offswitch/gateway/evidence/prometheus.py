@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import sum_of
+from offswitch.gateway.evidence.metrics import in_work
 
 __all__ = ["Prometheus"]
 
@@ -29,5 +29,5 @@ class Prometheus:
     async def look(self, ask: Ask) -> Said:
         """Read the gauge."""
         status, page = await ask.get("")
-        count = sum_of(page, self._gauge) if status == _OK else None
-        return Said(None if count is None else int(count), "its gauge")
+        count = in_work(page, (self._gauge,)) if status == _OK else None
+        return Said(count, "its gauge")

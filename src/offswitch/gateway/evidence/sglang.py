@@ -1,7 +1,9 @@
 """SGLang: `/v1/loads`, or `/get_load`, or the gauges on `/metrics`; and `/abort_request`.
 
 The id of an answer is its request's `rid`; each is aborted by a call of its own, `abort_all` by
-none. The metrics are there only where the server was started with `--enable-metrics`.
+none. Whatever *begins* with a `rid` is aborted with it, and a client may choose its own: a letter
+would end the work of others. So only those are named that are as long as the server's own.
+The metrics are there only where the server was started with `--enable-metrics`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from typing import Any
 
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import sum_of
+from offswitch.gateway.evidence.metrics import in_work, sum_of
 
 __all__ = ["Sglang"]
 
 _OK = 200
+_GAUGES = ("sglang:num_running_reqs", "sglang:num_queue_reqs")
 _MOST_ABORTED = 256
+_OF_ITS_OWN = 32
+"""Hexadecimal digits of an id that the server gives."""
 
 
 class Sglang:
@@ -28,7 +33,8 @@ class Sglang:
 
     async def abort(self, ask: Ask, answers: Sequence[str]) -> None:
         """Have it drop these answers, one by one."""
-        for one in answers[:_MOST_ABORTED]:
+        whole = [one for one in answers if len(one) >= _OF_ITS_OWN]
+        for one in whole[:_MOST_ABORTED]:
             status, _body = await ask.post("/abort_request", {"rid": one, "abort_all": False})
             if status != _OK:
                 return  # it does not know the call
@@ -44,18 +50,18 @@ class Sglang:
             if count is not None:
                 return Said(count, f"SGLang's {path}")
         status, page = await ask.get("/metrics")
-        running = sum_of(page, "sglang:num_running_reqs") if status == _OK else None
-        if running is None:
+        count = in_work(page, _GAUGES) if status == _OK else None
+        if count is None:
             return Said(None, "SGLang shows neither its load nor metrics (--enable-metrics)")
-        waiting = sum_of(page, "sglang:num_queue_reqs") or 0.0
-        written = sum_of(page, "sglang:generation_tokens_total")
-        return Said(int(running + waiting), "SGLang's gauge", written)
+        return Said(count, "SGLang's gauge", sum_of(page, "sglang:generation_tokens_total"))
 
 
 def _sum(said: Any, names: Sequence[str]) -> int | None:  # noqa: ANN401 - what a server sends
     ranks = said.get("loads") if isinstance(said, dict) else said
     if not isinstance(ranks, list) or not ranks:
         return None
+    if isinstance(said, dict) and said.get("dp_rank_count", len(ranks)) != len(ranks):
+        return None  # a rank that did not answer may be the one that works
     total = 0
     for rank in ranks:
         for name in names:

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import sum_of
+from offswitch.gateway.evidence.metrics import in_work, sum_of
 
 __all__ = ["Vllm"]
 
 _OK = 200
+_GAUGES = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 
 class Vllm:
@@ -35,9 +36,7 @@ class Vllm:
     async def look(self, ask: Ask) -> Said:
         """Read the gauges."""
         status, page = await ask.get("/metrics")
-        running = sum_of(page, "vllm:num_requests_running") if status == _OK else None
-        if running is None:
+        count = in_work(page, _GAUGES) if status == _OK else None
+        if count is None:
             return Said(None, "vLLM shows no gauge of its requests")
-        waiting = sum_of(page, "vllm:num_requests_waiting") or 0.0
-        written = sum_of(page, "vllm:generation_tokens_total")
-        return Said(int(running + waiting), "vLLM's gauge", written)
+        return Said(count, "vLLM's gauge", sum_of(page, "vllm:generation_tokens_total"))
