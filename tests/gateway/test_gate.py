@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gate_ground import Ground, layer
+from gateway_stand import children
 from installation import Installation, until
 from needs import needs_root
 from offswitch.control.gate import Attachment, Gate
@@ -128,6 +129,31 @@ def test_VER_3_a_gateway_that_opens_again_while_latched_is_told_and_not_confirme
 
     until(told, "it is seen to move")
     assert not ground.installation.target(NAME)["confirmed"]
+
+
+def prober_of(installation: Installation) -> int:
+    [found] = [
+        pid
+        for pid in children(installation.pids()["warden"])
+        if b"offswitch.gateway.prober" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return found
+
+
+@pytest.mark.long
+def test_VER_2_a_prober_that_hangs_confirms_nothing_and_another_takes_its_place(
+    ground: Ground,
+) -> None:
+    ground.gate(NAME)
+    assert ground.installation.stop("shop/eu")["confirmed"] is True, "it has answered before"
+    ground.installation.reset("shop/eu")
+    hung = prober_of(ground.installation)
+    os.kill(hung, signal.SIGSTOP)
+    answer = ground.installation.stop("shop/eu")
+    assert answer["confirmed"] is False, "nobody asked the listener"
+    assert "has not answered" in str(layer(answer)["detail"])
+    until(lambda: ground.installation.target(NAME)["confirmed"], "it is seen after all", 8)
+    assert prober_of(ground.installation) != hung
 
 
 def test_ACT_1_a_freeze_pauses_streams_and_a_reset_lets_them_go_on(ground: Ground) -> None:

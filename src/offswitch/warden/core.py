@@ -111,6 +111,10 @@ class Gatekeeper(Protocol):
         """Show a new observer what the lost one was shown."""
         ...
 
+    def prober_stuck(self, number: int) -> None:
+        """Whom the observer has ask listeners answers nothing."""
+        ...
+
     def expect(self, row: Tracked) -> None:
         """A warden before us knew gates of this target."""
         ...

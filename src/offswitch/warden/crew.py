@@ -135,6 +135,9 @@ class Crew:
         for message in link.heard(self._core.loop):
             if message.get("event") == "moved":
                 self._stopper.moved(message)
+            elif message.get("event") == "prober-stuck":
+                if self._core.gates is not None:
+                    self._core.gates.prober_stuck(int(message["number"]))
             else:
                 self._stopper.proving.seen(message)
 

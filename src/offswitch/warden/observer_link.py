@@ -58,9 +58,9 @@ class ObserverLink(HelperLink):
         """Have it let go of that."""
         self.say({"op": "net", "name": name})
 
-    def show_prober(self, fd: int) -> bool:
+    def show_prober(self, number: int, fd: int) -> bool:
         """Give it the link to whoever asks gateways' listeners; false: it could not be given."""
-        return self.say({"op": "prober"}, fd)
+        return self.say({"op": "prober", "number": number}, fd)
 
     def show_table(self, number: int, fd: int) -> bool:
         """Give it a gateway's flow table; false where it could not be given just now."""

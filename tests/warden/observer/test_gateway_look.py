@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from installation import until
+from offswitch.control import frames
 from offswitch.control.flows import Ends, FlowTable
 from offswitch.warden.observer.gateway_look import GatewayLook, Tables
 from offswitch.warden.observer.prober import LATCHED, NOBODY, Answer, Prober
@@ -192,3 +193,39 @@ def test_VER_2_gateway_is_asked_by_a_child_that_speaks_to_the_real_listener() ->
         assert [each.status for each in answers] == [LATCHED, 0, NOBODY]
     prober.close()
     assert child.wait(5) == 0
+
+
+def test_VER_2_gateway_prober_that_answers_nothing_is_stuck_and_one_that_is_asked_nothing_is_not() -> (
+    None
+):
+    ours, theirs = socket.socketpair()
+    now = [0.0]
+    prober = Prober(ours, 1, lambda: now[0])
+
+    def answer(number: int) -> None:
+        theirs.sendall(frames.encode({"id": number, "status": LATCHED, "why": ""}))
+        assert prober.hear()
+
+    with theirs:
+        now[0] = 100
+        assert not prober.stuck, "nobody asked it anything"
+        first = frames.Decoder()
+        prober.ask("127.0.0.1:1", "t")
+        [asked] = first.feed(theirs.recv(4096))
+        now[0] += 9
+        assert not prober.stuck, "it may be coming up"
+        now[0] += 2
+        assert prober.stuck
+        answer(asked["id"])
+        assert not prober.stuck
+        prober.ask("127.0.0.1:1", "t")
+        lost = prober.ask("127.0.0.1:1", "t")
+        [asked, _other] = first.feed(theirs.recv(4096))
+        now[0] += 2
+        answer(asked["id"])
+        now[0] += 2
+        assert not prober.stuck, "it answers, one after another"
+        now[0] += 2
+        assert prober.stuck
+        prober.close()
+    assert lost.status == 0, "what it was asked is not seen"

@@ -167,7 +167,13 @@ class Gates:
         gate.close()
 
     def _prune(self) -> None:
-        """Forget gates that are gone with all that they had, and see whose cell has gone."""
+        """Forget gates that are gone with all that they had, and see whose cell has gone.
+
+        What the observer could not be given, since it was busy, it is given now.
+        """
+        self._probing.show()
+        for gate in self._gates:
+            self._show(gate)
         for name in list(self._by_target):
             row = self._core.table.get(name)
             if row is not None and row.readiness.get(GATEWAY) != self.ready(row):
@@ -388,6 +394,10 @@ class Gates:
         observer = self._core.observer
         if observer is not None and gate.table is not None and not gate.shown:
             gate.shown = observer.show_table(gate.number, gate.table.fileno())
+
+    def prober_stuck(self, number: int) -> None:
+        """Whom the observer has ask listeners answers nothing: have another one ask."""
+        self._probing.stuck(number)
 
     def observer_back(self) -> None:
         """Show a new observer what the lost one was shown."""

@@ -8,8 +8,9 @@ The warden asks it to *look* after a stop, and to *watch* as long as a latch is 
     ← {"id", "layer", "seen": bool, "at_ns", "detail"}      once a layer, when seen or too late
     → {"op": "watch", "cell": facts, "level"}    → {"op": "unwatch", "name"}
     → {"op": "table", "number", "shown": bool}              a gateway's flow table, beside it
-    → {"op": "prober"}                                      the link to it, beside it
+    → {"op": "prober", "number"}                            the link to it, beside it
     ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
+    ← {"event": "prober-stuck", "number"}                   it answers nothing: start another
 
 The kernel reports a change of `cgroup.events` at most about every 10 ms, so after a stop
 it is read every 100 µs for 20 ms, then every 2 ms. The standing watch wakes at the
@@ -94,11 +95,13 @@ class Observer:
             for fd, _events in self._epoll.poll(0):
                 if self._prober is not None and fd == self._prober.fileno():
                     if not self._prober.hear():
-                        self._without_prober()
+                        self._give_up_prober(self._prober)
                 elif fd != self._link.fileno():
                     self._watch.changed(fd)
                 elif not self._take():
                     return
+            if self._prober is not None and self._prober.stuck:
+                self._give_up_prober(self._prober)
             self._look()
             if not self._open or time.monotonic_ns() > self._fast_until:
                 self._watch.due()  # what somebody waits for comes first
@@ -136,7 +139,8 @@ class Observer:
                 self._net(str(message["name"]))
             case "prober" if self._fds:
                 self._without_prober()
-                self._prober = Prober(socket.socket(fileno=self._fds.pop(0)))
+                link = socket.socket(fileno=self._fds.pop(0))
+                self._prober = Prober(link, int(message["number"]))
                 self._epoll.register(self._prober.fileno(), select.EPOLLIN)
             case "table":
                 self._table(int(message["number"]), shown=message["shown"] is True)
@@ -158,6 +162,11 @@ class Observer:
         answer = Answer()
         answer.status, answer.why = 0, "nobody can ask it just now"
         return answer
+
+    def _give_up_prober(self, prober: Prober) -> None:
+        """It hung up, talks garbage or answers nothing: the warden ends it, and starts another."""
+        self._without_prober()
+        self._send({"event": "prober-stuck", "number": prober.number})
 
     def _without_prober(self) -> None:
         if self._prober is not None:

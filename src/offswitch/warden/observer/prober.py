@@ -6,13 +6,15 @@
 The observer can make no socket to anybody, and the stop path speaks no HTTP. Another process can,
 and does nothing else (`offswitch.gateway.prober`); this is the link to it, which the warden made.
 What comes back is a number: 503 is what a latched target's probe is answered; and where nobody
-listens any more, nobody is served.
+listens any more, nobody is served. A prober that answers nothing any more is told of to the
+warden, which ends it and starts another: until then nothing that it was asked is seen.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from offswitch.control import frames
@@ -23,6 +25,8 @@ __all__ = ["LATCHED", "NOBODY", "Answer", "Ask", "Prober"]
 LATCHED = 503
 NOBODY = 1
 """Instead of a status: nobody listens there."""
+_SILENT_S, _BEGINS_S = 3.0, 10.0
+"""How long it may answer nothing that it was asked; longer while it comes up."""
 
 
 class Answer:
@@ -40,8 +44,15 @@ class Answer:
 class Prober:
     """The observer's end. Never waits."""
 
-    def __init__(self, link: socket.socket) -> None:
-        """Ask over `link`."""
+    def __init__(
+        self, link: socket.socket, number: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Ask over `link`; `number` is what the warden calls it."""
+        self.number = number
+        self._clock = clock
+        self._silent_since = 0.0
+        """Since when something is asked and nothing was answered."""
+        self._patience_s = _BEGINS_S
         link.setblocking(False)
         self._link = link
         self._decoder = frames.Decoder()
@@ -64,8 +75,15 @@ class Prober:
             return answer
         if sent < len(data):
             self._link.shutdown(socket.SHUT_RDWR)  # half a question spoils all that follow
+        if not self._open:
+            self._silent_since = self._clock()
         self._open[self._count] = answer
         return answer
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it has answered nothing for so long that it never will."""
+        return bool(self._open) and self._clock() - self._silent_since > self._patience_s
 
     def hear(self) -> bool:
         """Take in what has come; false when it has gone."""
@@ -79,6 +97,8 @@ class Prober:
             messages = self._decoder.feed(data) if data else []
         except OffswitchError:
             return False
+        if messages:
+            self._silent_since, self._patience_s = self._clock(), _SILENT_S
         for message in messages:
             answer = self._open.pop(int(message["id"]), None)
             if answer is not None:
