@@ -29,7 +29,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -227,6 +227,14 @@ class FlowReader:
         """Read the table that `fd` is open on, which is ours from now on; `Corrupt`: it is none."""
         self._fd = fd
         try:
+            self._check()
+        except Corrupt:
+            os.close(fd)
+            raise
+
+    def _check(self) -> None:
+        fd = self._fd
+        try:
             if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS == _SEALS:
                 raise Corrupt("this table of flows can be cut short", "it needs its seals")
             self._size = os.fstat(fd).st_size
@@ -290,6 +298,17 @@ class FlowReader:
         stages = whole[_HEADER // 4 + 1 :: _ROW // 4].tolist()
         mine = [stage for slot, stage in zip(found, stages, strict=True) if slot in wanted]
         return len(mine), sum(stage != Stage.ENDING for stage in mine)
+
+    def walk(self, slots: Collection[int] | None = None) -> Iterator[Flow]:
+        """Give the flows of `slots`, or all, that are there now, each as it is when it is given."""
+        wanted = None if slots is None else {slot + 1 for slot in slots}
+        for row, slot in enumerate(_slots(os.pread(self._fd, self._size, 0))):
+            if slot and (wanted is None or slot in wanted):
+                at = _HEADER + row * _ROW
+                content = os.pread(self._fd, _ROW, at)
+                same = content == os.pread(self._fd, _ROW, at)
+                if same and struct.unpack_from("=I", content) == (slot,):
+                    yield _flow(content)
 
     def flows(self, slots: Collection[int] | None = None) -> list[Flow]:
         """List the flows of `slots`, or all; one that is just being entered is left out."""
