@@ -29,7 +29,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.gates.attached import Attached, Said
 from offswitch.warden.gates.bypass import Bypass
-from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, LONGEST_S, NEXT_S, Cutting
+from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, GO_ON_S, LONGEST_S, NEXT_S, Cutting
 from offswitch.warden.gates.notes import Notes
 from offswitch.warden.gates.probing import Probing
 from offswitch.warden.gates.steps import STEPS, whole_of
@@ -149,6 +149,12 @@ class Gates:
         if not isinstance(gate, Attached) or gate.connection is not connection:
             return
         gate.connection = None
+        # Whoever finds it gone may be a press that tells it: what that means is seen after it.
+        self._core.loop.later(0, lambda: self._lost(gate))
+
+    def _lost(self, gate: Attached) -> None:
+        if gate not in self._gates:
+            return  # it has attached anew meanwhile
         if not gate.works or (gate.dead and not self._cutting.lives(gate)):
             self._forget(gate)
         for name in gate.said.targets:
@@ -164,6 +170,7 @@ class Gates:
         observer = self._core.observer
         if gate.shown and observer is not None:
             observer.hide_table(gate.number)
+        self._cutting.forget(gate.number)
         gate.close()
 
     def _prune(self) -> None:
@@ -359,9 +366,11 @@ class Gates:
         level = self._core.level(row)
         if row.gate_slot is None or level is None or level < Level.KILL:
             return
-        left, gone = self._cutting.destroy(self._working(row), {row.gate_slot})
+        left, more, gone = self._cutting.destroy(self._working(row), {row.gate_slot})
         self.notes.destroyed(row.target.name, gone)
-        if left:
+        if more or gone:
+            self._later(row, GO_ON_S)
+        elif left:
             self._later(row, min(pause_s * 2, _LONGEST_PAUSE_S))
 
     def _ebb(self, row: Tracked) -> None:

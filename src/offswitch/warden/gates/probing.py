@@ -44,8 +44,10 @@ class Probing:
     def show(self) -> None:
         """Hand the observer its end, if it has not got it."""
         observer, link = self._core.observer, self._link
-        if link is not None and observer is not None and observer.show_prober(
-            self._number, link.fileno()
+        if (
+            link is not None
+            and observer is not None
+            and observer.show_prober(self._number, link.fileno())
         ):
             link.close()
             self._link = None
