@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gate import Gate, upstream_at
+from installation import until
 from offswitch.errors import BadConfig
 from offswitch.gateway.plan.front import Front, Limits
 from offswitch.gateway.plan.route import Route
@@ -213,3 +214,24 @@ def test_a_handshake_that_does_not_end_is_given_up(
     client.send(b"\x16\x03\x01\x02\x00\x01")
     client.sock.settimeout(5)
     client.rest()
+
+
+def test_a_sealed_answer_that_ends_while_its_client_is_behind_is_over_once_it_has_read(
+    sealed: Gate, trust: ssl.SSLContext, upstream: ScriptedUpstream
+) -> None:
+    size = 0
+
+    def script(visit: Visit) -> None:
+        visit.begin("application/octet-stream")
+        for _ in range(size // 4000):
+            visit.chunk(b"x" * 4000)
+            time.sleep(0.0005)
+        visit.finish()
+
+    upstream.script = script
+    client = sealed.client(receive=4096, context=trust)
+    for size in range(200_000, 400_000, 40_000):
+        client.ask()
+        time.sleep(0.15)  # until it is behind
+        assert len(client.answer()[2]) == size
+    until(lambda: sealed.table.flows() == [], "nothing is in flight")

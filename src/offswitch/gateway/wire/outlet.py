@@ -217,6 +217,13 @@ class SealedOutlet(Outlet):
 
     __slots__ = ()
 
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, owner: Owner
+    ) -> None:
+        """Have the transport say when anything waits, and when nothing does any more."""
+        super().__init__(loop, transport, owner)
+        transport.set_write_buffer_limits(high=1, low=0)
+
     @property
     def waiting(self) -> int:
         """How many bytes wait, encrypted."""
