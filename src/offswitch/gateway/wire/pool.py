@@ -70,8 +70,8 @@ class Pool:
         connection.release()
         if connection.transport.is_closing():
             return
-        if len(self._idle) >= _MOST_IDLE:
-            connection.abort()
+        if len(self._idle) >= _MOST_IDLE or connection.transport.get_write_buffer_size():
+            connection.abort()  # what is still to go out would meet the next request's bytes
             return
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
