@@ -33,7 +33,7 @@ from offswitch.gateway.wire.answer import Answer
 from offswitch.gateway.wire.asking import Asking
 from offswitch.gateway.wire.client import ClientConnection
 from offswitch.gateway.wire.emit import emit
-from offswitch.gateway.wire.passage import LAST_CHUNK, Passage, chunk
+from offswitch.gateway.wire.passage import Passage, chunk
 from offswitch.gateway.wire.patience import Awaits
 from offswitch.gateway.wire.site import Site
 from offswitch.gateway.wire.strict import CHUNKED, Begun
@@ -201,13 +201,15 @@ class Flow(Asking):
             pieces, self._pieces = self._pieces, []
             for piece in pieces:
                 self._upload(piece)
-            if self._complete:
-                self._uploaded()
-            client.read(on=True)
+            self._read_client()
         elif self._replaced:
             client.read(on=True)
         elif begun.head.method not in _REPEATABLE:
             self._body = b""
+
+    def _read_client(self) -> None:
+        """Read more of the body if there is room for it."""
+        self._client.read(on=not (self._stuffed or self._frozen))
 
     def _upload(self, piece: bytes) -> None:
         if self._connection is None or self._frozen or not self.goes_on():
@@ -216,8 +218,8 @@ class Flow(Asking):
             self._connection.write(chunk(piece) if self._framing == CHUNKED else piece)
 
     def _uploaded(self) -> None:
-        if self._connection is not None and self._framing == CHUNKED and not self._pieces:
-            self._connection.write(LAST_CHUNK)
+        if self._framing == CHUNKED:
+            self._upload(b"")  # in chunks, none is the last; it waits as any other piece does
 
     # --- the answer ---------------------------------------------------------------
 
@@ -340,7 +342,7 @@ class Flow(Asking):
         """The server takes no more of the body just now, or takes more."""
         self._stuffed = full
         self._client.moved = True
-        self._client.read(on=not full)
+        self._read_client()
 
     def client_full(self, *, full: bool) -> None:
         """The client reads too slowly, or reads again."""
@@ -466,10 +468,8 @@ class Flow(Asking):
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
             (self._upload if self._websocket is None else self._from_client)(piece)
-        if pieces and self._complete:
-            self._uploaded()
         if not self._complete or self._websocket is not None:
-            self._client.read(on=True)
+            self._read_client()
         if self._connection is not None:
             self._connection.thaw()
 

@@ -24,15 +24,17 @@ from offswitch.gateway.wire.rules import Refusal
 from offswitch.gateway.wire.strict import Begun
 from offswitch.gateway.wire.upstream import UpstreamConnection
 
-__all__ = ["LAST_CHUNK", "Course", "Passage", "chunk"]
+__all__ = ["Course", "Passage", "chunk"]
 
 _MOST_INTERIM = 16
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
-    """Put bytes, not none, in a chunk."""
+    """Put bytes in a chunk; with none it is the last one."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_LAST = chunk(b"")
 
 
 class Course(Protocol):
@@ -252,7 +254,7 @@ class Passage:
             if rest:
                 self._out.append(chunk(rest) if self._chunked else rest)
         if self._chunked and not self._raw:
-            self._out.append(LAST_CHUNK)
+            self._out.append(_LAST)
         self._flush()
         self._course.answered(keep=keep)
 
@@ -265,4 +267,4 @@ class Passage:
         self._out.clear()
         if not ending or self._events is None or not self._events.whole:
             return None
-        return chunk(ending) + LAST_CHUNK if self._chunked else ending
+        return chunk(ending) + _LAST if self._chunked else ending
