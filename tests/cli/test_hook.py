@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,7 @@ def test_a_hook_is_put_in_beside_others_and_taken_out_without_a_trace(
     dry = hook("install", agent.name, "--dry-run", "--json")
     assert json.loads(dry.out)["steps"][0]["state"] == "would"
     assert json.loads(path.read_text()) == before
+    assert json.loads(dry.out)["next"] == [f"offswitch hook install {agent.name}"]
     done = json.loads(hook("install", agent.name, "--json").out)
     assert (done["state"], done["cooperative"]) == ("installed", True)
     with_us = json.loads(path.read_text())
@@ -407,6 +409,69 @@ def test_ACT_6_doctor_says_no_when_a_hook_does_not_hold(home: Path, hook: Said) 
     path.write_text(text)
     (path.parent / "settings.local.json").write_text('{"disableAllHooks": true}')
     assert not hooks_hold()[0]
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+@pytest.mark.parametrize(
+    "changed",
+    [{"async": True}, {"timeout": 1}, {"type": "prompt"}, {"if": "Bash(ls *)"}, {"failClosed": 0}],
+)
+def test_ACT_6_a_hook_that_an_agent_may_pass_over_is_none(
+    home: Path, agent: Agent, changed: dict[str, Any]
+) -> None:
+    made = settings.with_ours({}, agent, command_line(agent.name))
+    assert wrong_with(agent, agent.settings, made) == "" or agent.name == "codex"
+    narrowed = json.loads(json.dumps(made))
+    entry = narrowed["hooks"][agent.tools][0]
+    entry.get("hooks", [entry])[0].update(changed)
+    assert agent.tools not in settings.lines(narrowed, agent)
+    assert f"for every {agent.tools}" in wrong_with(agent, agent.settings, narrowed)
+    assert settings.with_ours(narrowed, agent, command_line(agent.name)) == made, "it is mended"
+
+
+def test_ACT_6_a_hook_that_gemini_was_told_to_leave_out_is_a_no(home: Path) -> None:
+    gemini = named("gemini")
+    made = settings.with_ours({}, gemini, command_line("gemini"))
+    path = home / ".gemini" / "settings.json"
+    settings.write(str(path), {**made, "hooksConfig": {"disabled": ["theirs"]}})
+    assert wrong_with(gemini, str(path), settings.read(str(path))) == ""
+    settings.write(str(path), {**made, "hooksConfig": {"disabled": ["theirs", "offswitch"]}})
+    assert "hooksConfig.disabled in" in wrong_with(gemini, str(path), settings.read(str(path)))
+
+
+@pytest.mark.parametrize("name", ["claude-code", "codex"])
+def test_ACT_6_where_root_allows_no_hooks_but_its_own_ours_of_a_user_is_a_no(
+    home: Path, name: str
+) -> None:
+    of_root, key = home / named(name).firm_alone[0].rpartition("/")[2], named(name).firm_alone[1]
+    agent = replace(named(name), root_file="/firm", firm_alone=(str(of_root), key))
+    made = settings.with_ours({}, agent, command_line(name))
+    assert key not in wrong_with(agent, agent.settings, made)
+    of_root.write_text(f"{key} = true" if name == "codex" else json.dumps({key: True}))
+    assert f"{key} in {of_root}" in wrong_with(agent, agent.settings, made)
+    assert wrong_with(agent, "/firm", made) == "", "root's own are called"
+
+
+def test_ACT_6_a_file_that_became_unreadable_with_our_hook_in_it_is_a_no(
+    home: Path, hook: Said
+) -> None:
+    hook("install", "gemini")
+    path = home / ".gemini" / "settings.json"
+    path.write_text("// mine\n" + path.read_text())
+    held, told, _ = hooks_hold()
+    assert not held
+    assert str(path) in told
+    assert hook("check", "gemini").code == 1
+    path.write_text("// mine, and nothing of theirs")
+    assert hooks_hold()[0]
+    assert hook("check", "gemini").code == 4
+
+
+def test_what_a_dry_run_says_to_type_is_what_was_tried(home: Path, hook: Said) -> None:
+    words = ("install", "codex", "--project", "--target", "agents/codex")
+    assert json.loads(hook(*words, "--dry-run", "--json").out)["next"] == [
+        "offswitch hook " + " ".join(words)
+    ]
 
 
 def test_a_hook_that_codex_was_not_told_to_trust_is_a_no(home: Path, hook: Said) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from cli.agent_server import AgentServer
 from guard.adapters.ground import Ground
+from needs import needs
+from offswitch.cli.hook import wrong_with
 from offswitch.host.hooks import settings
 from offswitch.host.hooks.agents import named
 from offswitch.host.hooks.line import command_line
@@ -52,7 +54,7 @@ class Stage:
         self.agent = named(name)
         self.folder, self.server, self.ground = folder, server, ground
         self.path = folder / self.agent.user_file
-        self.ran = folder / "work" / "ran"
+        self.ran = folder / "project" / "ran"
         self.line = command_line(name)
         self.hooked(*self.agent.events)
 
@@ -99,7 +101,7 @@ class Stage:
         subprocess.run(
             [str(PROGRAMS / words[0]), *words[1:]],
             env=env,
-            cwd=self.folder / "work",
+            cwd=self.ran.parent,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -110,10 +112,10 @@ class Stage:
 
 @pytest.fixture(params=["codex", "gemini"])
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    if not (PROGRAMS / request.param).exists():
-        pytest.skip(f"needs the real agents, made by hand: {MADE_BY_HAND}")
-    (tmp_path / "work").mkdir()
-    server = AgentServer(f"touch {tmp_path}/work/ran")
+    there = (PROGRAMS / request.param).exists()
+    needs(there, f"the real agents, made by hand: {MADE_BY_HAND}")
+    (tmp_path / "project").mkdir()
+    server = AgentServer(f"touch {tmp_path}/project/ran")
     ground = Ground(tmp_path)
     yield Stage(request.param, tmp_path, server, ground)
     ground.close()
@@ -143,11 +145,26 @@ def test_ACT_6_a_real_agent_runs_no_tool_when_its_hook_says_no_or_cannot_be_run(
         assert stage.turn()[0] is False, gone
 
 
+@pytest.mark.parametrize("stage", ["gemini"], indirect=True)
+def test_gemini_passes_over_a_hook_that_is_named_or_waits_a_moment_only_and_our_check_knows(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(stage.folder))
+    stage.ground.latch("kill")
+    assert stage.turn() == (False, 0)
+    made = settings.read(str(stage.path))
+    assert wrong_with(stage.agent, str(stage.path), made) == ""
+    hasty = json.loads(json.dumps(made).replace('"timeout": 30000', '"timeout": 1'))
+    for changed in ({**made, "hooksConfig": {"disabled": ["offswitch"]}}, hasty):
+        settings.write(str(stage.path), changed)
+        assert stage.turn() == (True, 2), "it passes over ours"
+        assert wrong_with(stage.agent, str(stage.path), changed)
+
+
+@pytest.mark.parametrize("stage", ["codex"], indirect=True)
 def test_codex_runs_a_hook_that_was_trusted_and_our_check_knows_which(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if stage.agent.name != "codex":
-        pytest.skip("only Codex asks for trust")
     monkeypatch.setenv("CODEX_HOME", str(stage.path.parent))
     stage.ground.latch("kill")
     made = settings.read(str(stage.path))

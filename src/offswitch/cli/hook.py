@@ -72,9 +72,9 @@ def install(
     which = named(agent)
     path = _file(which, project=project, root=root)
     line = command_line(which.name, _name(target))
-    again = "offswitch hook install " + " ".join(
-        [agent, *(["--project"] if project else []), *(["--root"] if root else [])]
-    )
+    options = [*(["--project"] if project else []), *(["--root"] if root else [])]
+    options += ["--target", _name(target)] if target else []
+    again = " ".join(["offswitch hook install", agent, *options])
     step = _out(path) if undo else _in(which, path, line)
 
     def tell(outcome: Outcome) -> None:
@@ -170,7 +170,9 @@ def installed(agent: Agent) -> Iterator[tuple[str, files.Settings, bool]]:
         try:
             settings = files.read(path)
         except OffswitchError:
-            continue  # not ours to judge: nothing of ours was written there
+            if files.names_us(path):  # what its agent makes of it now nobody can tell
+                yield path, {}, path == agent.root_file
+            continue
         if files.without_ours(settings) != settings:
             yield path, settings, path == agent.root_file
 
@@ -206,12 +208,12 @@ def check(
 
 def wrong_with(agent: Agent, path: str, settings: files.Settings) -> str:
     """Say what is wrong with settings as they stand; empty: nothing."""
-    off = files.off_switch(agent, os.getcwd())
+    off = files.off_switch(agent, path, os.getcwd())
     if off:
-        return f"all hooks are turned off by {off}"
+        return f"its hooks are turned off by {off}"
     missing = [event for event in agent.events if event not in files.lines(settings, agent)]
     if missing:
-        return f"no hook for every {', '.join(missing)}"
+        return f"no hook as we install it for every {', '.join(missing)}"
     return untrusted(agent, path, settings)
 
 

@@ -46,18 +46,23 @@ class Agent:
     root_file: str
     """Its settings that only root writes."""
     events: tuple[str, ...]
-    """The events before a step, by the names it gives them."""
-    tools: str
-    """The event that comes before each tool."""
-    shape: Shape
-    timeout: int
+    """The events before a step, by the names it gives them; first the one before each tool."""
+    shape: Shape = Shape.GROUPS
+    timeout: int = 30
     """How long it waits for a hook, in its own unit; our own limit is a sixth of it."""
     switch: tuple[tuple[str, ...], ...] = ()
-    """Keys of its settings by which all hooks are turned off."""
+    """Keys of its settings by which all hooks are turned off, or (a list) the ones it names."""
     beside: tuple[str, ...] = ()
     """Other files, beside its settings, in which these keys count as well."""
+    firm_alone: tuple[str, str] = ("", "")
+    """File and key by which root leaves it no hooks but root's own; empty: there is none."""
     hint: str = ""
     """What a person has to do before it calls the hook."""
+
+    @property
+    def tools(self) -> str:
+        """The event that comes before each tool."""
+        return self.events[0]
 
     @property
     def settings(self) -> str:
@@ -78,11 +83,9 @@ AGENTS = (
         project_file=".claude/settings.json",
         root_file="/etc/claude-code/managed-settings.json",
         events=("PreToolUse", "UserPromptSubmit"),
-        tools="PreToolUse",
-        shape=Shape.GROUPS,
-        timeout=30,
         switch=(("disableAllHooks",),),
         beside=("settings.local.json",),
+        firm_alone=("/etc/claude-code/managed-settings.json", "allowManagedHooksOnly"),
     ),
     Agent(
         name="codex",
@@ -93,11 +96,9 @@ AGENTS = (
         project_file=".codex/hooks.json",
         root_file="/etc/codex/hooks.json",
         events=("PreToolUse", "UserPromptSubmit"),
-        tools="PreToolUse",
-        shape=Shape.GROUPS,
-        timeout=30,
         switch=(("features", "hooks"), ("features", "codex_hooks")),
         beside=("config.toml",),
+        firm_alone=("/etc/codex/requirements.toml", "allow_managed_hooks_only"),
         hint="in Codex type /hooks and trust the new hooks: it does not run them before",
     ),
     Agent(
@@ -109,10 +110,8 @@ AGENTS = (
         project_file=".gemini/settings.json",
         root_file="/etc/gemini-cli/settings.json",
         events=("BeforeTool", "BeforeAgent", "BeforeModel"),
-        tools="BeforeTool",
-        shape=Shape.GROUPS,
         timeout=30_000,
-        switch=(("hooksConfig", "enabled"), ("tools", "enableHooks")),
+        switch=(("hooksConfig", "enabled"), ("hooksConfig", "disabled"), ("tools", "enableHooks")),
     ),
     Agent(
         name="cursor",
@@ -123,9 +122,7 @@ AGENTS = (
         project_file=".cursor/hooks.json",
         root_file="/etc/cursor/hooks.json",
         events=("preToolUse", "beforeSubmitPrompt", "subagentStart"),
-        tools="preToolUse",
         shape=Shape.FLAT,
-        timeout=30,
     ),
 )
 

@@ -23,6 +23,7 @@ __all__ = [
     "entries",
     "lines",
     "loosely",
+    "names_us",
     "off_switch",
     "read",
     "with_ours",
@@ -34,6 +35,7 @@ Settings = dict[str, Any]
 """An agent's settings, of which we know its hooks and the keys that turn them off."""
 
 _LONGEST = 1 << 22
+_NAME = "offswitch"
 
 
 def read(path: str) -> Settings:
@@ -58,16 +60,21 @@ def read(path: str) -> Settings:
 
 def entries(agent: Agent, line: str) -> Settings:
     """Give what is put into the file for each event."""
-    hook: Settings = {"command": line, "timeout": agent.timeout}
+    hook = _hook(agent, line)
     if agent.shape is Shape.FLAT:
-        return {event: {**hook, "failClosed": True} for event in agent.events}
-    hook = {"type": "command", **hook}
-    if agent.name == "gemini":
-        hook["name"] = "offswitch"
+        return dict.fromkeys(agent.events, hook)
     return {
         event: {**({"matcher": "*"} if event == agent.tools else {}), "hooks": [hook]}
         for event in agent.events
     }
+
+
+def _hook(agent: Agent, line: str) -> Settings:
+    hook: Settings = {"command": line, "timeout": agent.timeout}
+    if agent.shape is Shape.FLAT:
+        return {**hook, "failClosed": True}
+    hook = {"type": "command", **hook}
+    return {**hook, "name": _NAME} if agent.name == "gemini" else hook
 
 
 def with_ours(settings: Settings, agent: Agent, line: str) -> Settings:
@@ -98,11 +105,9 @@ def without_ours(settings: Settings) -> Settings:
 def _kept(listed: list[Any]) -> list[Any]:
     kept = []
     for entry in listed:
-        if not isinstance(entry, dict) or is_ours(entry.get("command")):
-            if not isinstance(entry, dict):
-                kept.append(entry)
+        if isinstance(entry, dict) and is_ours(entry.get("command")):
             continue
-        inner = entry.get("hooks")
+        inner = entry.get("hooks") if isinstance(entry, dict) else None
         if isinstance(inner, list):
             left = [h for h in inner if not (isinstance(h, dict) and is_ours(h.get("command")))]
             if inner and not left:
@@ -114,7 +119,11 @@ def _kept(listed: list[Any]) -> list[Any]:
 
 
 def lines(settings: Settings, agent: Agent) -> dict[str, str]:
-    """Give our command line of each event that has one that the agent calls for every step."""
+    """Give our command line of each event that has one that the agent calls for every step.
+
+    A hook with anything changed or added is none: an agent would not wait for it (`async`, a
+    shorter `timeout`), not for every step (`if`), or take its failure for a yes (`failClosed`).
+    """
     found: dict[str, str] = {}
     for event in agent.events:
         listed = settings.get("hooks", {}).get(event)
@@ -124,22 +133,37 @@ def lines(settings: Settings, agent: Agent) -> dict[str, str]:
             inner = entry.get("hooks") if agent.shape is Shape.GROUPS else [entry]
             for hook in inner if isinstance(inner, list) else []:
                 if isinstance(hook, dict) and is_ours(hook.get("command")):
-                    found[event] = str(hook["command"])
+                    line = str(hook["command"])
+                    asked = {key: value for key, value in hook.items() if key != "matcher"}
+                    if asked == _hook(agent, line):
+                        found[event] = line
     return found
 
 
-def off_switch(agent: Agent, folder: str) -> str:
-    """Say by which key of which file all hooks are turned off; empty: they are not.
+def names_us(path: str) -> bool:
+    """Whether a file that cannot be read as settings has a hook of ours in it all the same."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return is_ours(file.read(_LONGEST))
+    except OSError:
+        return False
+
+
+def off_switch(agent: Agent, path: str, folder: str) -> str:
+    """Say by which key of which file the hooks of `path` are turned off; empty: they are not.
 
     Looked at are the agent's own files, those of `folder`, and root's.
     """
+    file, key = agent.firm_alone
+    if file and path != agent.root_file and loosely(file).get(key) is True:
+        return f"{key} in {file}"
     project = os.path.join(folder, agent.project_file)
     for main in dict.fromkeys([agent.settings, project, agent.root_file]):
         beside = [os.path.join(os.path.dirname(main), name) for name in agent.beside]
-        for path in [main, *beside]:
-            key = _turned_off(loosely(path), agent)
+        for looked in [main, *beside]:
+            key = _turned_off(loosely(looked), agent)
             if key:
-                return f"{key} in {path}"
+                return f"{key} in {looked}"
     return ""
 
 
@@ -159,7 +183,8 @@ def _turned_off(settings: Settings, agent: Agent) -> str:
         value: Any = settings
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, bool) and value is (keys[-1].startswith("disable")):
+        listed = isinstance(value, list) and _NAME in value
+        if listed or (isinstance(value, bool) and value is (keys[-1].startswith("disable"))):
             return ".".join(keys)
     return ""
 
