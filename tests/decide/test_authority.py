@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from needs import needs_program, needs_root
 from offswitch.decide.authority import (
     VALID_US,
     Authority,
@@ -28,8 +28,6 @@ from offswitch.decide.totp import CodeBook, code_at, read_secret
 from offswitch.errors import Busy, Refused, Usage
 from offswitch.model.level import Level
 
-pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs openssh-client")
-
 ME = os.geteuid()
 NOW = 1_790_000_000_000_000
 CASE = Case(digest="ab" * 32, level=Level.KILL, opened_us=NOW - 1_000_000)
@@ -38,6 +36,11 @@ SECRETS = {"ada": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "bob": "KRSXG5CTMVRXEZLUKR
 
 Sign = Callable[..., str]
 Keys = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _ssh_keygen() -> None:
+    needs_program("ssh-keygen")
 
 
 class Room:
@@ -232,10 +235,9 @@ def test_SR_5_a_persons_file_that_others_could_touch_counts_for_nobody(
         path.write_text(path.read_text() + " " * 100_000)
     elif harm == "folder":
         path.parent.chmod(0o777)
-    elif ME == 0:
-        os.chown(path, 4242, 4242)
     else:
-        pytest.skip("only root can give a file away")
+        needs_root()  # only root can give a file away
+        os.chown(path, 4242, 4242)
     room.authority = read_authority(room.home, ME)
     assert room.authority.people.problems
     assert "bob" not in room.judge(sign(room.keys["bob"], CASE.digest)).people

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from needs import needs_program
 from offswitch.decide.sshsig import parse_key, parse_signature
 from offswitch.errors import Refused
 
-pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs openssh-client")
-
 DIGEST = hashlib.sha256(b"a reset").hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _ssh_keygen() -> None:
+    needs_program("ssh-keygen")
 
 
 def _pack(*items: bytes) -> bytes:

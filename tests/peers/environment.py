@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def peer_python(name: str) -> str:
-    """Give the Python of an environment, made by scripts/peers; skip the test where it cannot."""
+    """Give the Python of an environment, made by scripts/peers; end the test where it cannot."""
     made = subprocess.run(
         [str(ROOT / "scripts" / "peers"), name], capture_output=True, text=True, check=False
     )

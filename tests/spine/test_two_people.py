@@ -17,6 +17,7 @@ import pytest
 
 from authenticator import Authenticator
 from installation import PYTHON, Installation, until
+from needs import needs_root
 from offswitch.control.client import Conversation
 from offswitch.control.ids import STATION
 from offswitch.decide.authority import add_person
@@ -77,8 +78,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    if os.geteuid() != 0:
-        pytest.skip("the station has a user of its own under root")
+    needs_root()  # only there the station has a user of its own
     one = Installation(tmp_path_factory.mktemp("two"), gid=4200)
     try:
         team = Team(one.start())

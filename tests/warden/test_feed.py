@@ -20,7 +20,7 @@ from offswitch.control.ids import STATION, WATCH
 from offswitch.errors import Busy
 from offswitch.warden.door.shown import Shown
 
-root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+root = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture

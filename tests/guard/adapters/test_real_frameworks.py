@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from needs import needs
 from peers.environment import ROOT, peer_environ, peer_python
 
 REAL = Path(__file__).parent / "real"
@@ -52,6 +53,5 @@ def test_ACT_1_a_stop_comes_through_the_real_framework(peer: str, script: str) -
 
 @pytest.mark.peers
 def test_ACT_1_a_stop_comes_through_the_real_trainers() -> None:
-    if not TRAINING.exists():
-        pytest.skip(f"needs the real trainers, made by hand: {MADE_BY_HAND}")
+    needs(TRAINING.exists(), f"the real trainers, made by hand: {MADE_BY_HAND}")
     print(run(str(TRAINING), "trainers"))

@@ -147,7 +147,6 @@ def test_what_slack_no_longer_has_is_posted_anew(receiver: Receiver, secret: Wri
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what apprise imports
 def test_apprise_is_given_text(receiver: Receiver, secret: Write) -> None:
-    pytest.importorskip("apprise")
     url = f"json://127.0.0.1:{receiver.port}/apprise"
     sink = way("apprise", receiver, secret, url_file=secret("u", f"# ours\n{url}\n"))
     assert sent(sink, outgoing()) == [Sent()]

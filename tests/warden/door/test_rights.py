@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from offswitch.control.peer import Peer
 from offswitch.errors import Refused
 from offswitch.warden.door.rights import STATION_CHANNELS, Rights
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="our processes have users under root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 SOMEBODY = 4242
 
