@@ -18,6 +18,7 @@ from installation import Installation
 from needs import needs_program, needs_root
 from offswitch.cli import checks
 from offswitch.cli.checks import CHECKS, Check, Facts
+from offswitch.control.place import Place
 
 
 def examined(installation: Installation, *before: str) -> dict[str, dict[str, Any]]:
@@ -128,3 +129,25 @@ def test_a_clock_that_stands_in_the_past(
     answer = asked(installation, "clock")
     assert not answer.ok
     assert "timedatectl" in answer.hint
+
+
+@pytest.mark.parametrize("state", ["running", "restricted", "draining"])
+def test_SR_26_what_can_go_round_its_gateway_is_a_no_where_it_runs_here_and_told_where_not(
+    state: str,
+) -> None:
+    row = {
+        "target": "shop/agent", "state": state, "pids": 0, "blind": False, "confirmed": False,
+        "level": None if state == "running" else "restrict",
+        "readiness": {"guard": "ready", "gateway": "degraded", "process": "ready"},
+    }  # fmt: skip
+
+    def judged(**changed: object) -> Check:
+        rows = [row | changed]
+        return checks._targets(Facts(Place("/h", "/r"), {}, {}, {"targets": rows}))
+
+    told = judged()
+    assert told.ok, told
+    assert "1 run elsewhere, and could go round their gateway" in told.detail
+    assert not judged(pids=1).ok
+    assert not judged(readiness=row["readiness"] | {"gateway": "absent"}).ok
+    assert not judged(readiness=row["readiness"] | {"process": "unproven"}).ok

@@ -448,7 +448,8 @@ def _targets(facts: Facts) -> Check:
 
 def _elsewhere(row: dict[str, Any]) -> bool:
     """Tell whether all that is here of a target is what its gateway lets through (SR-26)."""
-    return not row["pids"] and row.get("readiness", {}) == {"gateway": "degraded"}
+    bad = {(layer, state) for layer, state in row.get("readiness", {}).items() if state != "ready"}
+    return not row["pids"] and bad == {("gateway", "degraded")}
 
 
 def _hooks(_facts: Facts) -> Check:
