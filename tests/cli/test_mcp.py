@@ -7,10 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from installation import Installation, until
+from offswitch.cli.app import main
+from offswitch.control.place import Place
 
 OFFSWITCH = f"{os.path.dirname(sys.executable)}/offswitch"
 SERVER = Path(__file__).parents[1] / "tool_server.py"
@@ -75,6 +80,48 @@ def _left() -> bytes:
     found = subprocess.run(["pgrep", "-f", "tool_server.py record"], capture_output=True,
                            check=False)  # fmt: skip
     return found.stdout
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setenv("OFFSWITCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OFFSWITCH_RUN", str(tmp_path / "run"))
+    made = Place(str(tmp_path / "home"), str(tmp_path / "run"))
+    yield made
+    shutil.rmtree(made.memory, ignore_errors=True)
+
+
+def test_ACT_9_a_list_of_calls_that_is_not_whole_does_not_end_well(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mcp", "calls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
+    os.makedirs(place.calls)
+    Path(f"{place.calls}/models.0").write_bytes(b"no book")
+    assert main(["mcp", "calls"]) == 4
+    assert "not read: " in capsys.readouterr().out
+    assert main(["mcp", "calls", "--json"]) == 4
+    assert "models.0" in json.loads(capsys.readouterr().out)["problems"][0]
+
+
+def test_a_client_that_is_unwrapped_is_not_told_how_to_unwrap_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_text('{"mcpServers": {"notes": {"command": "cat"}}}')
+    assert main(["mcp", "wrap", str(path)]) == 0
+    assert capsys.readouterr().out.endswith("start the client anew; to take it back: --undo\n")
+    assert main(["mcp", "wrap", str(path), "--undo"]) == 0
+    assert capsys.readouterr().out.endswith("start the client anew\n")
+
+
+def test_a_noun_alone_shows_what_may_follow_line_by_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["mcp"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "\nCommands:\n  wrap " in said.err
 
 
 AGENT = """

@@ -144,6 +144,9 @@ def main(argv: list[str] | None = None) -> int:
         _forget_stdout()
         return 1
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError" and not as_json:
+            sys.stderr.write(f"{error}\n")  # the help of a noun, in its lines
+            return 2
         wrong = _usage(error, words)
         if wrong is None:
             if os.environ.get("OFFSWITCH_TRACEBACK"):

@@ -151,10 +151,10 @@ def _rewrite(
         "backup": backup if os.path.exists(backup) else None,
         "servers": {one.server: one.what for one in done.changes},
     }
-    emit(said, as_json=as_json, text=_told(path, before, done, dry_run=dry_run))
+    emit(said, as_json=as_json, text=_told(path, before, done, dry_run=dry_run, undo=undo))
 
 
-def _told(path: str, before: str, done: Rewritten, *, dry_run: bool) -> str:
+def _told(path: str, before: str, done: Rewritten, *, dry_run: bool, undo: bool) -> str:
     lines = [f"{printable(one.server, 60)}: {printable(one.what)}" for one in done.changes]
     if dry_run:
         pieces = difflib.unified_diff(
@@ -162,7 +162,7 @@ def _told(path: str, before: str, done: Rewritten, *, dry_run: bool) -> str:
         )
         lines += [printable(piece, 1000) for piece in pieces]
     elif any(one.changed for one in done.changes):
-        lines.append("start the client anew; to take it back: --undo")
+        lines.append("start the client anew" + ("" if undo else "; to take it back: --undo"))
     return "\n".join(lines) or "it names no server"
 
 
@@ -227,6 +227,8 @@ def calls(
         "problems": problems,
     }
     emit(said, as_json=as_json, text=_listed(found, told, forgotten, problems))
+    if problems:
+        sys.exit(4)  # whose calls cannot be read is unknown, and no list that others are on says so
 
 
 def _found(wanted: Any) -> tuple[list[Shelved], int, list[str]]:  # noqa: ANN401 - a scope
