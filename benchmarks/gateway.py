@@ -9,7 +9,8 @@ last-token-haproxy    the same over HAProxy's, whose order is `shutdown sessions
                       socket, with the server disabled; turn by turn.
 clean-endings         streams that end with a well-formed error event and a proper terminator.
 upstream-closed       order sent → the last of the upstream's 1,000 connections is seen closed.
-new-request-accepted  order sent → the last time that a new request reaches the upstream.
+new-request-accepted  order sent → the last time that a new request reaches the upstream; the order
+                      is given only once new requests do.
 stalled-worker        likewise last-token, the worker being stopped (SIGSTOP) before the order, some
                       clients reading slowly, so that bytes wait in the worker's sockets.
 request-cpu           CPU of a small request that is answered whole; beside it HAProxy's.
@@ -46,9 +47,11 @@ CHUNK_S = 0.3
 """How long the streams of one flow before it is the next one's turn."""
 SETTLE_S = 0.05
 WATCHED_S = 0.35
-"""How long a stop is watched, with what comes before it."""
-PROBES = 60
+"""How long a stop is watched."""
+PROBES = 400
 """New requests around an order, one in each millisecond."""
+PATIENCE_S = 5.0
+"""For the first of them to come through: before that there is nothing that a stop could refuse."""
 ASKING = 16
 """Clients that ask for whole answers."""
 SLOW = 20
@@ -91,9 +94,10 @@ class Bench:
             self.figures.say(str(missing))
 
     def close(self) -> None:
-        """End all."""
-        for peer, _lane in self.peers.values():
-            peer.close()
+        """End all, whichever of them makes trouble."""
+        with contextlib.ExitStack() as all_of_them:
+            for peer, _lane in self.peers.values():
+                all_of_them.callback(peer.close)
 
     # --- CPU a chunk ------------------------------------------------------------------
 
@@ -152,21 +156,27 @@ class Bench:
             assert isinstance(peer, Ours)
             self.both.run(1.0, lane)  # bytes pile up for those who do not read
             peer.stall()
-        before = random.randint(PROBES // 3, PROBES // 3 + 20)
+        before = random.randint(10, 30)
         ordered: list[int] = []
 
         def each_ms() -> None:
             nonlocal before
-            before -= 1
-            if before == 0:
+            if lane.probes or stalled:
+                before -= 1
+            if before == 0 and not ordered:
                 ordered.append(time.monotonic_ns())
                 peer.order()
-            if asking and before < PROBES // 3:
+            if asking:
                 with contextlib.suppress(OSError):
                     asking.pop().send(probe)
             if ordered:
                 lane.read_slowly()
 
+        end = time.monotonic() + PATIENCE_S
+        while not ordered:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{name}: no new request comes through beside {STREAMS} streams")
+            self.both.run(0.005, lane, every_ms=each_ms)
         self.both.run(WATCHED_S, lane, every_ms=each_ms)
         self.both.watching = None
         seen = _seen(lane, ordered[0], streams, serving)
