@@ -9,6 +9,9 @@ the median of the paired ratios, in "×", its baseline being 1 × by definition;
 also shows the two medians from which it came. What cannot run here is left out of the
 object and named on stderr, never guessed.
 
+A benchmark that is interrupted or told to end does what stands in its `finally`: what it started
+ends with it.
+
     figures = Figures("stop", "how fast a stop is")
     figures.value("last-act", samples_ms, "ms", target="≤ 1 ms", what="order → last act")
     figures.against("empty-10", ours_ms, bare_ms, "ms", target="≤ 1.5 ×", what="…")
@@ -21,11 +24,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 __all__ = ["Figures", "Row"]
 
@@ -60,6 +65,16 @@ def _spread(samples: Sequence[float], unit: str) -> str:
     return f"p50 {middle:.4g} {unit}, p90 {p90:.4g} {unit}, max {max(samples):.4g} {unit}"
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave by way of every `finally`; a second signal does not cut that short."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 class Figures:
     """The figures of one run, and its arguments: `quick`, `as_json`, `data`."""
 
@@ -76,6 +91,9 @@ class Figures:
         usual = os.environ.get("OFFSWITCH_DATA")
         self.data: Path | None = given.data or (Path(usual) if usual else None)
         self._rows: list[Row] = []
+        for each in _ENDING:  # SIGINT, too, where a shell has it ignored in the background
+            if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, _end)
 
     def runs(self, usual: int, quick: int) -> int:
         """How many runs to take."""

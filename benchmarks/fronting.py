@@ -132,7 +132,7 @@ class _Process:
         self.upstream = upstream
         self.port = free_port()
         self.argv = self.prepare()
-        self.process = self._start()
+        self._start()
 
     def prepare(self) -> list[str]:
         """Write what it reads; give its command line."""
@@ -142,14 +142,17 @@ class _Process:
         """Give its environment."""
         return dict(os.environ)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         said = self.folder / "said"
         with said.open("wb") as out:
-            process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 pinned(self.argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env()
             )
-        wait_for(self.port, process, said, self.patience_s)
-        return process
+        try:
+            wait_for(self.port, self.process, said, self.patience_s)
+        except BaseException:  # nobody else knows of it yet
+            self._end()
+            raise
 
     def cpu_ns(self) -> int:
         """Give what its threads have run, all together."""
@@ -162,7 +165,7 @@ class _Process:
     def ready(self) -> None:
         """Start it again: its way to end what flows is to end itself."""
         self._end()
-        self.process = self._start()
+        self._start()
 
     def _end(self) -> None:
         pids = family(self.process.pid)

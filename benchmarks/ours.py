@@ -61,16 +61,23 @@ class Ours:
         self._configure(upstream, runs, more, by_header=by_header)
         here = os.sched_getaffinity(0)
         os.sched_setaffinity(0, EVERYWHERE)  # the warden is bound to no core
-        self.installation.start()
-        os.sched_setaffinity(0, here)
+        self.process: subprocess.Popen[bytes] | None = None
+        try:
+            self.installation.start()
+            os.sched_setaffinity(0, here)
+            self._start(folder / "said")
+        except BaseException:  # nobody else knows of it yet
+            self.close()
+            raise
+
+    def _start(self, said: Path) -> None:
         place = self.installation.place
         argv = [sys.executable, "-I", "-m", "offswitch.gateway"]
         argv = pinned([*argv, "--home", place.home, "--run", place.run])
-        said = folder / "said"
         with said.open("wb") as out:
             self.process = subprocess.Popen(argv, stderr=out, stdin=subprocess.DEVNULL)
         wait_for(self.port, self.process, said, _PATIENCE_S)
-        until(lambda: len(family(self.process.pid)) > 2, "its worker runs")
+        until(lambda: len(self._family) > 2, "its worker runs")
 
     def _configure(self, upstream: int, runs: int, more: str, *, by_header: bool) -> None:
         text = f"""[[gateway]]
@@ -108,13 +115,17 @@ limits = {{ connections = 8192 }}
         return f"x-run: {self._run}\r\n"
 
     @property
+    def _family(self) -> list[int]:
+        return family(self.process.pid) if self.process is not None else []
+
+    @property
     def worker(self) -> int:
         """The worker's pid."""
-        return family(self.process.pid)[-1]
+        return self._family[-1]
 
     def cpu_ns(self) -> int:
         """Give what its processes have run, all together."""
-        return cpu_ns(family(self.process.pid))
+        return cpu_ns(self._family)
 
     def prepare(self) -> None:
         """Open the connection of the next order: nothing is left but to send it."""
@@ -149,18 +160,25 @@ limits = {{ connections = 8192 }}
 
     def close(self) -> None:
         """End it, and its warden."""
-        for pid in reversed(family(self.process.pid)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        self.process.terminate()
         try:
-            self.process.wait(15)
+            if self.process is not None:
+                self._end(self.process)
+        finally:
+            self.installation.close()
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        self._signal(signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(15)
         except subprocess.TimeoutExpired:
-            for pid in reversed(family(self.process.pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.process.wait()
-        self.installation.close()
+            self._signal(signal.SIGKILL)
+            process.wait()
+
+    def _signal(self, number: int) -> None:
+        for pid in reversed(self._family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def confirmed(answer: dict[str, object]) -> str:

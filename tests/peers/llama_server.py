@@ -62,7 +62,11 @@ class LlamaServer:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.logged("listening on", 30)
+        try:
+            self.logged("listening on", 30)
+        except BaseException:  # nobody else knows of it yet
+            self.close()
+            raise
 
     def _read(self) -> None:
         assert self.process.stdout is not None
