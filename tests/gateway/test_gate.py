@@ -330,6 +330,47 @@ def test_VER_2_a_stop_of_what_no_gateway_serves_any_more_rests_on_the_plan(
     assert "nothing here can do" in str(layer(answer)["detail"])
 
 
+@pytest.mark.parametrize("level", ["freeze", "kill"])
+def test_VER_2_a_stop_of_what_a_front_of_others_alone_serves_is_not_confirmed_and_can_be_reset(
+    installation: Installation, level: str
+) -> None:
+    """That nothing of it runs here says nothing of what it runs elsewhere, behind that front."""
+    front = Gate(installation.place.warden_socket, Attachment("theirs", [NAME]))
+    front.attach()
+    answer = installation.stop(NAME, level=level)
+    assert answer["confirmed"] is False, answer
+    seen = layer(answer)
+    assert seen["confirmed"] is False
+    assert "never counted" not in str(seen["detail"])
+    assert "front of others" in str(seen["detail"])
+    assert not installation.target(NAME)["confirmed"]
+    assert installation.target(NAME)["level"] == level, "a kill would reach no further"
+    said = [one for one in installation.entries() if "a person must look" in str(one.get("what"))]
+    assert said[-1]["missing"] == ["gateway"]
+    front.end()
+    assert installation.stop(NAME)["confirmed"] is False, "its adapter is gone, the front is not"
+    installation.kill_warden()
+    installation.restart()
+    assert installation.stop(NAME)["confirmed"] is False, "and the next warden knows of it"
+    assert installation.reset(NAME)["state"] == "done"
+
+
+def test_VER_2_a_stop_of_a_cell_with_a_front_of_others_rests_on_the_cell(
+    installation: Installation,
+) -> None:
+    front = Gate(installation.place.warden_socket, Attachment("theirs", [NAME]))
+    front.attach()
+    running = installation.run("sleep", "1000", target=NAME)
+    answer = installation.stop(NAME)
+    assert answer["confirmed"] is True, answer
+    assert "never counted" in str(layer(answer)["detail"])
+    running.event("exited")
+    until(lambda: not installation.target(NAME).get("cell"), "its cell is gone")
+    assert installation.stop(NAME)["confirmed"] is True, "it was seen to end"
+    assert installation.reset(NAME)["state"] == "done"
+    front.end()
+
+
 def test_SR_6_no_cell_may_attach_a_gate(installation: Installation) -> None:
     code = (
         "import socket, struct, json\n"

@@ -115,8 +115,8 @@ class Gatekeeper(Protocol):
         """Whom the observer has ask listeners answers nothing."""
         ...
 
-    def expect(self, row: Tracked) -> None:
-        """A warden before us knew gates of this target."""
+    def expect(self, row: Tracked, *, served: bool) -> None:
+        """A warden before us knew gates of this target, which one may have `served`."""
         ...
 
 

@@ -37,7 +37,7 @@ def _whole(place: Place) -> dict[str, Any]:
 
 
 def gates_before(place: Place) -> dict[str, Any]:
-    """Give what was kept of gateways: by target its slot, and whether one served it."""
+    """Give what was kept of gateways: by target its slot, whether one served it, or a front."""
     gates = _whole(place).get("gates")
     return gates if isinstance(gates, dict) else {}
 

@@ -147,9 +147,12 @@ class Press:
             receipts.append(Receipt(GATEWAY, at, None, confirmed=False, detail=told, counted=False))
             wanted.pop(GATEWAY)
         elif GATEWAY not in wanted and row.readiness.get(GATEWAY, ("", ""))[0] == "degraded":
-            told = f"{row.readiness[GATEWAY][1]}; listed, never counted: see what its adapter says"
+            # Where that front is all there is of a target, nobody here sees whether it stands.
+            alone = row.body is None and level >= Level.FREEZE
+            how = "nothing else of it is here" if alone else "listed, never counted"
+            told = f"{row.readiness[GATEWAY][1]}; {how}: see what its adapter says"
             receipts.append(
-                Receipt(GATEWAY, guard_ns, None, confirmed=False, detail=told, counted=False)
+                Receipt(GATEWAY, guard_ns, None, confirmed=False, detail=told, counted=alone)
             )
         receipts += [self._receipt(row, layer) for layer in wanted if layer != COOPERATIVE]
         return receipts

@@ -259,10 +259,12 @@ class Proving:
         level = core.level(row)
         if level is None:
             return
+        missing = [receipt.layer for receipt in row.receipts if not receipt.confirmed]
+        missing = [layer for layer in missing if layer != COOPERATIVE]
         if not press.again:
-            missing = [receipt.layer for receipt in row.receipts if not receipt.confirmed]
-            missing = [layer for layer in missing if layer != COOPERATIVE]
             stop_entries.unconfirmed(core, row, missing, level)
+        if row.fronted and missing == [GATEWAY] and row.body is None and not row.served:
+            return  # a kill would reach no further: all there is of it is a front of others
         if level < Level.KILL:
             self._escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
         elif row.body is not None or row.served:

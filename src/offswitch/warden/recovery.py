@@ -200,6 +200,7 @@ class Recovery:
         for name, kept in gates_before(core.place).items():
             try:
                 slot, served = _slot(kept[0]), kept[1] is True
+                fronted = kept[2:] == [True]
                 row = core.table.get(check_name(name))
             except _GARBLED as error:
                 self._note("cells", Corrupt(f"what is kept of a gateway is garbled: {error}"))
@@ -208,8 +209,9 @@ class Recovery:
                 row = core.table.put(Tracked(Target(name, {}, "gateway"), State.IDLE))
             row.gate_slot = slot
             self._heed_word(row, core.level(row), slot)
-            if served and slot is not None and core.gates is not None:
-                core.gates.expect(row)
+            row.fronted = fronted
+            if slot is not None and core.gates is not None:
+                core.gates.expect(row, served=served)
 
     def _row(self, name: str) -> Tracked:
         """Give the row of a target, and one that ended if it was not known."""

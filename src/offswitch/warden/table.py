@@ -65,6 +65,7 @@ class Tracked:
         "cell",
         "confirmed",
         "declared",
+        "fronted",
         "gate_slot",
         "keeper_has_it",
         "leader",
@@ -111,6 +112,8 @@ class Tracked:
         """Of the word that gateways heed: one for the whole boot, whatever becomes of its cell."""
         self.served = False
         """Whether a gateway serves it, or had something of it in flight when it was lost."""
+        self.fronted = False
+        """Whether a front of others serves it, or did in this boot: its adapter may have gone."""
         self.leader: int | None = None
         self.asked_by: int | None = None
         """The user who had it run."""
@@ -322,7 +325,7 @@ class Table:
         remains = {row.target.name: row.remains.facts() for row in self if row.remains is not None}
         slots = {row.target.name: row.slot for row in self if row.adopted and row.slot is not None}
         gates = {
-            row.target.name: [row.gate_slot, row.served]
+            row.target.name: [row.gate_slot, row.served, row.fronted]
             for row in self
             if row.gate_slot is not None
         }

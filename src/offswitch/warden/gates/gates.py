@@ -63,8 +63,6 @@ class Gates:
         self._on_change = changed
         self._gates: list[Attached] = []
         self._by_target: dict[str, list[Attached]] = {}
-        self._fronted: set[str] = set()
-        """Targets of fronts that are not ours, also of those whose adapter has gone since."""
         self._cutting = Cutting()
         self._probing = Probing(core)
         self.notes = Notes(core)
@@ -116,8 +114,6 @@ class Gates:
         gate.turn = self._turn = max(self._turn + 1, time.monotonic_ns())
         connection.context = gate
         self._gates.append(gate)
-        if said.worker is None and not said.listen:
-            self._fronted.update(said.targets)
         self._index()
         self._show(gate)
         if gate.table is not None:
@@ -126,6 +122,8 @@ class Gates:
                 self._begin_anew(gate.table.cuts())
         for name in said.targets:
             row = self._core.table.get(name)
+            if row is not None:
+                row.fronted = row.fronted or (said.worker is None and not said.listen)
             self._served(name)
             if row is not None and gate.works:
                 self.born(row)
@@ -255,8 +253,7 @@ class Gates:
         if not gates:
             if row.served and self._expected_until:
                 return "degraded", _EXPECTED
-            fronted = row.target.name in self._fronted
-            return ("degraded", _FRONT) if fronted else ("absent", _ABSENT)
+            return ("degraded", _FRONT) if row.fronted else ("absent", _ABSENT)
         if all(each.connection is None for each in gates):
             return "degraded", _LOST
         whole = self._core.table.get(whole_of(row, self._by_target)) or row
@@ -451,8 +448,11 @@ class Gates:
 
     # --- from one warden to the next ----------------------------------------------
 
-    def expect(self, row: Tracked) -> None:
+    def expect(self, row: Tracked, *, served: bool) -> None:
         """A warden before us knew gates of this target: they come back within moments."""
+        if not served:
+            self._judge(row)
+            return
         self._expected_until = time.monotonic() + _EXPECTED_S
         row.served = True
         row.readiness = {**row.readiness, GATEWAY: ("degraded", _EXPECTED)}
