@@ -12,7 +12,7 @@ from typing import Any
 
 from bare_steward import bare_stewards
 from gate import Gate, upstream_at
-from offswitch.gateway.plan.route import Api, Route, Step, Tools
+from offswitch.gateway.plan.route import Api, Route
 from offswitch.gateway.stewards import Stewards
 from offswitch.gateway.tools.book import CallBook, CallRow, read_book
 from offswitch.gateway.tools.cancel import Cancels
@@ -62,9 +62,7 @@ class McpGate:
 
 
 @contextmanager
-def mcp_gate(
-    folder: Path, tools: Tools = Tools(), steps: frozenset[Step] = frozenset()  # noqa: B008 - values
-) -> Iterator[McpGate]:  # fmt: skip
+def mcp_gate(folder: Path, **declared: Any) -> Iterator[McpGate]:  # noqa: ANN401 - of a route
     """Serve, with what the route declares."""
     server = subprocess.Popen(
         [sys.executable, "-I", str(SERVER), str(folder / "record"), "--http"],
@@ -73,9 +71,7 @@ def mcp_gate(
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        route = Route(
-            TARGET, upstream_at(port), api=Api.MCP, tools=tools, steps=steps, ask="ada"
-        )  # fmt: skip
+        route = Route(TARGET, upstream_at(port), api=Api.MCP, ask="ada", **declared)
         one = McpGate(folder, port, route)
         try:
             yield one

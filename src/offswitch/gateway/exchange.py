@@ -148,7 +148,9 @@ class Asked:
     calls: Sequence[Call] = ()
     """Tools that are called by this very request (MCP)."""
     body: object = None
-    """The parsed body, for the steward's own use."""
+    """The parsed body, for the steward's own use; a large one is gone once it was sent on."""
+    kept: object = None
+    """What the steward needs to the end, for `refusal` and `ending`: little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,8 @@ def test_ACT_1_a_body_with_two_meanings_is_malformed(said: bytes) -> None:
         {"content_encoding": "identity, br"},
         {"content_type": "application/json; charset=utf-16"},
         {"content_type": 'application/json; charset="utf-7"'},
+        {"content_type": "application/json; charset=utf-8; charset=utf-7"},
+        {"content_type": "application/json; xcharset=utf-8; charset=utf-7"},
     ],
 )
 def test_ACT_1_a_body_that_is_read_otherwise_upstream_is_malformed(headers: dict[str, str]) -> None:

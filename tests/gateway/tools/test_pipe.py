@@ -166,6 +166,10 @@ def test_SR_6_what_is_no_message_is_not_passed_on(tmp_path: Path) -> None:
         b"garbage",
         b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}',
+        b'{"jsonrpc":"2.0","method":"tools/call","params":{"name":"fail"}}',
+        b'{"jsonrpc":"2.0","method":"notifications/x","params":{"a":\r%b\r}}'
+        % b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fail"}}',
+        b'[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"ping"}]',
     ):
         one.say(odd)
         assert one.hear()["error"]["code"] == -32600
@@ -179,6 +183,18 @@ def test_SR_6_what_is_no_message_is_not_passed_on(tmp_path: Path) -> None:
     assert one.hear()["id"] == 9
     one.end()
     assert one.record == ["begun 9", "done 9"]
+
+
+def test_ACT_9_an_id_is_borne_by_one_call_until_it_is_answered(tmp_path: Path) -> None:
+    one = Wrapped(tmp_path)
+    one.call("slow", 4, seconds=0.3)
+    one.call("read_note", 4)
+    assert one.answer()["error"]["code"] == -32600
+    assert one.answer()["id"] == 4
+    one.call("read_note", 4)
+    assert one.answer()["result"]["content"][0]["text"] == "read_note 4"
+    one.end()
+    assert one.states() == [State.DONE, State.DONE]
 
 
 def test_a_server_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:

@@ -309,6 +309,21 @@ def test_under_a_stop_only_what_ends_something_passes(desk: Desk) -> None:
     assert (b"x-should-retry", b"false") in refused.headers
 
 
+@pytest.mark.parametrize("held", [FREE, Held(Level.DRAIN)], ids=["free", "drain"])
+def test_SR_6_no_tool_is_called_by_what_is_not_judged(desk: Desk, held: Held) -> None:
+    at = route(allow=("look",))
+    told = {name: said for name, said in call("pay").items() if name != "id"}
+    with pytest.raises(Malformed, match="without one it is a notification"):
+        desk.post(told, at, held)
+    for charset in (b"utf-7", b"utf-16", b"utf-8; charset=utf-7"):
+        kind = (b"content-type", b"application/json; charset=" + charset)
+        with pytest.raises(Malformed, match="another encoding"):
+            desk.post(call("look"), at, held, kind)
+    for method in (b"PUT", b"PATCH", b"DELETE"):
+        with pytest.raises(Malformed, match="by POST"):
+            desk.steward.read(Head(method, b"/mcp", ()), json.dumps(call("pay")).encode())
+
+
 def test_DEC_3_a_held_call_goes_on_only_when_a_person_lets_it(desk: Desk) -> None:
     at = route(hold=("pay*",))
     assert isinstance(desk.post(call("read"), at)[1], Rewritten)

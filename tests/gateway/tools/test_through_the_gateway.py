@@ -102,14 +102,16 @@ def test_DEC_6_writes_then_all_tools_are_held_back_and_given_back(tmp_path: Path
         assert may() == (True, True, True)
 
 
+@pytest.mark.parametrize("padding", ["", "x" * 20_000], ids=["small", "large"])
 def test_ACT_9_a_stop_in_mid_call_is_told_in_json_rpc_and_the_call_is_unknown(
-    tmp_path: Path,
+    tmp_path: Path, padding: str
 ) -> None:
     with mcp_gate(tmp_path) as one:
         agent = Agent(one)
         answers: list[dict[str, Any]] = []
         caller = threading.Thread(
-            target=lambda: answers.append(agent.call("slow", 1, seconds=60)), daemon=True
+            target=lambda: answers.append(agent.call("slow", 1, seconds=60, text=padding)),
+            daemon=True,
         )
         caller.start()
         until(lambda: one.record("begun") == {"1"}, "the server has begun")
@@ -192,7 +194,14 @@ def _compare(one: McpGate, answered: set[str]) -> set[str]:
     return by[State.UNKNOWN]
 
 
-def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("level", "restrict"),
+    [(Level.RESTRICT, {Step.TOOLS}), (Level.DRAIN, set())],
+    ids=["restrict", "drain"],
+)
+def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(
+    tmp_path: Path, level: Level, restrict: set[Step]
+) -> None:
     visitors = Visitors(os.geteuid(), os.getegid())
     visitors.hear([], [])
     leaves = Leaves(SystemClock(), visitors, _Record())  # type: ignore[arg-type]
@@ -205,8 +214,9 @@ def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> Non
         return leaves.rows()
 
     try:
-        with mcp_gate(tmp_path, tools=Tools(hold=("write_*",))) as one:
-            for op, text in (("approve", "write_note"), ("restrict", "")):
+        tools = Tools(hold=("write_*",))
+        with mcp_gate(tmp_path, tools=tools, restrict=frozenset(restrict)) as one:
+            for text in ("write_note", ""):
                 answers: list[dict[str, Any]] = []
                 caller = threading.Thread(
                     target=lambda to: to.append(Agent(one).call("write_note", 1)), args=(answers,)
@@ -214,9 +224,9 @@ def test_DEC_3_a_held_call_waits_at_the_desk_for_a_person(tmp_path: Path) -> Non
                 caller.start()
                 [row] = until(turn, "a person is asked")
                 assert (row["tool"], row["target"]) == ("write_note", TARGET)
-                assert one.record("begun") == ({"1"} if op != "approve" else set())
-                if op == "restrict":
-                    one.gate.stop(TARGET, Level.RESTRICT)
+                assert one.record("begun") == (set() if text else {"1"})
+                if not text:
+                    one.gate.stop(TARGET, level)
                 leaves.answer(
                     _peer(), {"op": "approve"}, row["decision"], visitors.who(_peer())
                 )  # fmt: skip

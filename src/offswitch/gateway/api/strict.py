@@ -57,8 +57,9 @@ def plain_bytes(head: Head) -> None:
         if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
             raise Malformed("the body is compressed; send it as it is")
         if name == b"content-type" and b"charset" in value.lower():
-            charset = value.lower().partition(b"charset")[2].strip(b" \t=\"'")
-            if charset.partition(b";")[0].strip(b" \t\"'") not in (b"utf-8", b"utf8"):
+            _, *charsets = value.lower().split(b"charset")  # of two, servers take either
+            charset = charsets[0].strip(b" \t=\"'").partition(b";")[0].strip(b" \t\"'")
+            if len(charsets) > 1 or charset not in (b"utf-8", b"utf8"):
                 raise Malformed("the body is in another encoding than UTF-8")
 
 

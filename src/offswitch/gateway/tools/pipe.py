@@ -17,16 +17,17 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from offswitch.clock import Clock, SystemClock
-from offswitch.gateway.exchange import Cause, Malformed, Why
+from offswitch.gateway.exchange import Call, Cause, Malformed, Why
 from offswitch.gateway.plan.match import stands_for
 from offswitch.gateway.tools.answers import narrowed, state_of
+from offswitch.gateway.tools.asking import BEGINS, CALL, call_of, requests_of
 from offswitch.gateway.tools.book import CallBook, State
-from offswitch.gateway.tools.jsonrpc import Answer, Ident, Notice, Parsed, Request, key_of, parse
+from offswitch.gateway.tools.jsonrpc import Answer, Ident, Parsed, Request, key_of, parse
 from offswitch.gateway.tools.wording import reply_of
 from offswitch.guard import Guard, Stopped
 
@@ -188,65 +189,60 @@ class Pipe:
         if not line.strip():
             return
         try:
-            parsed = parse(line)
-            why = self._judged(parsed)
+            parsed = _read(line)
+            asks = requests_of(parsed, self._idents)
+            calls = {key: call_of(one, key) for key, one in asks.items() if one.method == CALL}
+            why = self._judged(asks, calls)
         except Malformed as error:
             self._answer(Why(Cause.MALFORMED, self._plan.target, text=str(error)), (), batch=False)
             return
-        asks = [one for one in parsed.messages if isinstance(one, Request)]
+        if why is None and not self._write_down(calls):
+            why = Why(Cause.BUSY, self._plan.target, text="too many calls are open")
         if why is not None:
-            if asks:
-                self._answer(why, [one.ident for one in asks], batch=parsed.batch)
+            self._answer(why, [one.ident for one in asks.values()], batch=parsed.batch)
             return
-        if not self._note(asks):
-            full = Why(Cause.BUSY, self._plan.target, text="too many calls are open")
-            self._answer(full, [one.ident for one in asks], batch=parsed.batch)
-            return
+        self._idents.update((key, one.ident) for key, one in asks.items())
         self._up.going += line
 
-    def _judged(self, parsed: Parsed) -> Why | None:
+    def _judged(self, asks: Mapping[str, Request], calls: Mapping[str, Call]) -> Why | None:
         """Say why these messages may not go on; None: they may."""
         target = self._plan.target
-        for message in parsed.messages:
-            if isinstance(message, (Notice, Answer)):
-                continue
-            name = ""
+        for key, message in asks.items():
+            call = calls.get(key)
             try:
-                if message.method == "tools/call":
-                    name = _tool(message)
-                    if not self._allowed(name):
+                if call is not None:
+                    if not self._allowed(call.name):
                         text = "this tool is not declared for this target"
                         return Why(Cause.NOT_ALLOWED, target, text=text)
-                    arguments = message.params.get("arguments")
-                    self._guard.step(
-                        "tool", name, arguments if isinstance(arguments, dict) else None
-                    ).begin()
-                elif message.method == "initialize":
+                    self._guard.step("tool", call.name, dict(call.arguments)).begin()
+                elif message.method in BEGINS:
                     self._guard.step("session", "mcp").begin()
                 elif not self._guard.allowed():
                     self._guard.check()
             except Stopped as stop:
                 restricted = stop.level == "restrict"
-                if restricted and message.method not in {"tools/call", "initialize"}:
+                if restricted and call is None and message.method not in BEGINS:
                     continue
                 cause = Cause.RESTRICTED if restricted else Cause.STOPPED
                 return Why(cause, target, stop.level, stop.reason)
         return None
 
-    def _note(self, asks: Sequence[Request]) -> bool:
-        """Write down what goes on; false: there is no room."""
-        for one in asks:
-            key = key_of(one.ident)
-            if one.method == "tools/call":
-                if self._book is not None:
-                    arguments = one.params.get("arguments")
-                    row = self._book.begin(self._plan.target, _tool(one), key, arguments, "")
-                    if row < 0:
-                        return False
-                    self._rows[key] = row
-                    self._book.sent(row)
-                self._calls[key] = _tool(one)
-            self._idents[key] = one.ident
+    def _write_down(self, calls: Mapping[str, Call]) -> bool:
+        """Write down that these calls go on; false: there is no room, and none of them does."""
+        rows: dict[str, int] = {}
+        book = self._book
+        if book is not None:
+            for key, call in calls.items():
+                row = book.begin(self._plan.target, call.name, key, call.arguments, "")
+                if row < 0:
+                    for begun in rows.values():
+                        book.end(begun, State.REFUSED)
+                    return False
+                rows[key] = row
+            for row in rows.values():
+                book.sent(row)
+        self._rows.update(rows)
+        self._calls.update((key, call.name) for key, call in calls.items())
         return True
 
     def _to_client(self, line: bytes) -> None:
@@ -315,11 +311,11 @@ class Pipe:
             )
 
 
-def _tool(message: Request) -> str:
-    name = message.params.get("name")
-    if not isinstance(name, str) or not 0 < len(name) <= 256 or not name.isprintable():  # noqa: PLR2004 - as over HTTP
-        raise Malformed("a tool is called by its name, a plain text")
-    return name
+def _read(line: bytes) -> Parsed:
+    if b"\r" in line.rstrip():
+        # It ends a line, too, where Python reads it: that would be another message than ours.
+        raise Malformed("a line's end stands within a message")
+    return parse(line)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

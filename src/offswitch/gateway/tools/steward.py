@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from offswitch.gateway.api.strict import plain_bytes
 from offswitch.gateway.exchange import (
     Asked,
     Call,
@@ -35,9 +36,10 @@ from offswitch.gateway.exchange import (
     Why,
 )
 from offswitch.gateway.plan.route import Route, Step
+from offswitch.gateway.tools.asking import BEGINS, CALL, call_of, requests_of
 from offswitch.gateway.tools.book import CallBook, State
 from offswitch.gateway.tools.cancel import Cancels
-from offswitch.gateway.tools.jsonrpc import Message, Request, key_of, parse
+from offswitch.gateway.tools.jsonrpc import Message, Request, parse
 from offswitch.gateway.tools.passage import Awaited, Missing, Passage
 from offswitch.gateway.tools.verdict import Judged, Ruling, judged
 from offswitch.gateway.tools.wording import event_of, reply_of
@@ -45,10 +47,7 @@ from offswitch.model.level import Level
 
 __all__ = ["AskedCall", "Leaves", "McpSteward"]
 
-_LONGEST_TOOL = 256
 _LONGEST_SESSION = 1024
-_BEGINS = frozenset({"initialize", "server/discover"})
-"""How a session begins; since 2026-07-28 there are none, and a client only asks what there is."""
 _PLAIN: Sequence[tuple[bytes, bytes]] = ((b"accept-encoding", b"identity"),)
 """Answers are read, so they come as they are."""
 
@@ -115,29 +114,25 @@ class McpSteward:
         session = _session(head)
         if head.method != b"POST":
             stream = head.method == b"GET"
-            return Asked(Shape.MCP, stream=stream, session=session, body=_Read())
-        if (head.get(b"content-encoding") or b"identity").lower() != b"identity":
-            raise Malformed("a body that is packed cannot be judged: send it as it is")
+            if body:
+                raise Malformed("messages come by POST")
+            return Asked(Shape.MCP, stream=stream, session=session, kept=_Read())
+        plain_bytes(head)
         parsed = parse(body)
         read = _Read(parsed.messages, parsed.batch)
         calls = []
-        for message in parsed.messages:
-            if not isinstance(message, Request):
-                continue
-            key = key_of(message.ident)
-            if key in read.awaited.idents:
-                raise Malformed("two requests of one batch bear the same id")
+        for key, message in requests_of(parsed).items():
             read.awaited.idents[key] = message.ident
-            if message.method == "tools/call":
-                calls.append(_call(message, key))
+            if message.method == CALL:
+                calls.append(call_of(message, key))
         _agrees(head, parsed.messages)
         stream = b"text/event-stream" in (head.get(b"accept") or b"").lower()
-        return Asked(Shape.MCP, stream=stream, session=session, calls=calls, body=read)
+        return Asked(Shape.MCP, stream=stream, session=session, calls=calls, kept=read)
 
     def admit(
         self, asked: Asked, head: Head, body: bytes, route: Route, held: Held
     ) -> Verdict | Later:
-        """Say how it goes on; `_Read` of `asked` is made whole here."""
+        """Say how it goes on; what `asked` keeps is made whole here."""
         read = _read_of(asked)
         if held.level is not None and held.level > Level.RESTRICT:
             ends = held.level is Level.DRAIN and head.method == b"POST" and not read.awaited.idents
@@ -145,7 +140,7 @@ class McpSteward:
                 cause = Why(Cause.STOPPED, route.target, held.level.label, ask=route.ask)
                 return self._refused(asked, cause, State.REFUSED)
             return self._passed(asked, head, body, route, held)
-        begins = any(isinstance(m, Request) and m.method in _BEGINS for m in read.messages)
+        begins = any(isinstance(m, Request) and m.method in BEGINS for m in read.messages)
         if begins and Step.SESSIONS in held.steps:
             text = "no new session begins just now"
             return reply_of(_why(route, held, Judged(Ruling.REFUSE, Cause.RESTRICTED, text)),
@@ -164,9 +159,10 @@ class McpSteward:
 
     def refusal(self, asked: Asked | None, why: Why) -> Reply:
         """Word a refusal for every request that is not answered yet."""
-        if asked is None or not isinstance(asked.body, _Read):
+        if asked is None:
             return reply_of(why, ())
-        return reply_of(why, list(asked.body.awaited.idents.values()), batch=asked.body.batch)
+        read = _read_of(asked)
+        return reply_of(why, list(read.awaited.idents.values()), batch=read.batch)
 
     def ending(self, asked: Asked, why: Why) -> bytes:
         """End a stream of events by an error for each request that is not answered yet.
@@ -191,6 +187,7 @@ class McpSteward:
             def allowed(name: str) -> bool:
                 return judged(name, route.tools, held).ruling is not Ruling.REFUSE
 
+        read.messages = ()  # what is kept while the answer lasts is small
         cancels = self._cancels
         cut = None if cancels is None else partial(cancels.cut, route.upstream, head)
         read.passage = Passage(read.awaited, self._book, self._missing, asked.session, allowed, cut)
@@ -262,7 +259,7 @@ def _nothing() -> None:
 
 
 def _read_of(asked: Asked) -> _Read:
-    return asked.body if isinstance(asked.body, _Read) else _Read()
+    return asked.kept if isinstance(asked.kept, _Read) else _Read()
 
 
 def _session(head: Head) -> str:
@@ -270,15 +267,6 @@ def _session(head: Head) -> str:
     if len(said) > _LONGEST_SESSION:
         raise Malformed("a session's name is too long")
     return said
-
-
-def _call(message: Request, key: str) -> Call:
-    name, arguments = message.params.get("name"), message.params.get("arguments")
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_TOOL or not name.isprintable():
-        raise Malformed("a tool is called by its name, a plain text")
-    if arguments is not None and not isinstance(arguments, dict):
-        raise Malformed("what a tool is called with is an object")
-    return Call(name, arguments or {}, key)
 
 
 def _agrees(head: Head, messages: Sequence[Message]) -> None:

@@ -177,8 +177,11 @@ class Asking:
         return False
 
     def _passes(self, level: Level) -> bool:
-        """Tell whether it only ends something: no stop holds that back."""
-        return self._served.steward.passes(self._begun.head, level)
+        """Tell whether it only ends something: no stop holds that back.
+
+        Its head alone tells too little where it was read: what calls a tool ends nothing.
+        """
+        return not self._asked.calls and self._served.steward.passes(self._begun.head, level)
 
     def _refuse(self, why: Why, how: How = How.REFUSED) -> None:
         """Answer that it may not, or cannot, be done."""
