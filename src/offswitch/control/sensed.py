@@ -23,6 +23,7 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -209,7 +210,7 @@ class SensedFile:
         words = [0] * (_PAGE // 8)
         words[0], words[_SIZE], words[_DESCRIBED] = _MAGIC, ring + capacity, len(described)
         words[_TARGETS], words[_RING], words[_CAPACITY] = len(targets), ring, capacity
-        fresh = f"{path}.new"
+        fresh, fd = f"{path}.new", -1
         try:
             if os.path.lexists(fresh):
                 os.unlink(fresh)
@@ -219,6 +220,10 @@ class SensedFile:
             os.pwrite(fd, struct.pack(f"={len(words)}Q", *words) + described, 0)
             os.rename(fresh, path)
         except OSError as error:
+            if fd >= 0:  # what it took of a tmpfs that is full goes back
+                os.close(fd)
+                with suppress(OSError):
+                    os.unlink(fresh)
             raise Storage(f"{path}: {error.strerror}", "make room on that tmpfs") from None
         return fd
 

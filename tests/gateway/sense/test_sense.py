@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -26,6 +27,7 @@ from offswitch.control.sensed import (
     bucket_of,
     seconds_of,
 )
+from offswitch.errors import Storage
 from offswitch.gateway.exchange import Asked, Call, Cause, Shape, Why
 from offswitch.gateway.sense import Sense, marks
 from offswitch.gateway.sense.tap import StreamTap
@@ -420,3 +422,31 @@ def test_a_time_is_in_its_bucket(nanoseconds: int) -> None:
     seconds = seconds_of(bucket_of(nanoseconds))
     if nanoseconds < 40e9:
         assert nanoseconds / 1e9 <= seconds <= max(nanoseconds / 1e9 * 1.34, 3e-6)
+
+
+def test_SEC_4_answers_that_end_faster_than_ticks_look_at_them_are_not_kept(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    going_on = [ground.tap() for _ in range(10)]
+    for _second in range(20):
+        for _ in range(1000):
+            tap = ground.tap(Shape.EMBEDDINGS)
+            tap.data(b"{}")
+            tap.end("complete")
+        ground.sense.tick()
+    assert len(ground.sense._open) < 2000
+    assert set(going_on) <= set(ground.sense._open)
+    ground.close()
+
+
+def test_a_file_for_which_there_is_no_room_gives_back_what_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _at: int, _size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(Storage):
+        SensedFile.make(f"{tmp_path}/models.0", "models", [TARGET])
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before

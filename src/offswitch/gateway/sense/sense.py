@@ -27,6 +27,8 @@ _LOOKED_AT = 64
 """Taps that a tick looks at."""
 _BUDGET_NS = 500_000
 """What a tick may take before it leaves the rest to the next one."""
+_LEAST_ROOM = 1024
+"""Taps for which there is always room, whether they have ended or not."""
 _MOST_SESSIONS = 4096
 _SEARCHED = 8192
 """Of a request's body, its end: what was added to it last stands there."""
@@ -43,6 +45,7 @@ class Sense:
         "_needles",
         "_oldest",
         "_open",
+        "_room",
         "_sessions",
         "_texts",
     )
@@ -62,6 +65,7 @@ class Sense:
         self._needles = self._canaries.plain if self._canaries is not None else ()
         self._texts = Texts(self._file, now)
         self._open: deque[StreamTap] = deque()
+        self._room = _LEAST_ROOM
         self._ended = Ended()
         self._sessions: dict[tuple[int, str], None] = {}
         self._oldest: dict[int, int] = {}
@@ -84,7 +88,14 @@ class Sense:
         place = (words, base, number)
         tap = StreamTap(place, asked, body, started_ns, self._begin, self._ended)
         self._open.append(tap)
+        if len(self._open) > self._room:
+            self._forget_ended()
         return tap
+
+    def _forget_ended(self) -> None:
+        """Let go of taps that have ended faster than ticks, which look at few, come by them."""
+        self._open = deque(one for one in self._open if not one.over)
+        self._room = 2 * len(self._open) + _LEAST_ROOM
 
     def _begin(self, place: Block, asked: Asked, body: bytes) -> Digest:
         """Take in what was asked."""
