@@ -170,3 +170,15 @@ def test_a_server_is_named_as_haproxy_names_it_and_nothing_else(text: str) -> No
     assert server_given("b/s-1.x=shop/eu") == Server("b", "s-1.x", "shop/eu")
     with pytest.raises(Usage):
         server_given(text)
+
+
+@pytest.mark.parametrize("scur", ["", "x", "-1"])
+def test_VER_6_a_row_that_tells_no_sessions_is_not_a_row_without_sessions(
+    monkeypatch: pytest.MonkeyPatch, scur: str
+) -> None:
+    async def tell(_runtime: Runtime, _command: str) -> str:
+        return f"# pxname,svname,scur,status\nengines,engine,{scur},MAINT\n"
+
+    monkeypatch.setattr(Runtime, "tell", tell)
+    with pytest.raises(Unreachable):
+        asyncio.run(Runtime("/nowhere").sessions(ENGINE))

@@ -105,8 +105,12 @@ class Runtime:
         names = rows[0].split(",") if rows else []
         for row in rows[1:]:
             found = dict(zip(names, row.split(","), strict=False))
-            if (found.get("pxname"), found.get("svname")) == (server.backend, server.name):
-                return int(found.get("scur") or 0), found.get("status", "")
+            if (found.get("pxname"), found.get("svname")) != (server.backend, server.name):
+                continue
+            count = found.get("scur", "")
+            if not (count.isascii() and count.isdigit()):
+                raise Unreachable(f"HAProxy tells no sessions of {server.path}", "show stat")
+            return int(count), found.get("status", "")
         raise Unreachable(f"HAProxy has no server {server.path}", "show servers state")
 
 
