@@ -338,6 +338,16 @@ def test_SR_26_what_lives_behind_a_gateway_has_no_process_to_end_and_is_in_doubt
     assert "stopped and confirmed" in held.sentence(NOW).text, "what lasts hides nothing"
 
 
+def test_SR_26_what_a_gateway_served_that_has_ended_keeps_nobody_from_saying_yes() -> None:
+    gone = {"target": "shop/far", "state": "idle", "readiness": {"gateway": "absent"}}
+    able = pictured(A, gone).can_stop()
+    assert able.everything, able.why
+    assert (able.targets, able.layer("gateway")) == (1, None)
+    for still in ({"state": "running"}, {"readiness": {"gateway": "degraded"}}):
+        assert pictured(A, gone | still).can_stop().targets == 2
+    assert not pictured(A, gone | {"state": "running"}).can_stop().everything
+
+
 # --- who is told ------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Can everything here be stopped, right now? Layer by layer, and since when it is known.
 
 A target that was never born holds no process and has no layer: there is nothing of it to stop.
+Nor is there of one that lived behind a gateway alone, once that has ended.
 One that lives behind a gateway alone has no process here, and no layer but that one: what lets it
 through can cut it, and whether anything goes round is a doubt of its own (SR-26).
 
@@ -81,7 +82,7 @@ class CanStop:
 
 def can_stop(picture: Picture, rows: Iterable[TargetRow]) -> CanStop:
     """Answer for `rows` of `picture`."""
-    bodies = [row for row in rows if row.readiness.keys() - {COOPERATIVE}]
+    bodies = [row for row in rows if row.readiness.keys() - {COOPERATIVE} and not _gone(row)]
     names = sorted({layer for row in bodies for layer in row.readiness})
     layers = tuple(_layer(layer, bodies, picture) for layer in names)
     why = _why_not(picture, bodies, layers)
@@ -123,6 +124,11 @@ def _wants(row: TargetRow, layer: str) -> bool:
 def _elsewhere(row: TargetRow) -> bool:
     """Tell whether nothing of a target is here but what a gateway lets through."""
     return _GATEWAY in row.readiness and not row.readiness.keys() - {COOPERATIVE, _GATEWAY}
+
+
+def _gone(row: TargetRow) -> bool:
+    """Tell whether a gateway was all there was of a target, and has ended: nothing flows."""
+    return _elsewhere(row) and row.state == "idle" and row.readiness[_GATEWAY] == "absent"
 
 
 def _goes_round(rows: list[TargetRow]) -> str:
