@@ -157,6 +157,17 @@ def test_ACT_1_a_call_asks_first_and_is_told(ground: Ground) -> None:
     assert client.messages.create(model="m-7").text == "good day", "an agent may end its sentence"
 
 
+def test_ACT_1_a_client_that_a_program_derives_is_asked_as_its_base_is(ground: Ground) -> None:
+    derived = type("Derived", (Client,), {"__module__": "program.llm"})
+    client: Client = guarded(derived(), ground.guard)
+    chunks = client.messages.create(model="m-7", stream=True)
+    assert next(chunks) == 0
+    ground.latch("drain")
+    assert stopped(lambda: client.messages.create(model="m-7")) == "drain"
+    ground.latch("kill")
+    assert stopped(lambda: next(chunks)) == "kill"
+
+
 @pytest.mark.parametrize("level", ["freeze", "kill"])
 def test_ACT_1_no_chunk_is_handed_on_after_a_stop_and_the_stream_is_closed(
     ground: Ground, level: str

@@ -33,13 +33,16 @@ Client = TypeVar("Client")
 _COPIES = frozenset({"with_options", "copy"})
 _LOCAL = frozenset({"close", "is_closed"})
 _TOLD = ("model", "stream")
+_EVERYBODYS = frozenset({"builtins", "typing", "abc"})
 
 
 def guarded(client: Client, guard: Guard | None = None) -> Client:
     """Give `client` such that every call asks `guard` (unless given: this cell's)."""
     asks = guard if guard is not None else Guard.from_env()
     _ask_each_request(client, asks.step("model", "request"))
-    return cast("Client", _Way(asks, client, "", type(client).__module__.partition(".")[0]))
+    # Also those of its bases: whose client it is says their package, not that of who derives.
+    roots = {kind.__module__.partition(".")[0] for kind in type(client).__mro__}
+    return cast("Client", _Way(asks, client, "", frozenset(roots - _EVERYBODYS)))
 
 
 def _ask_each_request(client: object, step: Step) -> None:
@@ -65,11 +68,12 @@ def _ask_each_request(client: object, step: Step) -> None:
 class _Way:
     """The client, or something on the way from it to a method."""
 
-    def __init__(self, guard: Guard, inner: Any, path: str, root: str) -> None:  # noqa: ANN401 - theirs
+    def __init__(self, guard: Guard, inner: Any, path: str, roots: frozenset[str]) -> None:  # noqa: ANN401 - theirs
         self._guard = guard
         self._inner = inner
         self._path = path
-        self._root = root
+        self._roots = roots
+        """The packages whose objects lie on the way."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - theirs
         value = getattr(self._inner, name)
@@ -80,8 +84,8 @@ class _Way:
             return self._copy(value)
         if callable(value) and not inspect.isclass(value):
             return self._call(value, path)
-        if type(value).__module__.partition(".")[0] == self._root:
-            return _Way(self._guard, value, path, self._root)
+        if type(value).__module__.partition(".")[0] in self._roots:
+            return _Way(self._guard, value, path, self._roots)
         return value
 
     def _copy(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +94,7 @@ class _Way:
             given = kwargs.get("http_client")
             if given is not None:
                 _ask_each_request(copied, self._guard.step("model", "request"))
-            return _Way(self._guard, copied, self._path, self._root)
+            return _Way(self._guard, copied, self._path, self._roots)
 
         return call
 
