@@ -1,13 +1,13 @@
-"""Sensors and detectors by entry point, ours registered in the same way as third parties'.
+"""Sensors, detectors and actuators by entry point, ours registered as third parties' are.
 
     [project.entry-points."offswitch.detectors"]
     rate = "offswitch.watch.detectors.rate:Rate"
 
 An entry point is a class with the contract of its group (`watch.sensors.contract`,
-`watch.detectors.contract`); `offswitch.testing` holds the suite that it must pass. They
-are loaded by watch and by the command line, never by the warden (SR-4). A plugin that
-cannot be loaded is an error that names the package, not a silent gap: a rule that rests
-on it must not look armed.
+`watch.detectors.contract`, `actuators.hands.contract`); `offswitch.testing` holds the suite
+that it must pass. They are loaded by watch, by the command line and by the hands themselves,
+never by the warden (SR-4). A plugin that cannot be loaded is an error that names the package,
+not a silent gap: a rule that rests on it must not look armed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import Any
 
 from offswitch.errors import BadConfig
 
-__all__ = ["DETECTORS", "SENSORS", "Plugin", "installed"]
+__all__ = ["ACTUATORS", "DETECTORS", "SENSORS", "Plugin", "installed", "of_kind"]
 
 SENSORS = "offswitch.sensors"
 DETECTORS = "offswitch.detectors"
+ACTUATORS = "offswitch.actuators"
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One sensor or detector kind."""
+    """One kind of sensor, detector or actuator."""
 
     kind: str
     """The name that the configuration uses: the entry point's."""
@@ -39,6 +40,24 @@ class Plugin:
 
 def _package(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else "unknown"
+
+
+def of_kind(group: str, kind: str) -> Plugin:
+    """Load the one plugin of a group that bears this name; `BadConfig`: there is none, or it fails.
+
+    Others of the group are not loaded: what is broken there is no concern of this one.
+    """
+    found = [entry for entry in entry_points(group=group) if entry.name == kind]
+    if not found:
+        raise BadConfig(f"no package brings {kind} ({group})", "install it, or correct the kind")
+    if len({entry.value for entry in found}) > 1:
+        raise BadConfig(f"two packages bring the kind {kind}", "remove one of them")
+    entry = found[0]
+    try:
+        return Plugin(kind, _package(entry), entry.load())
+    except Exception as error:  # a plugin's own code: whatever it raises names it
+        message = f"the plugin {kind} of {_package(entry)} cannot be loaded: {error!r}"
+        raise BadConfig(message, f"repair or remove the package {_package(entry)}") from error
 
 
 def installed(group: str) -> Mapping[str, Plugin]:

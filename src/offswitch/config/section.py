@@ -24,7 +24,20 @@ from offswitch.config.series import parse_series
 from offswitch.errors import Usage
 from offswitch.model.reserved import check_free_name
 
-__all__ = ["DetectorSection", "Duration", "Name", "Section", "SensorSection", "TargetName", "Text"]
+__all__ = [
+    "ActuatorSection",
+    "DetectorSection",
+    "Duration",
+    "Name",
+    "Section",
+    "SensorSection",
+    "TargetName",
+    "Text",
+]
+
+
+_LONGEST_TRIP_US = 30_000_000
+_SHORTEST_PROOF_US, _LONGEST_PROOF_US = 500_000, 3_600_000_000
 
 
 def _duration(value: object) -> int:
@@ -38,6 +51,18 @@ def _target_name(value: str) -> str:
         return check_free_name(value)
     except Usage as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _deadline(value: int) -> int:
+    if value > _LONGEST_TRIP_US:
+        raise ValueError('at most "30s": nobody waits for a stop for longer')
+    return value
+
+
+def _between_proofs(value: int) -> int:
+    if not _SHORTEST_PROOF_US <= value <= _LONGEST_PROOF_US:
+        raise ValueError('from "500ms" to "1h"')
+    return value
 
 
 def _series(value: str) -> str:
@@ -110,6 +135,39 @@ class SensorSection(Section):
         known = ", ".join(sorted(self.SERIES))
         given = f"{what}{{…}}" if labels else what
         return f"sensor {self.name} ({self.kind}) reads no {given}; it reads: {known}"
+
+
+class ActuatorSection(Section):
+    """The keys of every `[[actuator]]`; a kind adds its own in a subclass."""
+
+    name: Name
+    """By which it is told of."""
+    target: TargetName
+    """What it stops."""
+    kind: str
+    deadline: Annotated[Duration, AfterValidator(_deadline)] = 1_000_000
+    """How long a trip may take; then its process is killed, and another one told the same."""
+    prove: Annotated[Duration, AfterValidator(_between_proofs)] = 5_000_000
+    """How often it proves that it could act."""
+
+    LAYER: ClassVar[str] = ""
+    """The layer that it is of."""
+    SECRETS: ClassVar[frozenset[str]] = frozenset()
+    """Its keys that are paths of files with a secret, or `keyring:NAME`."""
+    FILES: ClassVar[frozenset[str]] = frozenset()
+    """Its keys that are paths of further files that it rests on."""
+    KEEPS: ClassVar[frozenset[int]] = frozenset()
+    """Capabilities, by their numbers, that its acting process keeps."""
+    READS: ClassVar[tuple[str, ...]] = ()
+    """Folders and files that it reads, besides its code."""
+    WRITES: ClassVar[tuple[str, ...]] = ()
+    """Folders and files that it writes."""
+    RUNS: ClassVar[bool] = False
+    """Whether it runs programs."""
+
+    def layer(self) -> str:
+        """Name the layer that it is of."""
+        return self.LAYER
 
 
 class DetectorSection(Section):
