@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "offswitch"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LAYERS, PURE, STOP_PATH = PROJECT["tool"]["importlinter"]["contracts"]
+LAYERS, PURE, STOP_PATH, HANDS = PROJECT["tool"]["importlinter"]["contracts"]
 
 
 def modules(*names: str) -> Iterator[str]:
@@ -66,9 +66,12 @@ def test_the_contract_names_every_third_party_that_we_use() -> None:
 
 
 def test_the_contract_names_every_room_of_the_stop_path() -> None:
-    rooms = ["model", "control", "guard", "warden", "actuators"]
+    rooms = ["model", "control", "guard", "warden"]
+    local = [f"actuators.{one.stem}" for one in SOURCE.glob("actuators/[!_]*.py")]
     verbs = ["__main__", "cli.stop", "cli.status", "cli.reset"]
-    assert {f"offswitch.{room}" for room in rooms + verbs} <= set(STOP_PATH["source_modules"])
+    assert {f"offswitch.{room}" for room in rooms + local + verbs} <= set(
+        STOP_PATH["source_modules"]
+    )
     layered = " ".join(LAYERS["layers"])
     for room in SOURCE.iterdir():
         if room.name not in {"__init__.py", "__main__.py", "__pycache__", "py.typed"}:
@@ -83,6 +86,7 @@ def test_the_contract_names_every_room_of_the_stop_path() -> None:
         ("clock.py", "import numpy", STOP_PATH["name"]),
         ("cli/words.py", "import rich", STOP_PATH["name"]),
         ("control/frames.py", "from offswitch.warden import loop", LAYERS["name"]),
+        ("warden/loop.py", "from offswitch.actuators.hands import http", HANDS["name"]),
     ],
 )
 def test_a_planted_import_breaks_its_contract(
