@@ -10,15 +10,15 @@ What leaves this machine goes by TLS, unless it stays on the machine.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from offswitch.config.secret_file import SecretFile
 from offswitch.config.section import Duration, Name, Section, Text
+from offswitch.config.url import Url
 from offswitch.errors import Usage
 from offswitch.model.scope import parse_scope
 
@@ -64,30 +64,6 @@ class Event(StrEnum):
     """An order from outside came in, waits, or is overdue."""
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError('such as "https://hooks.example.org/offswitch"')
-    if parts.username or parts.password:
-        raise ValueError("no name and password in it: a secret stands in a file")
-    if parts.scheme == "http" and not _on_this_machine(parts.hostname):
-        raise ValueError("https, unless it stays on this machine")
-    return value
-
-
-def _on_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _path(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError("a whole path, from / on")
-    return value
-
-
 def _scope(value: str) -> str:
     try:
         return parse_scope(value).text
@@ -103,9 +79,6 @@ def _event(value: object) -> Event:
     return known[value]
 
 
-Url = Annotated[str, AfterValidator(_url), Field(max_length=2000)]
-SecretFile = Annotated[str, AfterValidator(_path), Field(max_length=4000)]
-"""A file that only its owner may read, with the secret in it and nothing else."""
 ScopeText = Annotated[str, AfterValidator(_scope)]
 Events = list[Annotated[Event, BeforeValidator(_event)]]
 

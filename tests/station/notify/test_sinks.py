@@ -20,13 +20,13 @@ from offswitch.clock import SimulatedClock
 from offswitch.config.declared import Config
 from offswitch.config.load import Kinds, parse
 from offswitch.config.notify import Event
+from offswitch.model.webhook import signature
 from offswitch.station.notify.book import Queues
 from offswitch.station.notify.notice import Notice, Page, Phase
 from offswitch.station.notify.post import Post
 from offswitch.station.notify.prepare import prepare
 from offswitch.station.notify.sinks.contract import Outgoing, Result, Sent, Sink
 from offswitch.station.notify.sinks.http import Caller
-from offswitch.station.notify.sinks.webhook import signature
 from telling import START_US, Receiver
 
 PAGE = Page(

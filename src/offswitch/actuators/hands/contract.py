@@ -49,7 +49,7 @@ class Context:
     """What an instance is told besides its settings."""
 
     role: Role
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Key of `Settings.SECRETS` → what was read there while there were rights to read it."""
     started_us: int = 0
     """When this process was started (wall clock): a stop of an earlier one may hold already."""

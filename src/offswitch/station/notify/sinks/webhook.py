@@ -1,41 +1,20 @@
-"""A signed message to a server of yours, as Standard Webhooks has it.
+"""A signed message to a server of yours, as Standard Webhooks has it (`model.webhook`).
 
-    webhook-id: msg-…                     the same at every try: go by it to drop what comes twice
-    webhook-timestamp: 1764325083         seconds; refuse what is older than five minutes
-    webhook-signature: v1,BASE64          HMAC-SHA-256 over `id.timestamp.body`
-
-Each try is signed anew, with its own time. A secret that begins with `whsec_` is base64 behind
-that, as the standard has it; any other is taken as it stands.
+The id is the same at every try: go by it to drop what comes twice. Each try is signed anew, with
+its own time.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 
 from offswitch.clock import Clock
+from offswitch.model.webhook import signed_headers
 from offswitch.station.notify.message import as_html, markdown, text
 from offswitch.station.notify.sinks.contract import Outgoing, Result
 from offswitch.station.notify.sinks.http import Caller, outcome
 
-__all__ = ["WebhookSink", "signature"]
-
-_PREFIX = "whsec_"
-
-
-def signature(secret: str, message_id: str, time_s: int, body: bytes) -> str:
-    """Sign a message."""
-    key = secret.encode()
-    if secret.startswith(_PREFIX):
-        try:
-            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            key = secret.encode()
-    signed = f"{message_id}.{time_s}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+__all__ = ["WebhookSink"]
 
 
 class WebhookSink:
@@ -71,9 +50,7 @@ class WebhookSink:
         headers = {
             "content-type": "application/json",
             "user-agent": "offswitch",
-            "webhook-id": outgoing.id,
-            "webhook-timestamp": str(time_s),
-            "webhook-signature": signature(self._secret, outgoing.id, time_s, body),
+            **signed_headers(self._secret, outgoing.id, time_s, body),
         }
         return outcome(await self._caller.post(self._url, body, headers))
 
