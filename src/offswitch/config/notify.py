@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from offswitch.config.secret_file import SecretFile
+from offswitch.config.secret import SecretFile
 from offswitch.config.section import Duration, Name, Section, Text
 from offswitch.config.url import Url
 from offswitch.errors import Usage
