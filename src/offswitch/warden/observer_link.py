@@ -52,11 +52,11 @@ class ObserverLink(HelperLink):
 
     def show_net(self, name: str, fd: int) -> None:
         """Give it a conversation about sockets in the network that a cell has to itself."""
-        self.say({"op": "net", "name": name}, fd)
+        self.say({"op": "net", "name": name, "shown": True}, fd)
 
     def hide_net(self, name: str) -> None:
         """Have it let go of that."""
-        self.say({"op": "net", "name": name})
+        self.say({"op": "net", "name": name, "shown": False})
 
     def show_prober(self, number: int, fd: int) -> bool:
         """Give it the link to whoever asks gateways' listeners; false: it could not be given."""

@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,9 @@ from installation import until
 from offswitch.control import frames
 from offswitch.control.flows import Ends, FlowTable
 from offswitch.warden.observer.gateway_look import GatewayLook, Tables
+from offswitch.warden.observer.observer import Observer
 from offswitch.warden.observer.prober import LATCHED, NOBODY, Answer, Prober
+from offswitch.warden.observer_link import ObserverLink
 
 SLOT = 5
 
@@ -227,3 +230,26 @@ def test_VER_2_gateway_prober_that_answers_nothing_is_stuck() -> None:
         assert prober.stuck
         prober.close()
     assert lost.status == 0, "what it was asked is not seen"
+
+
+def test_VER_2_gateway_table_that_is_shown_right_after_a_network_was_hidden_is_taken_for_a_table(
+    gateway: Gateway,
+) -> None:
+    """The kernel hands over what came before it in one go with it, descriptor and all."""
+    ours, theirs = socket.socketpair()
+    link = ObserverLink(ours, os.getpid())
+    table = gateway.tables.get(1)
+    assert table is not None
+    link.hide_net("some cell")
+    assert link.show_table(1, table.fileno())
+    facts = {"target": "t", "slot": SLOT, "tables": [[1, 99, os.getpid()]], "listen": []}
+    about = {"name": "gateway:t", "gateway": {**facts, "expected": False}}
+    link.look(1, about, ["gateway"], "kill", 0)
+    looking = threading.Thread(target=Observer(theirs).run)
+    looking.start()
+    said: list[dict[str, Any]] = []
+    until(lambda: said.extend(link.messages()) or said, "it answers")
+    link.close()
+    looking.join()
+    theirs.close()
+    assert "not swept" in said[0]["detail"], said

@@ -136,7 +136,7 @@ class Observer:
             case "unwatch":
                 self._watch.remove(str(message["name"]))
             case "net":
-                self._net(str(message["name"]))
+                self._net(str(message["name"]), shown=message["shown"] is True)
             case "prober" if self._fds:
                 self._without_prober()
                 link = socket.socket(fileno=self._fds.pop(0))
@@ -147,12 +147,15 @@ class Observer:
             case other:
                 raise ValueError(other)
 
-    def _net(self, name: str) -> None:
-        """Take a conversation about a network that a cell has to itself, or let go of it."""
+    def _net(self, name: str, *, shown: bool) -> None:
+        """Take a conversation about a network that a cell has to itself, or let go of it.
+
+        A descriptor that is there may belong to a later message: they come together.
+        """
         known = self._nets.pop(name, None)
         if known is not None:
             known.close()
-        if self._fds:
+        if shown and self._fds:
             self._nets[name] = Diag.of(self._fds.pop(0))
 
     def _ask(self, at: str, target: str) -> Answer:
