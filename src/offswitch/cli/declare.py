@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from offswitch.config.keyring import PREFIX
 from offswitch.config.load import Loaded
+from offswitch.config.section import ActuatorSection
 from offswitch.config.trust import others_could_write
 from offswitch.errors import BadConfig
 
@@ -25,7 +27,33 @@ def declare(loaded: Loaded) -> dict[str, Any]:
     """Give the whole message: targets, mode, and what a reset takes."""
     config = loaded.config
     targets = declaration(loaded)
-    return {"op": "declare", "targets": targets, "mode": config.mode, "reset": config.reset.told()}
+    return {
+        "op": "declare",
+        "targets": targets,
+        "actuators": [_actuator(one, loaded) for one in config.actuator],
+        "mode": config.mode,
+        "reset": config.reset.told(),
+    }
+
+
+def _actuator(one: ActuatorSection, loaded: Loaded) -> dict[str, Any]:
+    """Give one actuator as the warden is told it; a path is meant from the file that names it."""
+    folder = os.path.dirname(os.path.abspath(loaded.path))
+    settings = one.model_dump(mode="json", exclude_none=True)
+    paths = [key for key in sorted(one.SECRETS | one.FILES) if settings.get(key)]
+    for key in paths:
+        if not str(settings[key]).startswith(PREFIX):
+            settings[key] = os.path.join(folder, settings[key])
+    return {
+        "name": one.name,
+        "target": one.target,
+        "kind": one.kind,
+        "layer": one.layer(),
+        "settings": settings,
+        "files": [settings[key] for key in paths],
+        "deadline_us": one.deadline,
+        "prove_us": one.prove,
+    }
 
 
 def declaration(loaded: Loaded) -> list[dict[str, Any]]:

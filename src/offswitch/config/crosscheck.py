@@ -41,11 +41,13 @@ def problems(
     """
     yield from _twice("target", [target.name for target in config.target])
     yield from _twice("sensor", [sensor.name for sensor in config.sensor])
+    yield from _twice("actuator", [actuator.name for actuator in config.actuator])
     yield from _twice("rule", [rule.name for rule in config.rule])
     yield from _twice("notify", [one.name for one in config.notify])
     yield from _twice("outside", [one.name for one in config.outside])
     yield from _twice("gateway", [one.name for one in config.gateway])
     yield from _steps(config)
+    yield from _actuators(config)
     yield from _listens(config)
     yield from _chain(config)
     for index, sensor in enumerate(config.sensor):
@@ -67,6 +69,17 @@ def _chain(config: Config) -> Iterator[Problem]:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 yield ("escalation", "step", index, "sinks"), f"there is no notify {name!r}{hint}"
+
+
+def _actuators(config: Config) -> Iterator[Problem]:
+    """Refuse what stops a target that nothing else knows: most likely its name is misspelt."""
+    known = [target.name for target in config.target]
+    known += [route.target for gateway in config.gateway for route in gateway.route]
+    for index, actuator in enumerate(config.actuator):
+        if actuator.target not in known:
+            near = difflib.get_close_matches(actuator.target, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ": declare it with [[target]]"
+            yield ("actuator", index, "target"), f"there is no target {actuator.target!r}{hint}"
 
 
 def _steps(config: Config) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The tables of the file: `[[target]]`, `[[sensor]]`, `[[rule]]`, `[readings]`.
+"""The tables of the file: `[[target]]`, `[[sensor]]`, `[[actuator]]`, `[[rule]]`, `[readings]`.
 
 A rule without harm, time to harm and cost of a false stop is refused (DET-1, the alarm
 rationalisation of ISA-18.2). Who decides follows from the time to harm (DEC-1, after
@@ -25,6 +25,7 @@ from offswitch.config.gateway import Gateway
 from offswitch.config.notify import AnyNotify, Escalation, Outside
 from offswitch.config.reset import Reset
 from offswitch.config.section import (
+    ActuatorSection,
     DetectorSection,
     Duration,
     Name,
@@ -288,6 +289,7 @@ class Config(Section):
     """`observe`: rules, leases and the keeper only record what they would do (SR-15)."""
     target: list[Target] = Field(default_factory=list)
     sensor: list[SerializeAsAny[SensorSection]] = Field(default_factory=list)
+    actuator: list[SerializeAsAny[ActuatorSection]] = Field(default_factory=list)
     rule: list[Rule] = Field(default_factory=list)
     readings: Readings = Readings()
     reset: Reset = Reset()

@@ -65,6 +65,7 @@ def changes(before: Config, after: Config) -> list[Change]:
             Change(f"sensor {name}: {key} {now}, was {was}", weaker=True)
             for key, was, now in _keys(old[name], new[name])
         ]
+    found += _of_actuators(before, after)
     rules = {rule.name: rule for rule in before.rule}
     kept = {rule.name: rule for rule in after.rule}
     for name, rule in rules.items():
@@ -93,6 +94,17 @@ def _of_rule(before: Rule, after: Rule) -> Iterator[Change]:
     if before.scope != after.scope:
         yield Change(f"rule {after.name}: scope {after.scope}, was {before.scope}", weaker=True)
     yield from _of_channels(before, after)
+
+
+def _of_actuators(before: Config, after: Config) -> Iterator[Change]:
+    """Compare what acts: one less is weaker, and so is one that is another one now."""
+    old = {one.name: one for one in before.actuator}
+    new = {one.name: one for one in after.actuator}
+    yield from (Change(f"actuator {name}: removed", True) for name in old if name not in new)
+    yield from (Change(f"actuator {name}: new", False) for name in new if name not in old)
+    for name in sorted(old.keys() & new.keys()):
+        for key, was, now in _keys(old[name], new[name]):
+            yield Change(f"actuator {name}: {key} {now}, was {was}", weaker=True)
 
 
 def _of_reset(before: Reset, after: Reset) -> Iterator[Change]:

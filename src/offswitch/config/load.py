@@ -29,7 +29,7 @@ from offswitch.config.notify import KINDS as NOTIFY_KINDS
 from offswitch.config.section import SensorSection
 from offswitch.config.trust import others_could_write
 from offswitch.errors import BadConfig
-from offswitch.plugins import DETECTORS, SENSORS, Plugin, installed
+from offswitch.plugins import ACTUATORS, DETECTORS, SENSORS, Plugin, installed
 
 __all__ = ["Kinds", "Loaded", "installed_kinds", "load", "parse", "schema"]
 
@@ -39,10 +39,11 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The kinds of sensors and detectors that a configuration may name."""
+    """The kinds of sensors, detectors and actuators that a configuration may name."""
 
     sensors: Mapping[str, Plugin]
     detectors: Mapping[str, Plugin]
+    actuators: Mapping[str, Plugin] = field(default_factory=dict)
 
     @property
     def implicit(self) -> Implicit:
@@ -102,11 +103,11 @@ class _Errors:
 
 def installed_kinds() -> Kinds:
     """Load the plugins of this environment."""
-    return Kinds(installed(SENSORS), installed(DETECTORS))
+    return Kinds(installed(SENSORS), installed(DETECTORS), installed(ACTUATORS))
 
 
 def config_model(kinds: Kinds) -> type[Config]:
-    """Make the model of the whole file for these kinds of sensors and detectors."""
+    """Make the model of the whole file for these kinds of sensors, detectors and actuators."""
     rule = create_model("Rule", __base__=Rule, __doc__=Rule.__doc__)
     fields: dict[str, Any] = {}
     detector = _one_of(kinds.detectors)
@@ -117,6 +118,9 @@ def config_model(kinds: Kinds) -> type[Config]:
     sensor = _one_of(kinds.sensors)
     if sensor is not None:
         fields["sensor"] = (list[SerializeAsAny[sensor]], Field(default_factory=list))  # type: ignore[valid-type]
+    actuator = _one_of(kinds.actuators)
+    if actuator is not None:
+        fields["actuator"] = (list[SerializeAsAny[actuator]], Field(default_factory=list))  # type: ignore[valid-type]
     return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
 
@@ -211,6 +215,8 @@ def _kinds_at(where: Path, kinds: Kinds) -> Mapping[str, object]:
     """Give what the key `kind` of the table at `where` may say."""
     if where[:1] == ("notify",):
         return NOTIFY_KINDS
+    if where[:1] == ("actuator",):
+        return kinds.actuators
     return kinds.sensors if where[:1] == ("sensor",) else kinds.detectors
 
 
@@ -232,6 +238,8 @@ def _known_keys(
             return list(model.model_fields)
         case ("sensor", int(index)):
             return _keys_of(kinds.sensors, raw["sensor"][index])
+        case ("actuator", int(index)):
+            return _keys_of(kinds.actuators, raw["actuator"][index])
         case ("notify", int(index)):
             section = NOTIFY_KINDS.get(str(raw["notify"][index].get("kind")))
             return list(section.model_fields) if section else []

@@ -164,6 +164,8 @@ class ActuatorSection(Section):
     """Folders and files that it writes."""
     RUNS: ClassVar[bool] = False
     """Whether it runs programs."""
+    AS_ROOT: ClassVar[bool] = False
+    """Whether its acting process stays root, since whom it commands obeys root alone."""
 
     def layer(self) -> str:
         """Name the layer that it is of."""

@@ -16,6 +16,7 @@ __all__ = [
     "DRILL",
     "EVIDENCE",
     "GATEWAY",
+    "LOOKER",
     "OBSERVER",
     "OURS",
     "RECORDER",
@@ -35,7 +36,24 @@ EVIDENCE = 1_899_999_988
 """Of whoever keeps evidence of what is stopped: it reads other processes."""
 DRILL = 1_899_999_980
 """Of what a drill sets into the cell of its target, beside it: no sweep ever asks for it."""
+LOOKER = 1_899_999_971
+"""Of whoever looks at what hands have done."""
+_HANDS = (
+    "credentials",
+    "data",
+    "serving",
+    "container",
+    "scheduler",
+    "gpu",
+    "power",
+    "relay",
+    "tools",
+    "network",
+)
+"""Layers whose hands have a user each, from LOOKER downwards."""
 _RESERVED = {
+    "looker": LOOKER,
+    **{f"hand-{layer}": LOOKER - 1 - at for at, layer in enumerate(_HANDS)},
     "observer": OBSERVER,
     "recorder": RECORDER,
     "watch": WATCH,

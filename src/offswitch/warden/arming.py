@@ -26,6 +26,11 @@ _ADOPTED = {
 
 def arm(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
     """Ask every layer of a kill whether it would work on this cell."""
+    readiness = _local(core, row)
+    return readiness if core.hands is None else core.hands.over(row, readiness)
+
+
+def _local(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
     readiness = {"guard": ("ready", "cooperative")}
     if row.gate_slot is not None and core.gates is not None:
         core.gates.born(row)

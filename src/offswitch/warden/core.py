@@ -120,6 +120,41 @@ class Gatekeeper(Protocol):
         ...
 
 
+class Handkeeper(Protocol):
+    """Holds the hands (`hands.hands.Hands`). Never waits, never raises."""
+
+    def command(self, row: Tracked, level: Level, failed: Callable[[str, str], None]) -> list[str]:
+        """Have every hand cut that the plan of that level names; give their layers.
+
+        `failed` hears, layer by layer, why one did not.
+        """
+        ...
+
+    def release(self, row: Tracked) -> None:
+        """Have undone what may be undone of a target."""
+        ...
+
+    def facts(self, row: Tracked) -> dict[str, list[int]]:
+        """Give by which numbers the observer knows the looks of a target, layer by layer."""
+        ...
+
+    def over(self, row: Tracked, local: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        """Give a target's readiness from what its layers say without hands."""
+        ...
+
+    def pids(self) -> dict[str, int | None]:
+        """Give their processes, by name."""
+        ...
+
+    def report(self, row: Tracked) -> list[dict[str, Any]]:
+        """Say of each hand of a target what it is, how it stands, and on what it rests."""
+        ...
+
+    def reissue(self, row: Tracked) -> list[str]:
+        """List what a person must make anew before a target can work again."""
+        ...
+
+
 @dataclass(slots=True)
 class Core:
     """The warden's parts."""
@@ -161,6 +196,7 @@ class Core:
     sweeper: SweeperLink | None = None
     evidence: Witness | None = None
     gates: Gatekeeper | None = None
+    hands: Handkeeper | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
     shares: Shares = field(default_factory=Shares)
@@ -194,6 +230,7 @@ class Core:
             "evidence": self.evidence.pid if self.evidence else None,
             "sweeper": self.sweeper.pid if self.sweeper else None,
             **finder,
+            **(self.hands.pids() if self.hands is not None else {}),
         }
 
     @property

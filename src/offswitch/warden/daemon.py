@@ -20,10 +20,6 @@ import socket
 import time
 import traceback
 
-from offswitch.actuators.network import Network
-from offswitch.actuators.process import Freeze, Kill
-from offswitch.actuators.sockets import Sockets
-from offswitch.actuators.sweep import Sweep
 from offswitch.clock import SystemClock
 from offswitch.control.place import Place
 from offswitch.decide.authority import at_start
@@ -51,9 +47,11 @@ from offswitch.warden.granted import keep_to_oneself, take_what_is_granted
 from offswitch.warden.handover.handover import DEFERRED, HandOver
 from offswitch.warden.handover.parts import Parts, go_on, keeper_before, take_up
 from offswitch.warden.handover.passed import Passed
+from offswitch.warden.hands.hands import Hands
 from offswitch.warden.installation import installation_id, prepare, take_sockets_along
 from offswitch.warden.keeper.left import forget_left, left_orders
 from offswitch.warden.latch.store import LatchStore
+from offswitch.warden.local_layers import local_layers
 from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.recording import Recording
@@ -130,6 +128,7 @@ class Warden:
         self._live()
         self._stopper = Stopper(core)
         self._gates = Gates(core, self._stopper, self._maybe_end)
+        self._hands = Hands(core, self._stopper)
         self._starter = Starter(core)
         self._starter.on_idle = self._maybe_end
         self._starter.on_drained = self._stopper.drained
@@ -138,13 +137,20 @@ class Warden:
         self._adopter = Adopter(core, self._stopper, self._starter)
         self._starter.on_adopted = self._adopter.changed
         self._operations = Operations(
-            core, self._stopper, self._starter, self._resetter, self._adopter, self._gates
+            core,
+            self._stopper,
+            self._starter,
+            self._resetter,
+            self._adopter,
+            self._gates,
+            self._hands,
         )
         self._crew = Crew(core, self._stopper, self._starter, self._keeper_acted)
         self._crew.on_observer = self._adopter.observer_back
         self._recovery = Recovery(core, self._stopper, self._starter)
         self._crew.start_hands()  # first: what is found is armed with them
         self._recovery.find(buried=() if passed is None else passed.graves)
+        self._hands.begin()
         if passed is None:
             self._come_up(core, gid)
         else:
@@ -236,10 +242,8 @@ class Warden:
         loaded = store.load()
         latch = loaded.latch
         start = at_start(place.home, os.geteuid(), latched=len(latch) > 0)
-        network = Network()
-        network.keep_warm(cell.ground(place, here := take_standing(place)))
-        sockets = Sockets()
-        sweep = Sweep(self._sweep, self._can_sweep)
+        ground = cell.ground(place, here := take_standing(place))
+        local = local_layers(ground, self._sweep, self._can_sweep)
         core = Core(
             place=place,
             installation=installation,
@@ -259,15 +263,10 @@ class Warden:
             secret_set=is_secret_set(place.home),
             news=News(),
             standing=here,
-            freeze_steps=[("network", network), ("process", Freeze())],
-            kill_steps=[
-                ("network", network),
-                ("process", Kill()),
-                ("network", sockets),
-                ("sweep", sweep),
-            ],
-            network_release=network.release,
-            sockets=sockets,
+            freeze_steps=local.freeze_steps,
+            kill_steps=local.kill_steps,
+            network_release=local.network_release,
+            sockets=local.sockets,
         )
         if what := loaded.damage:
             core.notes["latch"] = f"the latch was damaged, so everything is latched: {what}"
@@ -447,7 +446,7 @@ class Warden:
 
     def _idle(self) -> bool:
         core = self._core
-        here = any(row.cell or row.adopted or row.served for row in core.table)
+        here = any(row.cell or row.adopted or row.served or row.handed for row in core.table)
         return not len(core.latch) and not here
 
     def _leave(self) -> None:
@@ -474,6 +473,7 @@ class Warden:
         )
         self._adopter.end()
         self._gates.end()
+        self._hands.end()
         self._crew.end(alive=alive > 0)
         if not alive:
             cell.clear_ground(core.place, core.standing)

@@ -70,6 +70,14 @@ class ObserverLink(HelperLink):
         """Have it let go of that."""
         self.say({"op": "table", "number": number, "shown": False})
 
+    def show_sight(self, number: int, fd: int) -> bool:
+        """Give it the link to whoever looks at what a hand has done; false: not just now."""
+        return self.say({"op": "sight", "number": number, "shown": True}, fd)
+
+    def hide_sight(self, number: int) -> None:
+        """Have it let go of that."""
+        self.say({"op": "sight", "number": number, "shown": False})
+
     def unwatch(self, name: str) -> None:
         """Have it watched no longer."""
         self.say({"op": "unwatch", "name": name})

@@ -14,7 +14,16 @@ from typing import Any
 
 from offswitch.model.level import Level
 
-__all__ = ["COOPERATIVE", "GATEWAY", "LOCAL", "TOLD", "layers_of", "limit_s", "snapshot_of"]
+__all__ = [
+    "COOPERATIVE",
+    "GATEWAY",
+    "HAND_LAYERS",
+    "LOCAL",
+    "TOLD",
+    "layers_of",
+    "limit_s",
+    "snapshot_of",
+]
 
 COOPERATIVE = "guard"
 GATEWAY = "gateway"
@@ -23,6 +32,21 @@ TOLD = frozenset({COOPERATIVE, GATEWAY})
 """What is told by the page alone."""
 LOCAL = frozenset({"network", "process", "sweep"})
 """The layers that the warden's own actuators do, and its observer looks at."""
+HAND_LAYERS = frozenset(
+    {
+        "credentials",
+        "data",
+        "serving",
+        "container",
+        "scheduler",
+        "gpu",
+        "power",
+        "relay",
+        "tools",
+        "network",
+    }
+)
+"""The layers that hands may be of; of the network they are a second way."""
 _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
 """How long work in flight may take to end by itself, and how long a freeze lasts (ACT-1)."""
 _LONGEST_S = 86_400.0
@@ -37,19 +61,24 @@ _DEFAULT = {
 
 
 def layers_of(
-    level: Level, declared: Mapping[str, Any] | None, available: Collection[str]
+    level: Level,
+    declared: Mapping[str, Any] | None,
+    available: Collection[str],
+    handed: Collection[str] = (),
 ) -> list[str]:
     """Name the layers for `level`: all of it that are available, and those that are declared.
 
     `power` is in the list even where nothing can do it: a person asked for it. A poweroff is
-    a kill first, so whatever the plan adds to a kill is in it, too.
+    a kill first, so whatever the plan adds to a kill is in it, too. What hands were declared for
+    (`handed`) a kill commands, too; a lesser stop only where the plan names it.
     """
     plan = (declared or {}).get("stop")
     levels = [Level.KILL, level] if level is Level.POWEROFF else [level]
     named = [plan.get(each.label) for each in levels] if isinstance(plan, Mapping) else []
     added = [str(layer) for layers in named if isinstance(layers, list) for layer in layers]
     usual = [x for x in _DEFAULT[level] if x in available or x in {COOPERATIVE, "power"}]
-    return list(dict.fromkeys([*usual, *added]))
+    by_hand = sorted(handed) if level >= Level.KILL else []
+    return list(dict.fromkeys([*usual, *by_hand, *added]))
 
 
 def snapshot_of(declared: Mapping[str, Any] | None) -> tuple[float, int]:

@@ -131,6 +131,10 @@ class Press:
         """Nanoseconds since the order was accepted."""
         return time.monotonic_ns() - self.accepted_ns
 
+    def failed(self, name: str, layer: str, why: str) -> None:
+        """A layer's command to a target came to nothing: told beside what was seen."""
+        self.troubles[name, layer] = why
+
     def receipts(self, row: Tracked, level: Level, layers: list[str]) -> list[Receipt]:
         """Say layer by layer what was commanded and what was seen; `layers` are the plan's."""
         commanded = self.commanded[row.target.name]

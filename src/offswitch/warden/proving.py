@@ -192,7 +192,7 @@ class Proving:
                 self._finish(press)
         for row in self._core.table:
             row.watched = False
-            if row.body is not None or row.served:
+            if row.seen_somewhere:
                 self.look_again(row)
 
     # --- proven, or not -----------------------------------------------------------
@@ -267,7 +267,7 @@ class Proving:
             return  # a kill would reach no further: all there is of it is a front of others
         if level < Level.KILL:
             self._escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
-        elif row.body is not None or row.served:
+        elif row.seen_somewhere:
             core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
 
     # --- the hand-over to new code (SR-23) ----------------------------------------

@@ -4,7 +4,7 @@ A layer is *available* where something here can do it to this target, as it is n
 with what is left of one, or with gateways alone. It is *planned* when the level wants it or the
 target's declaration adds it, and *reached* when it is planned and there is somebody to command.
 What was planned and is not reached is listed as what may still act, never left out. To the
-observer a target is its cell; one of which there are gateways alone has a name of its own.
+observer a target is its cell; one of which there are gateways or hands alone has another name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from offswitch.warden.table import Table, Tracked
 __all__ = ["available", "called", "facts", "meant", "planned", "reached", "visible"]
 
 _ALONE = "gateway:"
-"""How the observer calls a target of which it sees gateways alone."""
+"""How the observer calls a target of which it sees no cell, but gateways or hands."""
 
 
 def available(row: Tracked) -> list[str]:
@@ -32,12 +32,13 @@ def available(row: Tracked) -> list[str]:
         return [name for name in row.readiness if name not in absent]
     left = row.remains.layers if row.remains is not None else []
     left = [*left, GATEWAY] if row.served else left
+    left = [*left, *sorted(row.handed)]
     return [name for name in left if name not in absent]
 
 
 def planned(row: Tracked, level: Level) -> list[str]:
     """Name the layers that a stop of that level wants of a target."""
-    return layers_of(level, row.declared, available(row))
+    return layers_of(level, row.declared, available(row), row.handed)
 
 
 def reached(core: Core, row: Tracked, level: Level) -> list[str]:
@@ -47,25 +48,31 @@ def reached(core: Core, row: Tracked, level: Level) -> list[str]:
         able.add(GATEWAY)
     if row.cell is None:
         able.intersection_update(available(row))
+    able |= row.handed
     return [layer for layer in planned(row, level) if layer in able]
 
 
 def visible(row: Tracked) -> frozenset[str]:
     """Name the layers of which it can ever be seen whether they stand still."""
-    gates = {GATEWAY}.intersection(available(row))
+    more = {GATEWAY}.intersection(available(row)) | row.handed
     if row.cell is None:
-        return LOCAL | gates
+        return LOCAL | more
     gone = {"process"} if is_gone(row.cell) else set()
-    return LOCAL.intersection(available(row)) - gone | gates
+    return LOCAL.intersection(available(row)) - gone | more
 
 
 def facts(core: Core, row: Tracked) -> dict[str, Any] | None:
     """Give what the observer needs to look at a target; None where there is nothing to see."""
-    if not row.served or core.gates is None:
-        return None if row.body is None else row.body.facts()
-    alone = {"name": f"{_ALONE}{row.target.name}", "cgroup_id": None, "own_uid": False}
-    found = row.body.facts() if row.body is not None else alone
-    return {**found, GATEWAY: core.gates.facts(row)}
+    if not row.seen_somewhere:
+        return None
+    found: dict[str, Any] = {"name": called(row), "cgroup_id": None, "own_uid": False}
+    if row.body is not None:
+        found = dict(row.body.facts())
+    if row.served and core.gates is not None:
+        found[GATEWAY] = core.gates.facts(row)
+    if row.handed and core.hands is not None:
+        found["hands"] = core.hands.facts(row)
+    return found
 
 
 def called(row: Tracked) -> str:

@@ -126,6 +126,8 @@ class Stopper:
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
         if core.gates is not None:
             core.gates.tell()
+        for row in press.rows:
+            self._command_hands(press, row, press.levels[row.target.name])
         for row in sorted(press.rows, key=lambda row: row.cell is None):  # what lives first
             self._command(press, row)
 
@@ -197,8 +199,10 @@ class Stopper:
             turn = self.turns.begin(row, level)
             self._fresh.append(row)
         press.turns[row.target.name] = turn
-        row.state = step(row.state, Event.STOP, level, alive=row.cell is not None or row.served)
+        there = row.cell is not None or row.served or bool(row.handed)
+        row.state = step(row.state, Event.STOP, level, alive=there)
         row.unseen()
+        self._command_hands(press, row, level)
         if row.served:
             self._command_gates(press, row, level)
         if anew and level >= Level.KILL and self._snapshot_first(press, row):
@@ -206,6 +210,14 @@ class Stopper:
         elif level >= Level.FREEZE:
             self._trip(press, row)
         self._lasting.begin(row, level)
+
+    def _command_hands(self, press: Press, row: Tracked, level: Level) -> None:
+        """Tell them, which takes microseconds; what they do takes them milliseconds."""
+        if row.handed and self._core.hands is not None:
+            name = row.target.name
+            commanded = press.commanded.setdefault(name, {})
+            for layer in self._core.hands.command(row, level, partial(press.failed, name)):
+                commanded.setdefault(layer, press.since_ns())
 
     def _command_gates(self, press: Press, row: Tracked, level: Level) -> None:
         """Their words are set, and they were told: what else it takes comes in a moment."""
@@ -336,6 +348,7 @@ class Stopper:
         """Command once more what has not stood still yet; somebody is looking, or soon will."""
         press = own_press(self._core, row, level)
         press.commanded[row.target.name] = {}
+        self._command_hands(press, row, level)
         self._trip(press, row)
         self.proving.look_again(row)
 
@@ -377,7 +390,9 @@ class Stopper:
             self._lasting.begin(row, level)
 
     def release(self, row: Tracked) -> None:
-        """Let a frozen target go on: its network first, then its processes."""
+        """Let a frozen target go on: its network first, then its processes; hands by themselves."""
+        if self._core.hands is not None:
+            self._core.hands.release(row)
         if row.cell is not None:
             self._core.network_release(row.cell)
             row.cell.thaw()

@@ -67,6 +67,7 @@ class Tracked:
         "declared",
         "fronted",
         "gate_slot",
+        "handed",
         "keeper_has_it",
         "leader",
         "listener",
@@ -114,6 +115,8 @@ class Tracked:
         """Whether a gateway serves it, or had something of it in flight when it was lost."""
         self.fronted = False
         """Whether a front of others serves it, or did in this boot: its adapter may have gone."""
+        self.handed: frozenset[str] = frozenset()
+        """Layers for which hands were declared."""
         self.leader: int | None = None
         self.asked_by: int | None = None
         """The user who had it run."""
@@ -169,6 +172,11 @@ class Tracked:
     def body(self) -> Cell | Remains | None:
         """What a stop can trip and look at: its cell, else what may be left of it."""
         return self.remains if self.cell is None else self.cell
+
+    @property
+    def seen_somewhere(self) -> bool:
+        """Whether there is anything of it that an observer could look at."""
+        return self.body is not None or self.served or bool(self.handed)
 
     def unseen(self) -> None:
         """What was seen of it up to now says nothing any more."""

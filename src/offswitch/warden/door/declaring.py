@@ -16,6 +16,7 @@ from offswitch.warden.adopting import Adopter
 from offswitch.warden.core import Core
 from offswitch.warden.door.mode import set_mode, set_rules
 from offswitch.warden.door.server import Connection
+from offswitch.warden.hands.hands import Hands
 from offswitch.warden.recovery import declared_command, declared_target
 from offswitch.warden.reset.rules import ResetRules
 from offswitch.warden.stopping import Stopper
@@ -27,8 +28,9 @@ __all__ = ["Declarer"]
 class Declarer:
     """Takes declarations in."""
 
-    def __init__(self, core: Core, stopper: Stopper, adopter: Adopter) -> None:
+    def __init__(self, core: Core, stopper: Stopper, adopter: Adopter, hands: Hands) -> None:
         """Work on the parts of this warden."""
+        self._hands = hands
         self._core = core
         self._stopper = stopper
         self._adopter = adopter
@@ -41,6 +43,7 @@ class Declarer:
         checked = [(declared_target(item), item) for item in declared]
         for target, _item in checked:
             check_free_name(target.name)
+        hands = Hands.read(message["actuators"]) if message.get("actuators") is not None else None
         rules = ResetRules.read(message["reset"]) if message.get("reset") is not None else None
         if rules is not None:
             set_rules(self._core, rules, connection.peer)
@@ -56,12 +59,15 @@ class Declarer:
             row.declared = item
             self._relabel(row, target)
             self._adopter.declared(row, item, connection.peer)
+        if hands is not None:
+            self._hands.declare(hands)
         self._core.recording.note(
             "config",
             {"by": f"uid:{connection.peer.uid}"},
             what="targets declared",
             channel="socket",
             targets=[target.name for target, _item in checked],
+            actuators=None if hands is None else [f"{each.name} ({each.kind})" for each in hands],
         )
         self._keep_declared(connection, [item for _target, item in checked])
 

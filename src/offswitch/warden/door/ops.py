@@ -30,6 +30,7 @@ from offswitch.warden.drill.ground import Ground
 from offswitch.warden.errands import tried
 from offswitch.warden.gates.attached import Attached
 from offswitch.warden.gates.gates import Gates
+from offswitch.warden.hands.hands import Hands
 from offswitch.warden.press import accepted
 from offswitch.warden.reset.answers import Answers
 from offswitch.warden.reset.resetting import Resetter
@@ -88,6 +89,7 @@ class Operations:
         resetter: Resetter,
         adopter: Adopter,
         gates: Gates,
+        hands: Hands,
     ) -> None:
         """Work on the parts of this warden."""
         self._adopter = adopter
@@ -97,7 +99,7 @@ class Operations:
         self._starter = starter
         self._resetter = resetter
         self._warrants = Warrants(core)
-        self._declarer = Declarer(core, stopper, adopter)
+        self._declarer = Declarer(core, stopper, adopter, hands)
         self._answers = Answers(core, resetter)
         self._ground = Ground(core, starter, resetter)
         self.feed = Feed(core)

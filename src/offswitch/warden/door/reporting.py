@@ -275,6 +275,7 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     answer["since_us"] = row.since_us
     answer["declared"] = row.declared
     answer["plan"] = _plan(core, row)
+    answer["hands"] = [] if core.hands is None else core.hands.report(row)
     answer["notes"] = _degraded(core)
     if row.adopted is not None:
         trouble = [f"not held: {row.trouble}"] if row.trouble else []
@@ -286,9 +287,10 @@ def _plan(core: Core, row: Tracked) -> dict[str, list[str]]:
     """Give the layers that a stop of each level commands here, for those that command any."""
     layers = [layer for layer, _actuator in core.kill_steps]
     layers = [*layers, GATEWAY] if row.served else layers
+    layers = [*layers, *sorted(row.handed.difference(layers))]
     known = [layer for layer in layers if row.readiness.get(layer, ("", ""))[0] != "absent"]
     levels = (Level.FREEZE, Level.KILL, Level.POWEROFF)
-    return {level.label: layers_of(level, row.declared, known) for level in levels}
+    return {level.label: layers_of(level, row.declared, known, row.handed) for level in levels}
 
 
 def health(core: Core) -> dict[str, Any]:

@@ -9,6 +9,7 @@ The warden asks it to *look* after a stop, and to *watch* as long as a latch is 
     → {"op": "watch", "cell": facts, "level"}    → {"op": "unwatch", "name"}
     → {"op": "table", "number", "shown": bool}              a gateway's flow table, beside it
     → {"op": "prober", "number"}                            the link to it, beside it
+    → {"op": "sight", "number", "shown": bool}              the link to a hand's look, likewise
     ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
     ← {"event": "prober-stuck", "number"}                   it answers nothing: start another
 
@@ -36,6 +37,7 @@ from offswitch.errors import OffswitchError, Usage
 from offswitch.warden.observer.gateway_look import GatewayLook, Tables
 from offswitch.warden.observer.looks import LAYERS, Blind, Look, Picture, Seen, look_for
 from offswitch.warden.observer.prober import Answer, Prober
+from offswitch.warden.observer.sights import Both, HandLook, Sights
 from offswitch.warden.observer.standing_watch import StandingWatch
 
 __all__ = ["Observer", "become_observer", "main"]
@@ -86,7 +88,8 @@ class Observer:
         """Cell → a conversation about sockets in the network that it has to itself."""
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
-        self._watch = StandingWatch(self._epoll, self._send, self._tables, self._ask)
+        self._sights = Sights(self._epoll)
+        self._watch = StandingWatch(self._epoll, self._send, self._tables, self._ask, self._sights)
 
     def run(self) -> None:
         """Look until the warden's end of the link is closed."""
@@ -97,7 +100,8 @@ class Observer:
                     if not self._prober.hear():
                         self._give_up_prober(self._prober)
                 elif fd != self._link.fileno():
-                    self._watch.changed(fd)
+                    if not self._sights.hear(fd):
+                        self._watch.changed(fd)
                 elif not self._take():
                     return
             if self._prober is not None and self._prober.stuck:
@@ -142,6 +146,8 @@ class Observer:
                 link = socket.socket(fileno=self._fds.pop(0))
                 self._prober = Prober(link, int(message["number"]))
                 self._epoll.register(self._prober.fileno(), select.EPOLLIN)
+            case "sight":
+                self._sight(int(message["number"]), shown=message["shown"] is True)
             case "table":
                 self._table(int(message["number"]), shown=message["shown"] is True)
             case other:
@@ -184,6 +190,22 @@ class Observer:
         elif self._fds:
             self._tables.show(number, self._fds.pop(0))
 
+    def _sight(self, number: int, *, shown: bool) -> None:
+        """Take in the link to whoever looks at what a hand has done, or let go of it."""
+        if not shown:
+            self._sights.hide(number)
+        elif self._fds:
+            self._sights.show(number, self._fds.pop(0))
+
+    def _look_at(self, layer: str, facts: dict[str, Any], level: str) -> Look:
+        """Begin to look at one layer: here, by hands' looks, or both."""
+        here = look_for(layer, facts, level, self._nets)
+        hands = facts.get("hands", {}).get(layer)
+        if not hands:
+            return here or Blind()
+        look = HandLook([int(number) for number in hands], self._sights)
+        return look if here is None else Both(here, look)
+
     def _begin(self, message: dict[str, Any]) -> None:
         now = time.monotonic_ns()
         self._fast_until = now + _FAST_NS
@@ -196,9 +218,7 @@ class Observer:
                     _Open(int(message["id"]), layer, gateway, now + limit * 1_000_000)
                 )
                 continue
-            look = look_for(layer, facts, level, self._nets)
-            if look is None:
-                look = Blind()
+            look = self._look_at(layer, facts, level)
             each = _Open(int(message["id"]), layer, look, now + limit * 1_000_000)
             self._open.append(each)
         self._open.sort(key=lambda each: _urgency(each.layer))
@@ -208,7 +228,7 @@ class Observer:
         falling = False
         picture = Picture([each.look for each in self._open])
         for each in list(self._open):
-            late = each.layer not in {"process", "gateway"}
+            late = each.layer in {"network", "sweep"}
             if falling and late and time.monotonic_ns() < self._fast_until:
                 continue
             each.last = each.look.once(picture)

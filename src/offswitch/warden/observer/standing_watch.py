@@ -32,6 +32,7 @@ from offswitch.warden.observer.looks import (
     remain,
 )
 from offswitch.warden.observer.prober import Ask
+from offswitch.warden.observer.sights import HandLook, Sights
 
 __all__ = ["StandingWatch"]
 
@@ -39,18 +40,21 @@ _EVERY_S = 0.1
 _SCAN_EVERY_S = 0.5
 _PROBE_EVERY_S = 2.0
 """How often a gateway's listener is asked about a target that is latched."""
+_HANDS_EVERY_S = 1.0
+"""How often hands' looks are asked: some of what they look at slows down when asked more often."""
 _UNLISTED = Seen(None, "the kernel does not list sockets: whether one is left is unknown")
 
 
 class _Watched:
     """One cell."""
 
-    __slots__ = ("gateway", "name", "numbers", "older", "process", "told", "uid")
+    __slots__ = ("gateway", "hands", "name", "numbers", "older", "process", "told", "uid")
 
     def __init__(
         self, facts: Mapping[str, Any], level: str, gateway: GatewayLook | None = None
     ) -> None:
         self.gateway = gateway
+        self.hands: dict[str, HandLook] = {}
         self.name = str(facts["name"])
         self.process: Look | None = look_for("process", facts, level)
         # A frozen cell keeps its sockets and its user's processes: that they stand still is seen
@@ -74,8 +78,10 @@ class StandingWatch:
         send: Callable[[dict[str, Any]], None],
         tables: Tables,
         ask: Ask,
+        sights: Sights | None = None,
     ) -> None:
         """Register the cells' events with `epoll`; `tables` and `ask` are for gateways."""
+        self._sights = sights
         self._tables = tables
         self._ask = ask
         self._epoll = epoll
@@ -96,6 +102,10 @@ class StandingWatch:
         if "gateway" in facts:
             gateway = GatewayLook(facts["gateway"], level, self._tables, self._ask, _PROBE_EVERY_S)
         watched = _Watched(facts, level, gateway)
+        if self._sights is not None:
+            for layer, numbers in facts.get("hands", {}).items():
+                some = [int(number) for number in numbers]
+                watched.hands[layer] = HandLook(some, self._sights, _HANDS_EVERY_S)
         if watched.name in self._cells:
             watched.told = self._cells[watched.name].told
         self.remove(watched.name)
@@ -135,6 +145,7 @@ class StandingWatch:
         cells = list(self._cells.values())
         self._look_at_processes(cells)
         self._look_at_gateways(cells)
+        self._look_at_hands(cells)
         self._look_at_sockets([each for each in cells if each.numbers])
         swept = [each for each in cells if each.uid is not None]
         if swept and self._users_may_have_changed(now):
@@ -155,6 +166,13 @@ class StandingWatch:
                 seen = each.gateway.once()
                 if not each.gateway.pending:
                     self._judge(each, "gateway", seen)
+
+    def _look_at_hands(self, cells: list[_Watched]) -> None:
+        for each in cells:
+            for layer, look in each.hands.items():
+                seen = look.once()
+                if not look.pending:
+                    self._judge(each, layer, seen)
 
     def _look_at_sockets(self, cells: list[_Watched]) -> None:
         if not cells:

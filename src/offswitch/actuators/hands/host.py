@@ -1,0 +1,347 @@
+"""The process of a hand: it is told what it is, proves that it could, and waits for its moment.
+
+    ← {"op": "be", "name", "kind", "settings"}      once, first
+    → {"event": "readiness", "state", "detail", "holds", "route"}    whenever it proved something
+    ← {"op": "trip", "id", "level"}    → {"id", "done", "detail", "happened", "reissue", "took_us"}
+    ← {"op": "release", "id"}          → likewise
+    ← {"op": "prove"}   ← {"op": "latched", "value"}      while it is latched nothing is proven
+    sight: ← {"op": "look", "id"}                   → {"id", "stands", "detail"}
+
+It reads its secrets, opens what only root may open, and gives its rights away before it speaks
+with anybody (SR-4). A trip is carried out by the main thread, on an instance that nobody else
+uses; proofs run in a thread of their own, on another one, and the two change places after each
+proof that succeeded. A process that looks does the same with the instance that looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.actuators.contract import Readiness, Ready
+from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Sight, Trouble
+from offswitch.clock import SystemClock
+from offswitch.config.secret_file import read_any_secret
+from offswitch.config.section import ActuatorSection
+from offswitch.control import frames
+from offswitch.control.ids import user_of
+from offswitch.control.landlock import confine_files
+from offswitch.control.seccomp import forbid
+from offswitch.control.shed import complain, shed
+from offswitch.errors import OffswitchError
+from offswitch.plugins import ACTUATORS, of_kind
+from offswitch.printable import printable
+
+__all__ = ["Process", "main", "secrets_of"]
+
+_MOST, _LONGEST = 200, 400
+_STUCK_S = 30.0
+"""A proof that takes longer never ends: the process does, and another one is started."""
+_SILENT_S = 3.0
+"""A proof that takes longer is told of."""
+_FAILED_S = 20.0
+"""How long one that could not begin waits until it is started again."""
+_IMPORTS = ("encodings.idna", "http.client", "ssl", "stringprep", "unicodedata")
+_SEEN = ("/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+_MORE_SEEN = ("/etc/host.conf", "/etc/gai.conf", "/usr/share/zoneinfo", "/usr/lib", "/lib")
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What one proof came to."""
+
+    readiness: Readiness
+    holds: tuple[str, ...]
+    route: dict[str, Any] | None
+
+
+def secrets_of(settings: ActuatorSection, role: Role) -> dict[str, str]:
+    """Read the secrets that an instance of that role needs, and no other.
+
+    Whoever acts needs none that is there for looking; whoever looks none that has its like.
+    """
+    found = {}
+    for key in sorted(settings.SECRETS):
+        path = getattr(settings, key)
+        other = getattr(settings, f"look_{key}", None)
+        spared = key.startswith("look_") if role is Role.ACT else other is not None
+        if path is not None and not spared:
+            found[key] = read_any_secret(path)
+    return found
+
+
+class Process:
+    """One hand's process, in one role."""
+
+    def __init__(
+        self, link: socket.socket, role: Role, make: Callable[[], Hand], prove_s: float
+    ) -> None:
+        """Speak with the warden over `link`; `make` gives instances that nobody uses yet."""
+        self._link = link
+        self._role = role
+        self._prove_s = prove_s
+        self._decoder = frames.Decoder()
+        self._ready, self._spare = make(), make()
+        self._latched = False
+        self._due = 0.0
+        self._began: float | None = None
+        """When the proof that is under way began (CLOCK_MONOTONIC)."""
+        self._told_silent = False
+        self._proofs: deque[_Proof] = deque()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def prepare(self) -> None:
+        """With all rights: open what only root may open."""
+        for hand in (self._ready, self._spare):
+            hand.prepare()
+
+    def run(self, sight: socket.socket | None = None) -> None:
+        """Serve until the warden hangs up; `sight` is the link of whoever has it look."""
+        ends: list[Any] = [self._link, self._event, *([sight] if sight is not None else [])]
+        asked = frames.Decoder()
+        while True:
+            self._prove_if_due()
+            ready, _, _ = select.select(ends, [], [], self._patience())
+            if self._event in ready:
+                self._proven()
+            if self._link in ready and not self._heard():
+                return
+            if sight is not None and sight in ready and not self._asked(sight, asked):
+                return
+
+    # --- what it is told ------------------------------------------------------------
+
+    def _heard(self) -> bool:
+        data = self._link.recv(1 << 16)
+        for message in self._decoder.feed(data) if data else ():
+            self._obey(message)
+        return bool(data)
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        match message.get("op"):
+            case "trip":
+                self._latched = True
+                level = str(message["level"])
+                self._act(int(message["id"]), lambda hand: hand.trip(level))
+            case "release":
+                self._act(int(message["id"]), lambda hand: hand.release())
+                self._latched, self._due = False, 0.0
+            case "latched":
+                self._latched, self._due = message["value"] is True, 0.0
+            case "prove":
+                self._due = 0.0
+
+    def _act(self, number: int, act: Callable[[Hand], Acted]) -> None:
+        """Act by the instance that was proven last; once more, connected anew, if it has gone."""
+        began = time.monotonic_ns()
+        try:
+            try:
+                acted, done = self._once(act), True
+            except Trouble:
+                self._ready.close()
+                acted, done = self._once(act), True
+        except Exception as error:  # noqa: BLE001 - whatever a hand raises: it has not acted
+            acted, done = Acted(_why(error)), False
+        self._say(
+            {
+                "id": number,
+                "done": done,
+                "detail": printable(acted.detail, _LONGEST),
+                "happened": [printable(each, _LONGEST) for each in acted.happened[:_MOST]],
+                "reissue": [printable(each, _LONGEST) for each in acted.reissue[:_MOST]],
+                "took_us": (time.monotonic_ns() - began) // 1000,
+            }
+        )
+
+    def _once(self, act: Callable[[Hand], Acted]) -> Acted:
+        self._ready.open()
+        return act(self._ready)
+
+    def _asked(self, sight: socket.socket, decoder: frames.Decoder) -> bool:
+        data = sight.recv(1 << 16)
+        for message in decoder.feed(data) if data else ():
+            if message.get("op") == "look":
+                seen = self._look()
+                detail = printable(seen.detail, _LONGEST)
+                number = int(message["id"])
+                frames.send(sight, {"id": number, "stands": seen.stands, "detail": detail})
+        return bool(data)
+
+    def _look(self) -> Sight:
+        try:
+            try:
+                self._ready.open()
+                return self._ready.look()
+            except Trouble:
+                self._ready.close()
+                self._ready.open()
+                return self._ready.look()
+        except Exception as error:  # noqa: BLE001 - whatever a hand raises: it has seen nothing
+            self._ready.close()
+            return Sight(None, _why(error))
+
+    # --- proofs ---------------------------------------------------------------------
+
+    def _patience(self) -> float | None:
+        if self._began is not None:
+            return 0.5
+        return None if self._latched else max(0.0, self._due - time.monotonic())
+
+    def _prove_if_due(self) -> None:
+        now = time.monotonic()
+        if self._began is not None:
+            self._hangs(now - self._began)
+        elif not self._latched and now >= self._due:
+            self._began, self._told_silent = now, False
+            threading.Thread(target=self._prove, args=(self._spare,), daemon=True).start()
+
+    def _hangs(self, since_s: float) -> None:
+        if since_s > _STUCK_S:
+            os._exit(os.EX_UNAVAILABLE)  # its thread can be ended in no other way
+        if since_s > _SILENT_S and not self._told_silent:
+            self._told_silent = True
+            why = f"its proof has not come back for {since_s:.0f} s"
+            self._tell(_Proof(Readiness(Ready.UNPROVEN, why), (), None))
+
+    def _prove(self, hand: Hand) -> None:
+        """In a thread of its own: nothing here is touched that a stop needs."""
+        holds: tuple[str, ...] = ()
+        try:
+            try:
+                hand.open()
+                readiness = hand.arm()
+            except Trouble:  # a connection that has died since the last proof
+                hand.close()
+                hand.open()
+                readiness = hand.arm()
+            holds = hand.holds()
+        except Exception as error:  # noqa: BLE001 - whatever a hand raises: nothing is proven
+            hand.close()
+            readiness = Readiness(Ready.UNPROVEN, _why(error))
+        self._proofs.append(_Proof(readiness, holds, _route(hand)))
+        os.eventfd_write(self._event, 1)
+
+    def _proven(self) -> None:
+        os.eventfd_read(self._event)
+        self._began = None
+        self._due = time.monotonic() + self._prove_s
+        while self._proofs:
+            proof = self._proofs.popleft()
+            if proof.readiness.state is not Ready.UNPROVEN:
+                self._ready, self._spare = self._spare, self._ready
+            self._tell(proof)
+
+    def _tell(self, proof: _Proof) -> None:
+        self._say(
+            {
+                "event": "readiness",
+                "state": proof.readiness.state.value,
+                "detail": printable(proof.readiness.detail, _LONGEST),
+                "holds": [printable(each, _LONGEST) for each in proof.holds[:_MOST]],
+                "route": proof.route,
+            }
+        )
+
+    def _say(self, message: dict[str, Any]) -> None:
+        frames.send(self._link, message)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OffswitchError):
+        return f"{error.message}{'; ' if error.hint else ''}{error.hint}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _route(hand: Hand) -> dict[str, Any] | None:
+    try:
+        route = hand.route()
+    except Exception:  # noqa: BLE001 - a hand that cannot say what it rests on can still act
+        return None
+    return {
+        "transport": printable(route.transport),
+        "host": printable(route.host),
+        "credential": printable(route.credential),
+        "component": printable(route.component),
+        "needs": [printable(each) for each in route.needs[:_MOST]],
+    }
+
+
+# --- coming up --------------------------------------------------------------------------
+
+
+def _become(role: Role, settings: ActuatorSection) -> list[str]:
+    """Give up root for a user of its own, and all that is not needed; list what was refused."""
+    acts = role is Role.ACT
+    user = user_of(f"hand-{settings.layer()}" if acts else "looker")
+    if acts and settings.AS_ROOT:
+        return shed(None, keep=range(64))
+    refused = shed(user, keep=settings.KEEPS if acts else ())
+    if user is not None and not settings.RUNS:
+        code = [path for path in sys.path if os.path.isdir(path)]
+        files = [path for key in settings.FILES if (path := getattr(settings, key)) is not None]
+        seen = [*_SEEN, *_MORE_SEEN, *code, *settings.READS, *files]
+        refused.append(confine_files(write=["/dev/null", *settings.WRITES], read=seen))
+    if not settings.RUNS:
+        refused.append(forbid("any", signals=user is None))
+    return [each for each in refused if each]
+
+
+def _begin(link: socket.socket, role: Role, told: dict[str, Any]) -> Process:
+    """Become what we are told to be; raises what is wrong with it."""
+    cls: type[Hand] = of_kind(ACTUATORS, str(told["kind"])).cls
+    settings = cls.Settings.model_validate_json(json.dumps(told["settings"]))
+    context = Context(role, secrets_of(settings, role), SystemClock().wall_us())
+    process = Process(link, role, lambda: cls(settings, context), settings.prove / 1e6)
+    process.prepare()
+    for module in (*_IMPORTS, *cls.IMPORTS):
+        importlib.import_module(module)
+    with suppress(LookupError):
+        "".encode("idna")  # the codec is found once, while its file can be read
+    complain(f"hand {settings.name}", _become(role, settings))
+    return process
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the warden on `--link` until it goes away."""
+    parser = argparse.ArgumentParser(prog="offswitch.actuators.hands")
+    parser.add_argument("--link", type=int, required=True)
+    parser.add_argument("--sight", type=int, default=-1)
+    args = parser.parse_args(argv)
+    link = socket.socket(fileno=args.link)
+    sight = socket.socket(fileno=args.sight) if args.sight >= 0 else None
+    first = frames.receive(link)
+    if first is None:
+        return 0
+    role = Role.LOOK if sight is not None else Role.ACT
+    try:
+        process = _begin(link, role, first[0])
+    except Exception as error:  # noqa: BLE001 - a plugin's own code: whatever it raises is told
+        return _not_begun(link, error)
+    try:
+        process.run(sight)
+    except (ConnectionError, OffswitchError):
+        pass  # the warden is gone, or talks garbage
+    return 0
+
+
+def _not_begun(link: socket.socket, error: Exception) -> int:
+    """Say why it cannot be what it should be, and wait a while: then it is tried again."""
+    said = {"event": "readiness", "state": "unproven", "detail": printable(_why(error), _LONGEST)}
+    with suppress(OSError):
+        frames.send(link, {**said, "holds": [], "route": None})
+        link.settimeout(_FAILED_S)
+        while link.recv(1 << 16):
+            pass
+    return 1

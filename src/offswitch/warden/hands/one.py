@@ -1,0 +1,175 @@
+"""One declared actuator: the process that acts, the one that looks, and what is asked of them.
+
+    trip ─► told at once ─► answered ─► entered in the ledger, confirms nothing
+                        └─► silent past its deadline ─► killed ─► another one, told the same
+
+As long as its target is latched nothing is proven: what is cut proves nothing. Whoever comes new
+under a latch cuts first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from offswitch.model.level import Level
+from offswitch.warden.core import Core
+from offswitch.warden.hands.side import Side, Standing
+from offswitch.warden.hands.spec import Spec
+from offswitch.warden.loop import Timer
+
+__all__ = ["One", "worst"]
+
+_ORDER = ("ready", "degraded", "unproven", "absent")
+_BLIND_SILENCE = "its look has proven nothing yet"
+
+
+class _Asked:
+    """A trip, or a release, that was not answered yet."""
+
+    __slots__ = ("level", "noted", "timer")
+
+    def __init__(self, level: Level | None, noted: Callable[[bool, str], None]) -> None:
+        self.level = level
+        self.noted = noted
+        self.timer: Timer | None = None
+
+
+class One:
+    """A hand and its look."""
+
+    def __init__(
+        self,
+        core: Core,
+        spec: Spec,
+        number: int,
+        changed: Callable[[One], None],
+        lost: Callable[[One], None],
+    ) -> None:
+        """Start nothing yet; `lost` hears that a new process knows nothing of a stop."""
+        self._core = core
+        self.spec = spec
+        self.number = number
+        """By which the observer knows its look."""
+        self.reissue: tuple[str, ...] = ()
+        """What a person must make anew before the target can work again (RST-8)."""
+        self.happened: tuple[str, ...] = ()
+        """What was in flight at the last trip (ACT-9)."""
+        self._asked: dict[int, _Asked] = {}
+        self._count = 0
+        self.acts = Side(
+            core,
+            spec,
+            changed=lambda: changed(self),
+            heard=self._answered,
+            began=lambda: lost(self),
+        )
+        self.looks = Side(
+            core,
+            spec,
+            changed=lambda: changed(self),
+            heard=lambda _message: None,
+            began=lambda: changed(self),
+            looks=True,
+        )
+
+    def begin(self) -> None:
+        """Start both."""
+        self.acts.begin()
+        self.looks.begin()
+
+    def end(self) -> None:
+        """Let both go."""
+        for asked in self._asked.values():
+            if asked.timer is not None:
+                asked.timer.cancel()
+        self._asked.clear()
+        self.acts.end()
+        self.looks.end()
+
+    @property
+    def standing(self) -> Standing:
+        """How sure it is that it could act, and that anybody could see it."""
+        state, why = self.acts.standing
+        seeing, blind = self.looks.standing
+        if state in {"ready", "degraded"} and seeing != "ready":
+            return "degraded", f"{why}; but the look: {blind or _BLIND_SILENCE}"
+        return state, why
+
+    def void(self, why: str) -> None:
+        """Something that it rests on has changed: unproven, until both have proven it anew."""
+        self.acts.void(why)
+        self.looks.void(why)
+
+    # --- what it is told ------------------------------------------------------------
+
+    def trip(self, level: Level, noted: Callable[[bool, str], None]) -> None:
+        """Have it cut; `noted` hears once what it said. Never waits."""
+        if any(asked.level is level for asked in self._asked.values()):
+            return  # it is at it
+        self.looks.say({"op": "latched", "value": True})
+        self._ask({"op": "trip", "level": level.label}, _Asked(level, noted))
+
+    def release(self, noted: Callable[[bool, str], None]) -> None:
+        """Have it undo what may be undone; what is still asked of it is not waited for."""
+        self.looks.say({"op": "latched", "value": False})
+        self._ask({"op": "release"}, _Asked(None, noted))
+
+    def _ask(self, message: dict[str, Any], asked: _Asked) -> None:
+        self._count += 1
+        number = self._count
+        if not self.acts.say({**message, "id": number}):
+            asked.noted(False, "its process is not there; another one is started")
+            return
+        self._asked[number] = asked
+        late = self.spec.deadline_us / 1e6
+        asked.timer = self._core.loop.later(late, lambda: self._late(number))
+
+    def _late(self, number: int) -> None:
+        asked = self._asked.pop(number, None)
+        if asked is None:
+            return
+        asked.noted(False, f"no answer within {self.spec.deadline_us / 1e6:g} s: replaced")
+        self._core.recording.note(
+            "note", what="hand silent", target=self.spec.target, actuator=self.spec.name
+        )
+        self.acts.void("it did not answer a stop in time, and was replaced")
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        asked = self._asked.pop(int(message.get("id", 0)), None)
+        if asked is None:
+            return
+        if asked.timer is not None:
+            asked.timer.cancel()
+        done, detail = message.get("done") is True, str(message.get("detail", ""))
+        happened = tuple(map(str, message.get("happened") or ()))
+        if reissue := tuple(map(str, message.get("reissue") or ())):
+            self.reissue = reissue
+        if asked.level is not None:
+            self.happened = happened
+        sealed = {"detail": detail, "happened": list(happened) or None}
+        self._core.recording.note(
+            "note",
+            {**sealed, "reissue": list(reissue) or None},
+            what="acted" if asked.level is not None else "released",
+            target=self.spec.target,
+            layer=self.spec.layer,
+            actuator=self.spec.name,
+            done=done,
+            level=None if asked.level is None else asked.level.label,
+            took_us=message.get("took_us"),
+        )
+        asked.noted(done, detail)
+
+    def replaced(self) -> None:
+        """Its acting process is another one: what was asked of the one before has no answer."""
+        lost, self._asked = self._asked, {}
+        for asked in lost.values():
+            if asked.timer is not None:
+                asked.timer.cancel()
+            asked.noted(False, "its process ended before it had answered")
+
+
+def worst(standings: list[Standing]) -> Standing:
+    """Give the least sure of several."""
+    return max(standings, key=lambda one: _ORDER.index(one[0]))
