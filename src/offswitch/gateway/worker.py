@@ -139,6 +139,7 @@ class Worker:
 
     def _tick(self) -> None:
         """Show that the loop turns, and catch what nobody told."""
+        self._beat = self.loop.call_later(_BEAT_S, self._tick)  # first: it comes whatever is raised
         site = self.site
         if site.table is not None:
             site.table.beat()
@@ -146,7 +147,6 @@ class Worker:
         if site.sense is not None:
             site.sense.tick()
         site.tidy()
-        self._beat = self.loop.call_later(_BEAT_S, self._tick)
 
     async def drain(self, deadline_s: float) -> bool:
         """Accept no more, let what is in flight end; true: it did, within `deadline_s`.

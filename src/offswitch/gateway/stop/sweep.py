@@ -74,24 +74,36 @@ class Sweep:
             self.look()
 
     def _run(self) -> None:
-        """End a slice of what is to be ended, and come again while there is more."""
+        """End a slice of what is to be ended, and come again while there is more.
+
+        Also where one of them raises: the loop tells of it, and the others are ended all the same.
+        """
+        again = True
+        try:
+            again = self._slice()
+        finally:
+            if again:
+                self._site.loop.call_soon(self._run)
+
+    def _slice(self) -> bool:
+        """False: all is ended, and told."""
         if self._to_sever:
+            self._closing = True
             for _ in range(min(SLICE, len(self._to_sever))):
                 flow = self._to_sever.popleft()
-                flow.sever()
                 self._to_tell.append(flow)
-            self._closing = True
+                flow.sever()
         elif self._to_tell:
+            self._closing = True
             for _ in range(min(SLICE, len(self._to_tell))):
                 flow = self._to_tell.popleft()
                 self._queued.discard(flow)
                 flow.tell()
-            self._closing = True
         elif self._closing:
             self._closing = False
         else:
             self._runs = False
             if self._site.table is not None:
                 self._site.table.swept = self._turn
-            return
-        self._site.loop.call_soon(self._run)
+            return False
+        return True
