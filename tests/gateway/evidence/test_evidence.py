@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gate import upstream_at
+from offswitch.control.gauges import sum_of
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Found, Said, Standing, judged
 from offswitch.gateway.evidence.inquiries import Inquiries, _asked
 from offswitch.gateway.evidence.llama_cpp import LlamaCpp
-from offswitch.gateway.evidence.metrics import sum_of
 from offswitch.gateway.evidence.ollama import Ollama
 from offswitch.gateway.evidence.prometheus import Prometheus
 from offswitch.gateway.evidence.sglang import Sglang

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
+from offswitch.control.gauges import in_work, load_of, sum_of
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import in_work, sum_of
 
 __all__ = ["Sglang"]
 
@@ -46,7 +45,7 @@ class Sglang:
             ("/get_load", ("num_reqs",)),
         ):
             status, body = await ask.get(path)
-            count = _sum(json.loads(body), names) if status == _OK else None
+            count = load_of(json.loads(body), names) if status == _OK else None
             if count is not None:
                 return Said(count, f"SGLang's {path}")
         status, page = await ask.get("/metrics")
@@ -54,19 +53,3 @@ class Sglang:
         if count is None:
             return Said(None, "SGLang shows neither its load nor metrics (--enable-metrics)")
         return Said(count, "SGLang's gauge", sum_of(page, "sglang:generation_tokens_total"))
-
-
-def _sum(said: Any, names: Sequence[str]) -> int | None:  # noqa: ANN401 - what a server sends
-    ranks = said.get("loads") if isinstance(said, dict) else said
-    if not isinstance(ranks, list) or not ranks:
-        return None
-    if isinstance(said, dict) and said.get("dp_rank_count", len(ranks)) != len(ranks):
-        return None  # a rank that did not answer may be the one that works
-    total = 0
-    for rank in ranks:
-        for name in names:
-            count = rank.get(name) if isinstance(rank, dict) else None
-            if not isinstance(count, int) or count < 0:
-                return None
-            total += count
-    return total

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from offswitch.control.gauges import in_work, sum_of
 from offswitch.gateway.evidence.ask import Ask
 from offswitch.gateway.evidence.found import Said
-from offswitch.gateway.evidence.metrics import in_work, sum_of
 
 __all__ = ["Vllm"]
 
