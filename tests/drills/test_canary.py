@@ -21,6 +21,7 @@ from offswitch.control.page import RUN
 from offswitch.decide.authority import add_person
 from offswitch.drills.canary import run_canary
 from offswitch.drills.figures import figures
+from offswitch.drills.record import drill_entries
 from offswitch.errors import Busy, Latched, OffswitchError, Refused, Usage
 from offswitch.warden.cells.users import living_ids
 from scale import runs
@@ -168,6 +169,44 @@ def test_what_a_driller_says_is_bounded_and_odd_words_are_no_proof(shared: Insta
     assert [entry["layer"] for entry in told if entry["what"] == "layer"] == LAYERS
     assert all(len(str(entry)) < 2000 for entry in told)
     assert run_canary(shared.place).exit_code == 0, "and a clean one makes all ready again"
+
+
+# --- what was proven on something else ------------------------------------------------
+
+
+def test_DRL_4_on_another_kernel_what_was_proven_is_void_at_once_and_until_the_next_pass(
+    installation: Installation,
+) -> None:
+    installation.run("sleep", "1000", target="shop/a")
+    assert run_canary(installation.place).state == "passed"
+    path = Path(installation.home, "proven.json")
+    until(path.exists, "what it was proven on is kept")
+    proven = json.loads(path.read_text())
+    assert set(proven) == set(LAYERS)
+    proven["sweep"]["kernel"] = "4.19.0 an older one"
+    path.write_text(json.dumps(proven))
+    installation.kill_everything()
+    installation.start()
+    until(
+        lambda: installation.target("shop/a")["readiness"]["sweep"] == "unproven",
+        "a layer that was proven on another kernel is in doubt",
+        2.0,
+    )
+    row = installation.target("shop/a")
+    assert (row["readiness"]["process"], row["readiness"]["network"]) == ("ready", "ready")
+    assert row["readiness_since"]["sweep"] >= row["readiness_since"]["process"]
+    assert any("UNPROVEN by a change: sweep" in note for note in installation.status()["notes"])
+    checked = json.loads(installation.cli("doctor", "--json").stdout)
+    assert [c["ok"] for c in checked["checks"] if c["name"] == "drills"] == [False]
+    known = figures(drill_entries(installation.home), 0)
+    states = {one.layer: one.state.value for one in known.layers if one.demand == "resisting"}
+    assert states == {"process": "proven", "network": "proven", "sweep": "unproven"}
+    assert run_canary(installation.place).state == "passed"
+    assert installation.target("shop/a")["readiness"]["sweep"] == "ready"
+    until(
+        lambda: json.loads(path.read_text())["sweep"]["kernel"] == proven["process"]["kernel"],
+        "it is proven on this one",
+    )
 
 
 # --- a layer that is broken -----------------------------------------------------------

@@ -211,6 +211,61 @@ def test_a_tally_that_follows_the_record_says_what_the_whole_record_does() -> No
         assert tally.figures(HOUR) == figures(entries[:at], HOUR)
 
 
+# --- what changes voids what was proven -----------------------------------------------
+
+
+def change(layer: str, at_h: float, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Make the entry of a layer that has fallen, as a warden writes it."""
+    fallen = {"prior": "ready", "state": "unproven", "cause": "layer", "why": "another password"}
+    same = {"kind": "note", "what": "readiness", "via": "journal", "time_us": int(at_h * HOUR)}
+    return {**same, "layer": layer, **fallen, **more}
+
+
+def test_DRL_4_a_change_voids_the_evidence_of_its_layer_until_the_next_pass() -> None:
+    entries = [*many(9, fails=3), change("sweep", 8.5)]
+    known = figures(entries, 9 * HOUR)
+    sweep, process, combined = (row(known, name) for name in ("sweep", "process", "combined"))
+    assert (sweep.state, sweep.n, sweep.bound, sweep.pfd_now) == (State.UNPROVEN, 0, 1.0, 1.0)
+    assert sweep.why == "sweep has changed since the last drill: another password"
+    assert sweep.last_clean_us is None
+    assert (sweep.voided_us, sweep.voided_n, sweep.voided_k) == (int(8.5 * HOUR), 9, 0)
+    assert (process.state, process.n, process.k) == (State.PROVEN, 9, 1), "it has not changed"
+    assert (combined.state, combined.n, combined.voided_k) == (State.UNPROVEN, 0, 1)
+    again = figures([*entries, *drill(9, at_h=9)], 10 * HOUR)
+    assert (row(again, "sweep").state, row(again, "sweep").n) == (State.PROVEN, 1)
+    assert row(again, "combined").n == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cause": "drill"},  # a failed demand stays one
+        {"prior": "unproven", "state": "ready"},  # that it is well again gives nothing back
+        {"via": "watch"},  # whoever hands it in could wipe out failures
+        {"state": "rosy"},
+        {"what": "sweep"},
+    ],
+)
+def test_DRL_4_what_is_no_change_of_a_layer_voids_nothing(more: dict[str, Any]) -> None:
+    entries = many(5, fails=2)
+    assert figures([*entries, change("process", 5, **more)], 6 * HOUR) == figures(entries, 6 * HOUR)
+
+
+def test_DRL_4_a_drill_during_which_a_layer_changed_proves_nothing_of_it() -> None:
+    *begun, end = drill(0, at_h=0)
+    known = figures([*begun, change("network", 0.001), end], HOUR)
+    assert (row(known, "network").n, row(known, "process").n) == (0, 1)
+
+
+def test_DRL_4_after_a_change_a_drill_is_due_at_once_and_once() -> None:
+    entries = [*many(3), change("process", 2.1)]
+    said = due(entries, int(2.2 * HOUR), HOUR)
+    assert (said.now, said.next_us) == (True, int(2.2 * HOUR))
+    assert "UNPROVEN, changed since the last drill: process" in said.note
+    tried = due(entries, int(2.3 * HOUR), HOUR, tried_us=int(2.2 * HOUR))
+    assert not tried.now, "one that could not begin is tried again an interval later"
+
+
 # --- the schedule ---------------------------------------------------------------------
 
 

@@ -88,7 +88,11 @@ def show_figures(*, as_json: Json = False) -> None:
         return
     console = Console(highlight=False)
     for demand in Demand:
-        rows = [row for row in (*known.layers, *known.combined) if row.demand is demand and row.n]
+        rows = [
+            row
+            for row in (*known.layers, *known.combined)
+            if row.demand is demand and (row.n or row.voided_n)
+        ]
         if not rows:
             continue
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")

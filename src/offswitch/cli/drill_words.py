@@ -99,6 +99,11 @@ def figures_notes(known: Figures, due: Due) -> list[str]:
     lines.append("'all' is strict: a drill in which any layer failed counts as a failed demand.")
     if others:
         lines.append(f"Not counted: {others}.")
+    for row in (row for row in known.layers if row.voided_n):
+        gone = f"{row.voided_n} {row.demand.value} drills of {row.layer}, {row.voided_k} failed"
+        lines.append(
+            f"Void since {age_of(row.voided_us, known.now_us)}: {gone}. {row.why}".rstrip()
+        )
     if due.note:
         lines.append(due.note)
     return lines

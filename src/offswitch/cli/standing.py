@@ -82,6 +82,7 @@ def _target(row: dict[str, Any], run: str) -> dict[str, Any]:
         "stops": [str(stop) for stop in _list(row.get("stops"))],
         "signals": {k: v for k, v in _dict(row.get("signals")).items() if isinstance(v, dict)},
         "readiness": _dict(row.get("readiness")),
+        "readiness_since": _dict(row.get("readiness_since")),
         "labels": _dict(row.get("labels")),
     }
 
@@ -144,6 +145,7 @@ def rows_of_silence(said: Said, scope: str) -> list[dict[str, Any]]:
                 "stops": [],
                 "signals": {},
                 "readiness": {},
+                "readiness_since": {},
                 "labels": cell.labels,
             }
         )

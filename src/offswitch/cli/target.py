@@ -108,7 +108,9 @@ def _one_table(row: dict[str, Any]) -> Table:
     for layer, state in sorted((row.get("readiness") or {}).items()):
         detail = printable((row.get("readiness_detail") or {}).get(layer, ""))
         shown = Text(state, style="" if state == "ready" else "bold reverse")
-        table.add_row(f"layer {layer}", Text.assemble(shown, f"  {detail}"))
+        date = (row.get("readiness_since") or {}).get(layer)
+        since = f" since {_when(date)}" if type(date) is int and date > 0 else ""
+        table.add_row(f"layer {layer}", Text.assemble(shown, f"{since}  {detail}"))
     for layer in row.get("layers") or []:
         effect = layer.get("effect_ns")
         seen = f"seen after {effect / 1e6:.1f} ms" if effect is not None else "not seen"

@@ -5,6 +5,10 @@ nothing), when it tells of a layer, and when its drill came to an end as a drill
 confirmed*. Dry runs (DRL-3), drills that a real stop overtook, and those that failed before the
 press count neither way.
 
+What was proven of a layer before it changed is void (`voids`, DRL-4): neither its passes nor its
+failures count any longer, nor do the drills as a whole; how many they were is said. Until the next
+pass such a layer is *unproven*.
+
 Layer by layer, and *combined*: there a drill is one demand, which has failed if any layer has. That
 is the strict reading: that another layer would have made up for it is no excuse here. Each class
 of demand (a target that cooperates, has crashed, resists) is counted for itself; the canary
@@ -24,6 +28,7 @@ from typing import Any
 
 from offswitch.drills import arithmetic
 from offswitch.drills.arithmetic import Architecture
+from offswitch.drills.voids import Void, void_of
 
 __all__ = [
     "COMBINED",
@@ -60,7 +65,7 @@ class State(StrEnum):
     PROVEN = "proven"
     """The last drill was clean."""
     UNPROVEN = "unproven"
-    """The last drill failed."""
+    """The last drill failed, or the layer has changed since the last one."""
     UNTRIED = "untried"
     """No drill counts."""
 
@@ -107,7 +112,13 @@ class LayerFigures:
     slowest_ns: int | None
     """The latest last act of all drills that passed."""
     why: str
-    """What the last drill did not see; empty where it passed."""
+    """What the last drill did not see, or what has changed since; empty where it passed."""
+    voided_us: int | None = None
+    """When a change last voided what was proven; None: none did."""
+    voided_n: int = 0
+    """How many drills that change made void."""
+    voided_k: int = 0
+    """How many of them had failed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the object that `--json` shows."""
@@ -171,6 +182,10 @@ class _Sum:
     last: _Trial | None = None
     clean_us: int | None = None
     slowest_ns: int | None = None
+    void: Void | None = None
+    """What voided the trials before these, and how many they were, and had failed."""
+    voided_n: int = 0
+    voided_k: int = 0
 
     def add(self, trial: _Trial) -> None:
         if not self.n:
@@ -205,6 +220,9 @@ class Tally:
 
         It is its public fields, and as far as they can be read the sealed ones, in one object.
         """
+        void = void_of(entry)
+        if void is not None:
+            self._void(void)
         if entry.get("kind") != "drill" or entry.get("via") != _JOURNAL:
             return
         name = str(entry.get("drill"))
@@ -220,6 +238,18 @@ class Tally:
                 self._end(str(entry.get("state")), self._open.pop(name, []))
             case _:
                 return
+
+    def _void(self, void: Void) -> None:
+        """What is known of a layer, and of drills as a whole, was known of something else.
+
+        A drill that is under way may have tried it before or after: its trials of it are void.
+        """
+        for key, sums in list(self._sums.items()):
+            if key[0] in {void.layer, COMBINED} and (sums.n or sums.void is not None):
+                n, k = (sums.n, sums.k) if sums.n else (sums.voided_n, sums.voided_k)
+                self._sums[key] = _Sum(void=void, voided_n=n, voided_k=k)
+        for parts in self._open.values():
+            parts[:] = [part for part in parts if part.layer != void.layer]
 
     def _end(self, state: str, parts: list[_Trial]) -> None:
         if state not in _COUNTS:
@@ -305,6 +335,10 @@ def _row(layer: str, demand: Demand, sums: _Sum, now_us: int) -> LayerFigures:
     elif last is not None and rate is not None:
         pfd_now = arithmetic.now(rate, (now_us - last.time_us) / _HOUR_US)
     state = State.UNTRIED if last is None else State.PROVEN if last.passed else State.UNPROVEN
+    void, why = sums.void, "" if last is None else last.why
+    if last is None and void is not None:
+        state, pfd_now = State.UNPROVEN, 1.0
+        why = f"{void.layer} has changed since the last drill: {void.why}"
     return LayerFigures(
         layer,
         demand,
@@ -321,7 +355,10 @@ def _row(layer: str, demand: Demand, sums: _Sum, now_us: int) -> LayerFigures:
         sums.clean_us,
         None if last is None else last.times,
         sums.slowest_ns,
-        "" if last is None else last.why,
+        why,
+        None if void is None else void.time_us,
+        sums.voided_n,
+        sums.voided_k,
     )
 
 

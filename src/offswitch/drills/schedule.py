@@ -56,9 +56,15 @@ def due_of(known: Figures, every_us: int | None, tried_us: int = 0) -> Due:
         return Due(False, None, last_us, proven_us, overdue=True, note=note)
     # A clock that was set back must not put it off: what lies ahead of now was not then.
     next_us = min(begun + every_us, now_us + every_us) if begun else now_us
+    voided = [row for row in known.layers if row.voided_us is not None and not row.n]
+    if any(begun <= (row.voided_us or 0) <= now_us for row in voided):
+        next_us = now_us  # what was proven is not there any more: nothing is known until the next
     overdue = proven_us is None or now_us - proven_us > _OVERDUE * every_us
-    failed = [row.layer for row in known.layers if row.state is State.UNPROVEN]
-    note = f"UNPROVEN by the last drill: {', '.join(failed)}" if failed else ""
+    failed = [row.layer for row in known.layers if row.state is State.UNPROVEN and row.n]
+    changed = list(dict.fromkeys(row.layer for row in voided))
+    notes = [f"UNPROVEN by the last drill: {', '.join(failed)}"] if failed else []
+    notes += [f"UNPROVEN, changed since the last drill: {', '.join(changed)}"] if changed else []
+    note = "; ".join(notes)
     if not note and overdue:
         note = "overdue: no clean drill for more than twice as long as it may take"
     return Due(next_us <= now_us, next_us, last_us, proven_us, overdue, note)

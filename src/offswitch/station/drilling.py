@@ -22,6 +22,8 @@ __all__ = ["Drilling"]
 _SETTLED_S = 30.0
 """How long after its start a station leaves everything alone."""
 _LOOK_S = 20.0
+_HEARD = frozenset({EntryKind.DRILL.value, EntryKind.NOTE.value})
+"""Drills, and among the notes what voids them (DRL-4)."""
 
 
 class Drilling:
@@ -40,7 +42,7 @@ class Drilling:
 
     def take(self, entry: ShownEntry) -> None:
         """Hear of one entry; the tail calls it."""
-        if entry.public.get("kind") == EntryKind.DRILL.value and entry.intact:
+        if entry.public.get("kind") in _HEARD and entry.intact:
             self._tally.hear({**entry.sealed, **entry.public})
 
     def figures(self) -> Figures:

@@ -206,7 +206,9 @@ class Core:
     barred: set[str] = field(default_factory=set)
     """Digests that an open reset names: no press may join them."""
     drilled: Drilled = field(default_factory=Drilled)
-    """Which layers the last drills have put in doubt."""
+    """Which layers the last drills, or a change since, have put in doubt."""
+    doubted_us: int = 0
+    """When our own files were found not to be what was released, UTC; 0: they were not."""
     reset_rules: ResetRules = field(default_factory=ResetRules)
     """What the configuration asks of a reset beyond the built-in minimum."""
     marks: dict[str, Marks] = field(default_factory=dict)

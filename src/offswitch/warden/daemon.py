@@ -54,6 +54,7 @@ from offswitch.warden.latch.store import LatchStore
 from offswitch.warden.local_layers import local_layers
 from offswitch.warden.loop import Loop, Timer
 from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.readiness import Readiness
 from offswitch.warden.recording import Recording
 from offswitch.warden.recovery import Recovery
 from offswitch.warden.reset.news import News
@@ -159,6 +160,7 @@ class Warden:
         self._heed_signals()
         self._maybe_end()
         Blindness(core, self._stopper).begin()
+        Readiness(core).begin()
         self._supervisor.ready()
         prove(core)
         gc.freeze()  # what is here stays: no collection looks through it in the middle of a stop

@@ -46,5 +46,6 @@ def _go_on(core: Core, files: Iterator[list[str]], found: list[str]) -> None:
 def _say(core: Core, found: list[str]) -> None:
     more = f" (and {len(found) - _MOST_NAMED} more)" if len(found) > _MOST_NAMED else ""
     why = "; ".join(found[:_MOST_NAMED]) + more
+    core.doubted_us = core.doubted_us or core.clock.wall_us()
     core.notes[_KEY] = f"UNPROVEN: {why}. Stopping works; install Offswitch anew"
     core.recording.note("note", what="unproven", why=why)

@@ -29,6 +29,7 @@ from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.kept import GARBLED, path_of
 from offswitch.warden.page_writer import PageWriter
+from offswitch.warden.since import kept, spelled, stamped
 from offswitch.warden.whole_file import write_whole
 
 __all__ = ["Listener", "Table", "Tracked"]
@@ -77,10 +78,12 @@ class Tracked:
         "pidfd",
         "probation_us",
         "readiness",
+        "ready_since",
         "receipts",
         "remains",
         "served",
         "sharing",
+        "shifted",
         "since_us",
         "slot",
         "sought",
@@ -97,6 +100,8 @@ class Tracked:
         """Begin with a target that has no cell."""
         self.book: dict[str, None] | None = None
         """Where it is written down that this row has changed (`Table.touched`)."""
+        self.shifted: dict[str, None] | None = None
+        """Likewise that a layer may have become more or less ready (`Table.shifted`)."""
         self.target = target
         self.state = state
         self.cell: Cell | None = None
@@ -128,7 +133,10 @@ class Tracked:
         self.log: str | None = None
         self.listener: Listener | None = None
         self.declared: dict[str, Any] | None = None
+        self.ready_since: dict[str, int] = {}
+        """Layer → since when it is as ready as it is, UTC in microseconds."""
         self.readiness: dict[str, tuple[str, str]] = {}
+        """Layer → its state, and why; to be set anew, never changed in place."""
         self.receipts: list[Receipt] = []
         self.confirmed = False
         """Whether every layer of its plan was seen, since the last command and movement."""
@@ -144,6 +152,10 @@ class Tracked:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set it, and write down that the row is another one now: nobody looks for changes."""
+        if name == "readiness":
+            self.ready_since = stamped(self.ready_since, getattr(self, name, {}), value)
+            if self.shifted is not None:
+                self.shifted[self.target.name] = None
         object.__setattr__(self, name, value)
         if name in _SHOWN and self.book is not None:
             self.book[self.target.name] = None
@@ -199,6 +211,7 @@ class Tracked:
             "confirmed": self.confirmed,
             "stands": self.stands,
             "order": self.order,
+            "ready_since": spelled(self.ready_since, self.readiness),
         }
 
     def take_up(self, passed: dict[str, Any]) -> None:
@@ -209,6 +222,7 @@ class Tracked:
             setattr(self, name, passed[name])
         self.receipts = [Receipt(**receipt) for receipt in passed["receipts"]]
         self.confirmed, self.stands = passed["confirmed"], passed["stands"]
+        self.ready_since = kept(self.ready_since, self.readiness, passed.get("ready_since"))
 
     def facts(self) -> dict[str, Any]:
         """What the next warden needs to find it."""
@@ -243,6 +257,8 @@ class Table:
         """Sorted: a stop goes through them, and does not wait for that."""
         self.touched: dict[str, None] = {}
         """Names whose rows have come, changed or gone; whoever shows them takes them out."""
+        self.shifted: dict[str, None] = {}
+        """Names of rows of which a layer may be more or less ready (`readiness.Readiness`)."""
         self._path = path_of(place)
         self.trouble: str | None = None
         """Why the next warden would not find every cell by its name; None: it would."""
@@ -268,8 +284,8 @@ class Table:
         if row.target.name not in self._rows:
             insort(self._names, row.target.name)
         self._rows[row.target.name] = row
-        row.book = self.touched
-        self.touched[row.target.name] = None
+        row.book, row.shifted = self.touched, self.shifted
+        self.touched[row.target.name] = self.shifted[row.target.name] = None
         return row
 
     def forget(self, name: str, uid: int) -> bool:

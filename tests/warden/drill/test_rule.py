@@ -106,7 +106,7 @@ def test_HMI_3_a_layer_in_doubt_is_unproven_until_it_is_raised_and_through_a_res
     writer(str(tmp_path), found)()
     again = load(str(tmp_path))
     assert again.doubts == found.doubts
-    again.raise_("process")
+    again.raise_("process", 8)
     writer(str(tmp_path), again)()
     assert load(str(tmp_path)).note() is None
 

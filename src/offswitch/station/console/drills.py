@@ -63,7 +63,9 @@ def _shown(
 
 def _told(rows: Sequence[LayerFigures]) -> list[LayerFigures]:
     """Leave out the classes of demand that nobody tried, unless a layer was never tried at all."""
-    tried = {row.layer for row in rows if row.n}
+    tried = {row.layer for row in rows if row.n or row.voided_n}
     return [
-        row for row in rows if row.n or (row.layer not in tried and row.demand is Demand.RESISTING)
+        row
+        for row in rows
+        if row.n or row.voided_n or (row.layer not in tried and row.demand is Demand.RESISTING)
     ]

@@ -162,3 +162,10 @@ class Hub:
             proofs = {**self.picture.proofs, layer: proof}
             self.picture = replace(self.picture, proofs=proofs, version=self.picture.version + 1)
             self.tell("proofs", [layer])
+
+    def unprove(self, layer: str) -> None:
+        """What a layer was seen to do says nothing any more: it has changed since."""
+        if layer in self.picture.proofs:
+            proofs = {name: one for name, one in self.picture.proofs.items() if name != layer}
+            self.picture = replace(self.picture, proofs=proofs, version=self.picture.version + 1)
+            self.tell("proofs", [layer])

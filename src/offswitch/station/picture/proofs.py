@@ -1,5 +1,7 @@
 """When each layer was last seen to act: from the drills in the record, as they are entered.
 
+What has changed since is not what was seen: its proof is void (`drills.voids`, DRL-4).
+
 Only what the warden itself wrote counts (`via` is the journal), and of it only a layer of which
 the driller saw the last act, the observer confirmed it, and nothing came after.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from offswitch.drills.voids import void_of
 from offswitch.ledger.reader import ShownEntry
 from offswitch.station.picture.hub import Hub
 from offswitch.station.picture.readiness import Proof
@@ -29,6 +32,10 @@ class Proofs:
     def hear(self, entry: ShownEntry) -> None:
         """Take in one entry; most are none of ours."""
         public: Mapping[str, Any] = entry.public
+        void = void_of(public)
+        if void is not None:
+            self._hub.unprove(void.layer)
+            return
         if public.get("kind") != "drill" or public.get("what") != "layer":
             return
         if public.get("via") != _JOURNAL or _yes(public.get("dry")):

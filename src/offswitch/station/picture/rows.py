@@ -43,6 +43,8 @@ class TargetRow:
     """Those of them that say nothing about now."""
     readiness: Mapping[str, str] = field(default_factory=dict)
     """Layer → `ready`, `degraded`, `unproven` or `absent`."""
+    ready_since: Mapping[str, int] = field(default_factory=dict)
+    """Layer → since when it is so, UTC in microseconds."""
     sharing: bool = False
     """Whether it shares its user with others."""
     escapable: bool = False
@@ -71,6 +73,9 @@ class TargetRow:
             signals=_texts(said.get("signals")),
             stale=_texts(said.get("stale")),
             readiness=_texts_by_name(said.get("readiness")),
+            ready_since={
+                _text(layer): _number(date) for layer, date in _pairs(said.get("readiness_since"))
+            },
             sharing=bool(said.get("sharing")),
             escapable=bool(said.get("escapable")),
             user=_text(said.get("user")),

@@ -23,6 +23,7 @@ from offswitch.errors import Busy, Usage
 from offswitch.model.latch import Live
 from offswitch.model.scope import scopes_over
 from offswitch.model.state import State
+from offswitch.warden import readiness
 from offswitch.warden.core import Core
 from offswitch.warden.door import reporting
 from offswitch.warden.door.connection import Connection
@@ -329,7 +330,8 @@ def shown_row(core: Core, row: Tracked) -> dict[str, object]:
         "layers": {each.layer: each.confirmed for each in row.receipts if each.counted},
         "signals": sorted(signals),
         "stale": sorted(kind for kind, stale in signals.items() if stale),
-        "readiness": reporting.readiness(core, row),
+        "readiness": readiness.states(core, row),
+        "readiness_since": readiness.since(core, row),
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,

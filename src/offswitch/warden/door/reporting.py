@@ -13,12 +13,12 @@ from offswitch.errors import OffswitchError
 from offswitch.model.level import Level
 from offswitch.model.scope import Scope, parse_scope, scopes_above, scopes_over
 from offswitch.model.state import State
+from offswitch.warden import readiness
 from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.plan import GATEWAY, layers_of
 from offswitch.warden.reset.ran_as import EVERYBODY
-from offswitch.warden.self_check import unproven
 from offswitch.warden.table import Tracked
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "live_stop",
     "notes",
     "processes",
-    "readiness",
     "reset_forgeable",
     "status",
     "target",
@@ -128,25 +127,14 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "pids": len(pids) if pids is not None else 0,
         "stops": [live.stop.digest for live in covering],
         "signals": core.watch.signals(row.target.name, now),
-        "readiness": readiness(core, row),
+        "readiness": readiness.states(core, row),
+        "readiness_since": readiness.since(core, row),
         "probation_s": _left_s(row, now),
         "sharing": row.sharing,
         "escapable": row.uid == 0,
         "user": row.user,
         "adopted": row.adopted.text if row.adopted is not None else None,
     }
-
-
-def readiness(core: Core, row: Tracked) -> dict[str, str]:
-    """Give each layer's state: as it was armed, unless a drill found otherwise (HMI-3).
-
-    With code that is not what was released none is proven (SEC-7).
-    """
-    found = core.drilled
-    states = {layer: found.state(layer, state) for layer, (state, _d) in row.readiness.items()}
-    if not unproven(core):
-        return states
-    return {layer: "unproven" if state == "ready" else state for layer, state in states.items()}
 
 
 def _left_s(row: Tracked, mono_us: int) -> int | None:
@@ -267,9 +255,7 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     """Give all that is known of one target, for `target show`."""
     answer = target(core, row)
     answer["layers"] = [receipt.as_dict() for receipt in row.receipts]
-    answer["readiness_detail"] = {
-        layer: core.drilled.detail(layer, detail) for layer, (_s, detail) in row.readiness.items()
-    }
+    answer["readiness_detail"] = readiness.details(core, row)
     answer["cell"] = row.cell.facts() if row.cell else None
     answer["log"] = row.log
     answer["since_us"] = row.since_us

@@ -1,9 +1,11 @@
-"""What the last drills have found of each layer: a layer that failed is *unproven* (HMI-3).
+"""What drills have found of each layer: one that failed, or has changed since, is *unproven*.
 
 Whoever drills may lower a layer by what they saw, or did not see; it is raised again by a clean
 drill alone, in which the warden's own observer confirmed it, too. What was found is kept in
 `$OFFSWITCH_HOME/drilled.json`, so that a restart makes nothing look ready; a file that cannot be
-read leaves every layer unproven. A layer that no drill has tried is what it always was: the drill
+read leaves every layer unproven (HMI-3). What a clean drill has proven holds for the code, the
+kernel and the rung that it ran on: a layer that was proven on others is in doubt, too, until the
+next clean drill (DRL-4, `proven`). A layer that no drill has tried is what it always was: the drill
 adds a doubt, and never a promise.
 """
 
@@ -16,10 +18,12 @@ from typing import Any
 
 from offswitch.warden.whole_file import write_whole
 
-__all__ = ["LAYERS", "Doubt", "Drilled", "load", "writer"]
+__all__ = ["CHANGE", "LAYERS", "Doubt", "Drilled", "load", "writer"]
 
 LAYERS = ("process", "sweep", "network")
 """The layers that a canary tries."""
+CHANGE = "changed"
+"""In the place of a drill's name: it has passed, and what it ran on is not there any more."""
 _FILE = "drilled.json"
 _LONGEST = 500
 
@@ -38,11 +42,16 @@ class Doubt:
 class Drilled:
     """The layers in doubt, of one warden."""
 
-    __slots__ = ("doubts",)
+    __slots__ = ("_changed_us", "doubts")
 
     def __init__(self, doubts: Mapping[str, Doubt] | None = None) -> None:
         """Begin with none, or with these."""
         self.doubts: dict[str, Doubt] = dict(doubts or {})
+        self._changed_us = {layer: one.time_us for layer, one in self.doubts.items()}
+
+    def changed_us(self, layer: str) -> int:
+        """Give when a layer came into doubt, or out of it; 0: never, as far as is known."""
+        return self._changed_us.get(layer, 0)
 
     def state(self, layer: str, state: str) -> str:
         """Give a layer's readiness, as far as drills have to do with it."""
@@ -57,17 +66,22 @@ class Drilled:
         """Give the banner of `status`; None where no layer is in doubt."""
         if not self.doubts:
             return None
+        all_changed = all(doubt.drill == CHANGE for doubt in self.doubts.values())
+        by, mend = ("a change", "Prove it") if all_changed else ("a drill", "Mend it, then")
         said = "; ".join(f"{layer} ({doubt.why})" for layer, doubt in sorted(self.doubts.items()))
-        return f"UNPROVEN by a drill: {said}. Mend it, then: offswitch drill run canary"
+        return f"UNPROVEN by {by}: {said}. {mend}: offswitch drill run canary"
 
     def lower(self, layer: str, doubt: Doubt) -> None:
-        """A drill did not see a layer act."""
+        """A drill did not see a layer act, or what it was seen to act on has changed."""
         if layer in LAYERS:
+            if layer not in self.doubts:
+                self._changed_us[layer] = doubt.time_us
             self.doubts[layer] = doubt
 
-    def raise_(self, layer: str) -> None:
+    def raise_(self, layer: str, time_us: int) -> None:
         """A clean drill has seen it act, and so has the observer."""
-        self.doubts.pop(layer, None)
+        if self.doubts.pop(layer, None) is not None:
+            self._changed_us[layer] = time_us
 
     def body(self) -> bytes:
         """Give what is kept of it."""

@@ -29,6 +29,7 @@ from offswitch.warden.drill import drilled, entries
 from offswitch.warden.drill.actors import FOLDER, Actors, command, environment
 from offswitch.warden.drill.drilled import LAYERS, Doubt
 from offswitch.warden.drill.entries import LayerResult
+from offswitch.warden.drill.proven import Proven
 from offswitch.warden.drill.rule import CHANNEL, Made, others, own_stops, reset_of, why_not
 from offswitch.warden.reset.judged import OURSELVES
 from offswitch.warden.reset.resetting import Resetter
@@ -85,6 +86,8 @@ class Ground:
         self._resetter = resetter
         self._drill: _Drill | None = None
         core.drilled = drilled.load(core.place.home)
+        self._proven = Proven(core)
+        self._proven.begin(self._changed)
         self._say()
 
     @property
@@ -297,7 +300,8 @@ class Ground:
         for result in results:
             entries.tried(core, made, drill.by, drill.channel, result)
             if result.passed:
-                core.drilled.raise_(result.layer)
+                core.drilled.raise_(result.layer, now)
+                self._proven.passed(result.layer, made.drill, now)
                 continue
             who = [] if result.seen else ["the drill"]
             who += [] if result.confirmed else ["the observer"]
@@ -307,6 +311,13 @@ class Ground:
         if results:
             self._say()
             core.errands.send(drilled.writer(core.place.home, core.drilled), self._kept)
+            core.errands.send(self._proven.writer(), self._kept)
+
+    def _changed(self) -> None:
+        """What was proven was proven on something else: it is in doubt, and stays so."""
+        core = self._core
+        self._say()
+        core.errands.send(drilled.writer(core.place.home, core.drilled), self._kept)
 
     def _say(self) -> None:
         note = self._core.drilled.note()

@@ -1,0 +1,132 @@
+"""How ready each layer is, all told, since when, and an entry whenever that changes (DRL-4, REL-7).
+
+A row says how ready each of its layers was found. That is not all: a drill may have put a layer
+in doubt for every target (HMI-3), and with code that is not what was released none is proven
+(SEC-7). What people and scripts are told is all of it together: `states`, `since`.
+
+`Readiness` looks four times a second at the rows that have shifted, and writes what has changed:
+
+    note  what=readiness  layer  prior  state  cause  targets  ·  why (sealed: others' words)
+
+One entry a layer and a step, however many targets took it at once, and of very many the most are
+counted. `cause` says what the change rests on: `layer` where the layer itself was found so (its
+credential, its route, what would act), `code` where our own files are not those that were
+released, `drill` where a drill has seen it. What has fallen for another cause than a drill voids
+what drills have proven before (`drills.voids`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from offswitch.model.reserved import is_drill
+from offswitch.warden.core import Core
+from offswitch.warden.self_check import unproven
+from offswitch.warden.table import Tracked
+
+__all__ = ["Readiness", "details", "since", "states"]
+
+_LOOK_S = 0.25
+_NAMED = 20
+_LONGEST = 500
+_ABSENT = "absent"
+
+Step = tuple[str, str, str, str]
+"""Layer, state before, state now, cause."""
+
+
+def states(core: Core, row: Tracked) -> dict[str, str]:
+    """Give each layer's state: as it was found, unless a drill or our own files say otherwise."""
+    found = core.drilled
+    known = {layer: found.state(layer, state) for layer, (state, _d) in row.readiness.items()}
+    if not unproven(core):
+        return known
+    return {layer: "unproven" if state == "ready" else state for layer, state in known.items()}
+
+
+def since(core: Core, row: Tracked) -> dict[str, int]:
+    """Give since when each layer's state is so, UTC in microseconds."""
+    dates = {}
+    for layer, (state, _why) in row.readiness.items():
+        date = max(row.ready_since.get(layer, 0), core.drilled.changed_us(layer))
+        doubted = state == "ready" and unproven(core)
+        dates[layer] = max(date, core.doubted_us) if doubted else date
+    return dates
+
+
+def details(core: Core, row: Tracked) -> dict[str, str]:
+    """Say how each layer would act, or why it would not."""
+    found = row.readiness.items()
+    return {layer: core.drilled.detail(layer, detail) for layer, (_state, detail) in found}
+
+
+class Readiness:
+    """Writes down what becomes more or less ready. Of one warden, in its loop."""
+
+    def __init__(self, core: Core) -> None:
+        """Look at the rows of `core`; nothing is known of them yet."""
+        self._core = core
+        self._known: dict[str, dict[str, str]] = {}
+        self._found: dict[str, dict[str, str]] = {}
+        """As the rows alone had it: what else has changed has another cause."""
+        self._doubts: tuple[bool, frozenset[str]] = (False, frozenset())
+
+    def begin(self) -> None:
+        """Look from now on."""
+        self._core.loop.every(_LOOK_S, self.look)
+
+    def look(self) -> None:
+        """Write down what has changed since the last look."""
+        core = self._core
+        doubts = (unproven(core), frozenset(core.drilled.doubts))
+        names: Iterable[str] = list(core.table.shifted)
+        core.table.shifted.clear()
+        if doubts != self._doubts:
+            names = core.table.names()
+        steps: dict[Step, list[tuple[str, str]]] = {}
+        for name in names:
+            if not is_drill(name):
+                self._compare(name, doubts, steps)
+        self._doubts = doubts
+        for step, those in steps.items():
+            self._enter(step, those)
+
+    def _compare(
+        self,
+        name: str,
+        doubts: tuple[bool, frozenset[str]],
+        steps: dict[Step, list[tuple[str, str]]],
+    ) -> None:
+        core, row = self._core, self._core.table.get(name)
+        before, found_before = self._known.pop(name, None), self._found.pop(name, {})
+        if row is None:
+            return
+        now, found = states(core, row), {layer: one[0] for layer, one in row.readiness.items()}
+        self._known[name], self._found[name] = now, found
+        if before is None:
+            return  # a target that is new has not changed
+        why = details(core, row)
+        for layer in before.keys() | now.keys():
+            was, state = before.get(layer), now.get(layer, _ABSENT)
+            if was is None or was == state:
+                continue  # what it did not have before it has not lost
+            itself = found_before.get(layer) != found.get(layer)
+            code = doubts[0] != self._doubts[0]
+            cause = "layer" if itself else "code" if code else "drill"
+            steps.setdefault((layer, was, state, cause), []).append((name, why.get(layer, "")))
+
+    def _enter(self, step: Step, those: list[tuple[str, str]]) -> None:
+        layer, before, state, cause = step
+        sealed: Mapping[str, object] = {"why": those[0][1][:_LONGEST] or None}
+        self._core.recording.often(
+            ("readiness", layer, state),
+            "note",
+            sealed,
+            what="readiness",
+            layer=layer,
+            prior=before,
+            state=state,
+            cause=cause,
+            targets=[name for name, _why in those[:_NAMED]],
+            count=len(those),
+        )
