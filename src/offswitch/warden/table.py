@@ -15,7 +15,7 @@ from bisect import insort
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from offswitch.control.place import Place
 from offswitch.errors import Corrupt, NotFound, Usage
@@ -28,11 +28,12 @@ from offswitch.model.target import Target, check_name
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.remains import Remains
 from offswitch.warden.kept import GARBLED, path_of
+from offswitch.warden.listener import Listener
 from offswitch.warden.page_writer import PageWriter
 from offswitch.warden.since import kept, spelled, stamped
 from offswitch.warden.whole_file import write_whole
 
-__all__ = ["Listener", "Table", "Tracked"]
+__all__ = ["Table", "Tracked"]
 
 _SHOWN = frozenset({
     "adopted", "cell", "confirmed", "order", "probation_us", "readiness", "receipts", "served",
@@ -43,20 +44,15 @@ _LONGEST_LOG = 16 << 20
 """Bytes: `run` begins one anew at half of that, but whoever asked has the descriptor."""
 
 
-class Listener(Protocol):
-    """Whoever relays a target (`run`): hears what becomes of it. Never blocks, never raises."""
-
-    def stopped(self, order: str, level: str) -> None:
-        """A stop hit the target."""
-        ...
-
-    def exited(self, code: int | None, signal: int | None, order: str | None) -> None:
-        """Its first process ended."""
-        ...
-
-
 class Tracked:
     """One target as the warden sees it. Mutable; only the warden's loop touches it."""
+
+    book: dict[str, None] | None
+    """Where it is written down that this row has changed (`Table.touched`)."""
+    shifted: dict[str, None] | None
+    """Likewise that a layer may have become more or less ready (`Table.shifted`)."""
+    ready_since: dict[str, int]
+    """Layer → since when it is as ready as it is, UTC in microseconds; set by `readiness`."""
 
     __slots__ = (
         "adopted",
@@ -98,10 +94,7 @@ class Tracked:
 
     def __init__(self, target: Target, state: State = State.EXITED) -> None:
         """Begin with a target that has no cell."""
-        self.book: dict[str, None] | None = None
-        """Where it is written down that this row has changed (`Table.touched`)."""
-        self.shifted: dict[str, None] | None = None
-        """Likewise that a layer may have become more or less ready (`Table.shifted`)."""
+        self.book = self.shifted = None
         self.target = target
         self.state = state
         self.cell: Cell | None = None
@@ -133,8 +126,6 @@ class Tracked:
         self.log: str | None = None
         self.listener: Listener | None = None
         self.declared: dict[str, Any] | None = None
-        self.ready_since: dict[str, int] = {}
-        """Layer → since when it is as ready as it is, UTC in microseconds."""
         self.readiness: dict[str, tuple[str, str]] = {}
         """Layer → its state, and why; to be set anew, never changed in place."""
         self.receipts: list[Receipt] = []
@@ -153,7 +144,8 @@ class Tracked:
     def __setattr__(self, name: str, value: object) -> None:
         """Set it, and write down that the row is another one now: nobody looks for changes."""
         if name == "readiness":
-            self.ready_since = stamped(self.ready_since, getattr(self, name, {}), value)
+            before = getattr(self, name, {})
+            self.ready_since = stamped(getattr(self, "ready_since", {}), before, value)
             if self.shifted is not None:
                 self.shifted[self.target.name] = None
         object.__setattr__(self, name, value)

@@ -13,7 +13,8 @@ from offswitch.model.reserved import check_free_name, is_drill
 from offswitch.model.target import check_name
 from offswitch.warden.cells.account import Account
 from offswitch.warden.cells.limits import Limits, default_limits
-from offswitch.warden.table import Listener, Tracked
+from offswitch.warden.listener import Listener
+from offswitch.warden.table import Tracked
 
 __all__ = ["Request", "default_name", "limits_of"]
 
