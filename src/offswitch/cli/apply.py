@@ -109,7 +109,7 @@ def _told(said: dict[str, Any], path: str) -> str:
     if said["left_out"]:
         lines.append(f"  and {said['left_out']} more")
     if not changed:
-        lines.append("  no sensor and no rule is changed")
+        lines.append("  no sensor, no rule and no stop plan is changed")
     lines += [f"  ALARM DROPPED with its rule: {printable(one)}" for one in said.get("dropped", ())]
     if said.get("targets"):
         lines.append(printable(said["targets"]))

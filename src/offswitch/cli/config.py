@@ -18,6 +18,7 @@ import typer
 
 from offswitch.cli.apply import apply
 from offswitch.cli.show import emit
+from offswitch.config.lints import target_lints
 from offswitch.config.load import Loaded, installed_kinds, load, schema
 from offswitch.control.place import chosen
 from offswitch.decide.secret import is_secret_set, set_secret
@@ -55,6 +56,7 @@ def check(file: File = "", *, as_json: Json = False) -> None:
         "rules": len(loaded.config.rule),
         "gateways": len(loaded.config.gateway),
         "degraded": list(loaded.degraded),
+        "lints": target_lints(loaded.config),
     }
     emit(answer, as_json=as_json, text=_told(loaded))
 
@@ -68,6 +70,7 @@ def _told(loaded: Loaded) -> str:
     counts = ", ".join(_count(kind, len(getattr(config, kind))) for kind in kinds)
     lines = [f"{path}: good: {counts}."]
     lines += [f"DEGRADED: {printable(reason)}" for reason in loaded.degraded]
+    lines += [f"LINT: {printable(lint)}" for lint in target_lints(config)]
     return "\n".join(lines)
 
 

@@ -62,6 +62,7 @@ def declaration(loaded: Loaded) -> list[dict[str, Any]]:
     for target in loaded.config.target:
         told = target.model_dump(mode="json", exclude_none=True, exclude=set(_LIMITS))
         given = {level: getattr(target, key) for key, level in _LIMITS.items()}
+        told["stop"] = target.stop.told()
         told["limits_s"] = {level: us / 1e6 for level, us in given.items() if us is not None}
         if target.command is not None:
             env = {key: os.environ[key] for key in _FROM_CALLER if key in os.environ}

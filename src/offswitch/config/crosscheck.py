@@ -17,6 +17,8 @@ from offswitch.config.lines import Path
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.model.level import Level
+from offswitch.model.scope import parse_scope
+from offswitch.model.target import Target
 
 __all__ = ["Implicit", "dependent_sensors", "problems"]
 
@@ -50,6 +52,7 @@ def problems(
     yield from _actuators(config)
     yield from _listens(config)
     yield from _chain(config)
+    yield from _taken_along(config)
     for index, sensor in enumerate(config.sensor):
         if sensor.name in implicit:
             known = f"{sensor.name!r} is the name of what every target has anyway"
@@ -80,6 +83,23 @@ def _actuators(config: Config) -> Iterator[Problem]:
             near = difflib.get_close_matches(actuator.target, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ": declare it with [[target]]"
             yield ("actuator", index, "target"), f"there is no target {actuator.target!r}{hint}"
+
+
+def _taken_along(config: Config) -> Iterator[Problem]:
+    """Refuse a stop plan that takes along, or tells the people of, what is not declared."""
+    all_of = [Target(one.name, one.labels) for one in config.target]
+    all_of += [Target(route.target) for gateway in config.gateway for route in gateway.route]
+    for number, target in enumerate(config.target):
+        plan = target.stop
+        named = [("dependents", i, one.target) for i, one in enumerate(plan.dependents)]
+        named += [("tell", i, one.target) for i, one in enumerate(plan.tell) if one.target]
+        for key, index, text in named:
+            scope = parse_scope(text)
+            if not any(scope.covers(one) for one in all_of):
+                near = difflib.get_close_matches(text, [one.name for one in all_of], 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                where: Path = ("target", number, "stop", key, index, "target")
+                yield where, f"{text} covers no target of this file{hint}"
 
 
 def _steps(config: Config) -> Iterator[Problem]:

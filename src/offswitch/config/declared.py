@@ -36,6 +36,7 @@ from offswitch.config.section import (
 )
 from offswitch.config.size import Size
 from offswitch.config.station import Station
+from offswitch.config.stop_plan import LayerName, LevelName, StopPlan
 from offswitch.errors import Usage
 from offswitch.model.level import Level
 from offswitch.model.named import KINDS, Named
@@ -63,28 +64,9 @@ TWO_PEOPLE_US = 120_000_000
 """The same for two people."""
 
 _DAY_US = 86_400_000_000
-_SECOND_US = 1_000_000
 _LEAST_KEPT = 4 << 20
 
 _BUDGET = re.compile(r"[1-9]\d{0,3} per \S+")
-
-LevelName = Literal["restrict", "drain", "freeze", "kill", "poweroff"]
-LayerName = Literal[
-    "gateway",
-    "guard",
-    "tools",
-    "process",
-    "sweep",
-    "network",
-    "credentials",
-    "data",
-    "serving",
-    "container",
-    "scheduler",
-    "gpu",
-    "power",
-    "relay",
-]
 
 
 def _labels(value: dict[str, str]) -> dict[str, str]:
@@ -114,12 +96,6 @@ def _at_most_a_day(value: int) -> int:
     return value
 
 
-def _at_most_a_second(value: int) -> int:
-    if value > _SECOND_US:
-        raise ValueError('at most "1s": a kill is not put off longer')
-    return value
-
-
 Limit = Annotated[Duration, AfterValidator(_at_most_a_day)]
 """How long a lesser stop may last before it becomes a kill."""
 
@@ -141,23 +117,6 @@ class StopImpact(Section):
     bearable: Duration
     """For how long that can be borne."""
     told_by: Text
-
-
-Layers = Annotated[list[LayerName], Field(min_length=1)]
-
-
-class StopPlan(Section):
-    """Which layers a level has beside those of this machine; it takes none away."""
-
-    restrict: Layers | None = None
-    drain: Layers | None = None
-    freeze: Layers | None = None
-    kill: Layers | None = None
-    poweroff: Layers | None = None
-    snapshot: Annotated[Duration, AfterValidator(_at_most_a_second)] | None = None
-    """For how long a kill freezes first, so that evidence can be read; at once unless given."""
-    snapshot_memory: Size | None = None
-    """How many bytes of its memory are copied in that time; none unless given."""
 
 
 class Target(Section):
@@ -182,6 +141,8 @@ class Target(Section):
     limits: Limits = Limits()
     stop_impact: StopImpact | None = None
     safe_state: Text | None = None
+    """How what it acts on shall be left: `none needed`, `drain`, `hold last` or `hand to human`,
+    and after a colon in words how (ACT-10); any other text is for people alone."""
     on_blind: LevelName | None = None
     """What it falls to when nobody watches it (SR-13)."""
     stop: StopPlan = Field(default_factory=StopPlan)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offswitch.config.declared import Config, Rule
+from offswitch.config.declared import Config, Rule, Target
 from offswitch.config.reset import LEAST_PEOPLE, Reset
 from offswitch.config.section import Section
 
@@ -30,6 +30,7 @@ _ORDERED: Mapping[str, tuple[Any, ...]] = {
 }
 _LESS_IS_STRONGER = frozenset({"above", "width", "hold", "learn"})
 _MORE_IS_STRONGER = frozenset({"below", "people", "probation", "clear_after", "refractory"})
+_PUTS_OFF = frozenset({"sequence", "escalate", "snapshot"})
 _WORDS = frozenset({"harm", "time_to_harm", "false_stop_cost", "budget"})
 
 
@@ -43,7 +44,7 @@ class Change:
 
 
 def changes(before: Config, after: Config) -> list[Change]:
-    """List what `after` changes, target declarations left out."""
+    """List what `after` changes; of targets, their stop plans and safe states alone."""
     found = []
     if before.mode != after.mode:
         weaker = after.mode == "observe"
@@ -56,6 +57,10 @@ def changes(before: Config, after: Config) -> list[Change]:
         weaker = now is None or (was is not None and now > was)
         found.append(Change(f"drill: canary {told[1]}, was {told[0]}", weaker))
     found += _of_reset(before.reset, after.reset)
+    plans = {target.name: target for target in before.target}
+    for target in after.target:
+        if target.name in plans:
+            found += _of_plan(plans[target.name], target)
     old = {sensor.name: sensor for sensor in before.sensor}
     new = {sensor.name: sensor for sensor in after.sensor}
     found += [Change(f"sensor {name}: removed", True) for name in old if name not in new]
@@ -120,6 +125,22 @@ def _of_reset(before: Reset, after: Reset) -> Iterator[Change]:
         spelt = [one.model_dump(mode="json")["probation"] for one in (after, before)]
         weaker = (after.probation or 0) < (before.probation or 0)
         yield Change(f"reset: probation {spelt[0]}, was {spelt[1]}", weaker)
+
+
+def _of_plan(before: Target, after: Target) -> Iterator[Change]:
+    """Compare what a stop of a target has: what is taken away, or put off, is weaker."""
+    name = after.name
+    if before.safe_state != after.safe_state:
+        was, now = before.safe_state, after.safe_state
+        yield Change(f"target {name}: safe_state {now}, was {was}", weaker=was is not None)
+    for key, was, now in _keys(before.stop, after.stop):
+        if key in _LEVELS:
+            weaker = bool(set(was or ()) - set(now or ()))
+        elif key in _PUTS_OFF:
+            weaker = bool(now)
+        else:
+            weaker = bool(was)
+        yield Change(f"target {name}: stop {key} {now}, was {was}", weaker)
 
 
 def _of_channels(before: Rule, after: Rule) -> Iterator[Change]:
