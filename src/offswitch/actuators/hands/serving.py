@@ -10,7 +10,7 @@ comes out of it; whether a process still computes behind it is for the process l
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -67,7 +67,7 @@ class Still:
 class ServingHand(Hand):
     """The part of a hand that is the same for every server; each kind says what its calls are."""
 
-    Settings = ServingSettings
+    Settings: ClassVar[type[ServingSettings]] = ServingSettings
     component = "the server"
     settings: ServingSettings
 

@@ -13,6 +13,8 @@ Its calls are guarded where it was started with `--admin-api-key`, or `--api-key
 
 from __future__ import annotations
 
+from typing import Literal
+
 from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Context, Sight, Trouble
 from offswitch.actuators.hands.serving import DENIED, MISSING, ServingHand, ServingSettings, Still
@@ -34,6 +36,7 @@ _LOADS = (("/v1/loads", ("num_running_reqs", "num_waiting_reqs")), ("/get_load",
 class SglangSettings(ServingSettings):
     """How a server of SGLang is paused."""
 
+    kind: Literal["sglang"]
     guarded: bool = False
     """Whether nobody but this hand and the gateway reaches its port. Else a pause can be ended."""
     probe: bool = False

@@ -16,6 +16,7 @@ read and written that tell: they stand still, or it works.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Context, Sight, Trouble
@@ -34,6 +35,7 @@ _ABORTED = 'vllm:request_success_total{finished_reason="abort"}'
 class VllmSettings(ServingSettings):
     """How a server of vLLM is paused."""
 
+    kind: Literal["vllm"]
     guarded: bool = False
     """Whether nobody but this hand and the gateway reaches its port. Else a pause can be ended."""
 
