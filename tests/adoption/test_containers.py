@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from container_engine import Engine, engine_in
 from installation import Installation, until
-from needs import needs_program, needs_root
 from offswitch.warden.cells.cgroups import find_v1
-
-
-class Engine:
-    """Podman with folders of its own, and one kind of container: busybox, asleep."""
-
-    def __init__(self, base: Path) -> None:
-        self.podman = needs_program("podman")
-        needs_program("runc")
-        self.rootfs = base / "rootfs"
-        (self.rootfs / "bin").mkdir(parents=True)
-        shutil.copy(needs_program("busybox"), self.rootfs / "bin/busybox")
-        (self.rootfs / "bin/sleep").symlink_to("busybox")
-        # Not below pytest's own folder: a mount that a killed run leaves would be in its way.
-        self.store = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
-        self.run_root = tempfile.mkdtemp(prefix="engine-", dir="/dev/shm")
-        self.words = [self.podman, "--root", str(self.store), "--runroot", self.run_root]
-        self.words += ["--cgroup-manager=cgroupfs", "--runtime", "runc"]
-        self.name = f"adopted-{uuid.uuid4().hex[:8]}"
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        argv = [*self.words, *words]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
-
-    def run(self) -> subprocess.CompletedProcess[str]:
-        """Run the container anew; a new one has a new id."""
-        self("rm", "-f", "-t0", self.name)
-        limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-        words = ("run", "-d", "--name", self.name, *limits, "--network=none")
-        return self(*words, "--rootfs", str(self.rootfs), "/bin/sleep", "1000")
-
-    def running(self) -> bool:
-        return self("inspect", "-f", "{{.State.Running}}", self.name).stdout.strip() == "true"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    needs_root()
-    made = Engine(tmp_path)
-    try:
+    with engine_in(tmp_path) as made:
         yield made
-    finally:
-        made("rm", "-f", "-t0", made.name)
-        words = ["umount", "-l", f"{made.store}/overlay"]
-        while subprocess.run(words, check=False, capture_output=True).returncode == 0:
-            pass  # each of its commands may have mounted it over again
-        for folder in (made.run_root, made.store):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_SR_24_a_container_is_found_by_its_name_and_a_new_one_of_that_name_is_killed(

@@ -90,8 +90,13 @@ class ServingHand(Hand):
         return Line(self.settings.url, headers=headers, timeout_s=seconds, ca_file=ca_file)
 
     def open(self) -> None:
-        """Connect."""
-        self.line.open()
+        """Connect; where nobody listens any more, a look says so itself."""
+        try:
+            self.line.open()
+        except Trouble as trouble:
+            refused = isinstance(trouble.__context__, ConnectionRefusedError)
+            if not (refused and self.seen and self.context.role is Role.LOOK):
+                raise
 
     def close(self) -> None:
         """Hang up."""
