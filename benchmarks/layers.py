@@ -4,6 +4,8 @@
 
 postgres-last-write   order → the last write that four busy PostgreSQL sessions commit, by the
                       server's own clock (`layers_postgres.py`).
+observer              order → the observer's verdict on processes and sockets
+                      (`layers_observer.py`).
 
 Each part is a file of its own, `layers_NAME.py`, with `KEYS`, what it measures, and
 `measure(figures, seconds)`; with --quick `seconds` is how long it may take, else None. A part that
@@ -16,10 +18,14 @@ import sys
 import traceback
 from types import ModuleType
 
+import layers_observer
 import layers_postgres
 from figures import Figures
 
-PARTS: tuple[tuple[ModuleType, float], ...] = ((layers_postgres, 12.0),)
+PARTS: tuple[tuple[ModuleType, float], ...] = (
+    (layers_postgres, 12.0),
+    (layers_observer, 8.0),
+)
 """Each part, and how many of the forty seconds of --quick are its own."""
 
 
