@@ -130,8 +130,8 @@ class Handkeeper(Protocol):
         """
         ...
 
-    def release(self, row: Tracked) -> None:
-        """Have undone what may be undone of a target."""
+    def release(self, row: Tracked, level: Level | None) -> None:
+        """Have undone what may be undone where a target is held by less, or by nothing."""
         ...
 
     def facts(self, row: Tracked) -> dict[str, list[int]]:

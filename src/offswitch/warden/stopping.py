@@ -390,9 +390,7 @@ class Stopper:
             self._lasting.begin(row, level)
 
     def release(self, row: Tracked) -> None:
-        """Let a frozen target go on: its network first, then its processes; hands by themselves."""
-        if self._core.hands is not None:
-            self._core.hands.release(row)
+        """Let a frozen target go on: its network first, then its processes."""
         if row.cell is not None:
             self._core.network_release(row.cell)
             row.cell.thaw()

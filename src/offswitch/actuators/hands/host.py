@@ -1,6 +1,7 @@
 """The process of a hand: it is told what it is, proves that it could, and waits for its moment.
 
     ← {"op": "be", "name", "kind", "settings"}      once, first
+    → {"event": "here"}      it can be told to act
     → {"event": "readiness", "state", "detail", "holds", "route"}    whenever it proved something
     ← {"op": "trip", "id", "level"}    → {"id", "done", "detail", "happened", "reissue", "took_us"}
     ← {"op": "release", "id"}          → likewise
@@ -109,6 +110,7 @@ class Process:
 
     def run(self, sight: socket.socket | None = None) -> None:
         """Serve until the warden hangs up; `sight` is the link of whoever has it look."""
+        self._say({"event": "here"})
         ends: list[Any] = [self._link, self._event, *([sight] if sight is not None else [])]
         asked = frames.Decoder()
         while True:

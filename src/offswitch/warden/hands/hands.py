@@ -203,8 +203,9 @@ class Hands:
         row = self._core.table.get(one.spec.target)
         level = None if row is None else self._core.level(row)
         if row is None or level is None or one.spec.layer not in planned(row, level):
-            return
-        one.trip(level, lambda _done, _detail: None)
+            one.release()
+        else:
+            one.trip(level, lambda _done, _detail: None)
 
     def _look_after(self) -> None:
         """Show what could not be shown, let go of what may go, and look at files."""
@@ -246,10 +247,12 @@ class Hands:
                 one.trip(level, partial(_unless_done, failed, one.spec))
         return told
 
-    def release(self, row: Tracked) -> None:
-        """A target is let go: have undone what may be undone."""
+    def release(self, row: Tracked, level: Level | None) -> None:
+        """A target is held by less from now on, or by nothing: have undone what may be undone."""
+        kept = () if level is None else planned(row, level)
         for one in self._by_target.get(row.target.name, ()):
-            one.release(lambda _done, _detail: None)
+            if one.spec.layer not in kept:
+                one.release()
 
     def facts(self, row: Tracked) -> dict[str, list[int]]:
         """Give, layer by layer, by which numbers the observer knows the looks of a target."""

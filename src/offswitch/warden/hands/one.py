@@ -21,6 +21,8 @@ from offswitch.warden.loop import Timer
 __all__ = ["One", "worst"]
 
 _ORDER = ("ready", "degraded", "unproven", "absent")
+_COMING_S = 15.0
+"""How long a process may take to come up; its deadline begins when it has."""
 _BLIND_SILENCE = "its look has proven nothing yet"
 
 
@@ -55,6 +57,8 @@ class One:
         """What a person must make anew before the target can work again (RST-8)."""
         self.happened: tuple[str, ...] = ()
         """What was in flight at the last trip (ACT-9)."""
+        self._owes = False
+        """Whether it has cut, and was not told since that it may let go; or did not do that."""
         self._asked: dict[int, _Asked] = {}
         self._count = 0
         self.acts = Side(
@@ -63,6 +67,7 @@ class One:
             changed=lambda: changed(self),
             heard=self._answered,
             began=lambda: lost(self),
+            came=self._came,
         )
         self.looks = Side(
             core,
@@ -107,13 +112,15 @@ class One:
         """Have it cut; `noted` hears once what it said. Never waits."""
         if any(asked.level is level for asked in self._asked.values()):
             return  # it is at it
+        self._owes = True
         self.looks.say({"op": "latched", "value": True})
         self._ask({"op": "trip", "level": level.label}, _Asked(level, noted))
 
-    def release(self, noted: Callable[[bool, str], None]) -> None:
-        """Have it undo what may be undone; what is still asked of it is not waited for."""
-        self.looks.say({"op": "latched", "value": False})
-        self._ask({"op": "release"}, _Asked(None, noted))
+    def release(self) -> None:
+        """Have it undo what may be undone, if it has cut; one that is lost is told later."""
+        if self._owes:
+            self.looks.say({"op": "latched", "value": False})
+            self._ask({"op": "release"}, _Asked(None, lambda _done, _detail: None))
 
     def _ask(self, message: dict[str, Any], asked: _Asked) -> None:
         self._count += 1
@@ -122,14 +129,28 @@ class One:
             asked.noted(False, "its process is not there; another one is started")
             return
         self._asked[number] = asked
-        late = self.spec.deadline_us / 1e6
-        asked.timer = self._core.loop.later(late, lambda: self._late(number))
+        self._limit(number, self._deadline_s if self.acts.here else _COMING_S)
+
+    @property
+    def _deadline_s(self) -> float:
+        return self.spec.deadline_us / 1e6
+
+    def _limit(self, number: int, seconds: float) -> None:
+        asked = self._asked[number]
+        if asked.timer is not None:
+            asked.timer.cancel()
+        asked.timer = self._core.loop.later(seconds, lambda: self._late(number))
+
+    def _came(self) -> None:
+        """It has come up: from now on it has as long as it may take."""
+        for number in self._asked:
+            self._limit(number, self._deadline_s)
 
     def _late(self, number: int) -> None:
         asked = self._asked.pop(number, None)
         if asked is None:
             return
-        asked.noted(False, f"no answer within {self.spec.deadline_us / 1e6:g} s: replaced")
+        asked.noted(False, f"no answer within {self._deadline_s:g} s: replaced")
         self._core.recording.note(
             "note", what="hand silent", target=self.spec.target, actuator=self.spec.name
         )
@@ -147,6 +168,8 @@ class One:
             self.reissue = reissue
         if asked.level is not None:
             self.happened = happened
+        elif done:
+            self._owes = False
         sealed = {"detail": detail, "happened": list(happened) or None}
         self._core.recording.note(
             "note",

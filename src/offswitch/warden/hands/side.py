@@ -37,21 +37,26 @@ class Side:
         changed: Callable[[], None],
         heard: Callable[[dict[str, Any]], None],
         began: Callable[[], None],
+        came: Callable[[], None] = lambda: None,
         looks: bool = False,
     ) -> None:
         """Start nothing yet.
 
-        `changed` hears of another readiness, `heard` of answers, `began` of each new process.
+        `changed` hears of another readiness, `heard` of answers, `began` of each new process,
+        and `came` that it can be told to act.
         """
         self._core = core
         self._spec = spec
         self._changed = changed
         self._heard = heard
         self._began = began
+        self._came = came
         self._looks = looks
         self._again = Respawn(core.loop, self._start)
         self._link: HelperLink | None = None
         self._ending = False
+        self.here = False
+        """Whether the process that lives has said that it can be told to act."""
         self.sight: socket.socket | None = None
         """The observer's end, as long as it could not be handed over."""
         self.standing = _COMING
@@ -123,11 +128,15 @@ class Side:
         self._core.loop.watch(link.fileno(), lambda _events: self._take(link))
         spec = self._spec
         link.say({"op": "be", "name": spec.name, "kind": spec.kind, "settings": spec.settings})
+        self.here = False
         self._began()
 
     def _take(self, link: HelperLink) -> None:
         for message in link.heard(self._core.loop):
-            if message.get("event") == "readiness":
+            if message.get("event") == "here":
+                self.here = True
+                self._came()
+            elif message.get("event") == "readiness":
                 self._proved(message)
             else:
                 self._heard(message)

@@ -286,6 +286,8 @@ class Carrier:
         self._stopper.let_go(row)
         if level is not None and level >= Level.FREEZE:
             return  # a wider or another stop still holds it as it is
+        if core.hands is not None:
+            core.hands.release(row, level)
         if row.adopted or (row.cell is not None and alive):
             if frozen or row.adopted:
                 self._stopper.release(row)
