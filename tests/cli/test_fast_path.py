@@ -17,9 +17,9 @@ ALL = (
 OURS = {
     "stop": ("cli.stop", "cli.stop_report", "cli.stop_result", "cli.stop_told", "cli.pressing",
              "cli.spooling"),
-    "status": ("cli.status", "cli.status_report", "cli.stop_report", "cli.standing",
+    "status": ("cli.status", "cli.status_report", "cli.stop_report", "cli.lacking", "cli.standing",
                "cli.alarm_words"),
-    "reset": ("cli.reset", "cli.standing"),
+    "reset": ("cli.reset", "cli.lacking", "cli.standing"),
 }  # fmt: skip
 
 

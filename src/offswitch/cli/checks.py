@@ -18,6 +18,7 @@ from typing import Any
 
 from offswitch.cli.gate_check import gateways_serve
 from offswitch.cli.hook_check import hooks_hold
+from offswitch.cli.lacking import barred, elsewhere, lacking
 from offswitch.cli.status_report import acts
 from offswitch.control.ids import WATCH
 from offswitch.control.page import (
@@ -433,23 +434,18 @@ def _targets(facts: Facts) -> Check:
         if row["level"] in {"kill", "poweroff"} and not row["confirmed"]:
             hint = f"offswitch stop {name}; see what may still act: offswitch target show {name}"
             return Check("targets", False, f"{name} is stopped, but not confirmed", hint)
-        bad = {
-            layer: state for layer, state in row.get("readiness", {}).items() if state != "ready"
-        }
-        if bad and acts(row) and not _elsewhere(row):
-            shown = ", ".join(f"{layer} {state}" for layer, state in sorted(bad.items()))
-            return Check("targets", False, f"{name}: {shown}", f"offswitch target show {name}")
-    far = [row["target"] for row in rows if acts(row) and _elsewhere(row)]
+        if barred(row):
+            short = lacking(row, time.time_ns() // 1000)
+            return Check("targets", False, f"{name}: {short}", f"offswitch target show {name}")
+    far = [row["target"] for row in rows if acts(row) and elsewhere(row)]
     if far:
         said = f"{len(rows)} known; {len(far)} run elsewhere, and could go round their gateway"
         return Check("targets", True, said, f"why, and what to do: offswitch target show {far[0]}")
+    if less := [row for row in rows if lacking(row)]:
+        said = f"{len(rows)} known; {less[0]['target']}: {lacking(less[0])}"
+        more = f" (and {len(less) - 1} more)" if len(less) > 1 else ""
+        return Check("targets", True, said + more, f"offswitch target show {less[0]['target']}")
     return Check("targets", True, f"{len(rows)} known, every layer of the living ones is ready")
-
-
-def _elsewhere(row: dict[str, Any]) -> bool:
-    """Tell whether all that is here of a target is what its gateway lets through (SR-26)."""
-    bad = {(layer, state) for layer, state in row.get("readiness", {}).items() if state != "ready"}
-    return not row["pids"] and bad == {("gateway", "degraded")}
 
 
 def _hooks(_facts: Facts) -> Check:

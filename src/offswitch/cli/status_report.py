@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from offswitch.cli.alarm_words import alarm_words, what_to_type
+from offswitch.cli.lacking import acts, short_of
 from offswitch.cli.stop_report import state_words, wrapped
 from offswitch.printable import printable
 
@@ -16,10 +17,11 @@ _SHOWN = 8
 _LISTED = 5
 _WIDEST = 40
 _CALM = frozenset({"running", "idle", "exited"})
-_SERVED = frozenset({"running", "restricted", "draining"})
 _UNKNOWN = frozenset({"unknown", "unreachable"})
 _UNSEEN = frozenset({"restrict", "drain"})
 """Levels that only programs obey, so that nobody can confirm them."""
+_SHORT = (("absent", "without"), ("unproven", "UNPROVEN:"), ("degraded", "degraded:"))
+"""How a line names the layers on which a stop cannot count."""
 
 
 def rank(row: dict[str, Any]) -> tuple[int, str, str]:
@@ -39,12 +41,8 @@ def unconfirmed(row: dict[str, Any]) -> bool:
 
 def _abnormal(row: dict[str, Any]) -> bool:
     stale = any(signal.get("stale") for signal in row["signals"].values())
-    return row["state"] not in _CALM or row["latched"] or row["blind"] or stale
-
-
-def acts(row: dict[str, Any]) -> bool:
-    """Tell whether something of a target runs, here or behind a gateway that serves it."""
-    return bool(row["pids"]) or row["state"] in _SERVED
+    loud = row["state"] not in _CALM or row["latched"] or row["blind"] or stale
+    return loud or "unproven" in short_of(row).values()
 
 
 def report(answer: dict[str, Any], scope: str | None) -> str:
@@ -108,9 +106,9 @@ def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
     stale = sorted(kind for kind, one in row["signals"].items() if one.get("stale"))
     if stale:
         words.append("stale: " + printable(", ".join(stale), 60))
-    for state, word in (("absent", "without"), ("unproven", "UNPROVEN:")):
-        layers = sorted(layer for layer, held in row["readiness"].items() if held == state)
-        if acts(row) and layers:
+    for state, word in _SHORT:
+        layers = [layer for layer, held in sorted(short_of(row).items()) if held == state]
+        if layers:
             words.append(f"{word} " + printable(", ".join(layers), 60))
     if row.get("escapable") and row["pids"]:
         words.append("runs as root: escapable")
@@ -123,9 +121,15 @@ def _line(row: dict[str, Any], width: int, *, several: bool) -> str:
 
 def _folded(calm: list[dict[str, Any]]) -> str:
     counts: dict[str, int] = {}
+    short: dict[str, int] = {}
     for row in calm:
         counts[row["state"]] = counts.get(row["state"], 0) + 1
-    return ", ".join(f"{number} {printable(state)}" for state, number in sorted(counts.items()))
+        for layer, state in short_of(row).items():
+            what = f"{printable(layer, 20)} {printable(state, 20)}"
+            short[what] = short.get(what, 0) + 1
+    said = [f"{number} {printable(state)}" for state, number in sorted(counts.items())]
+    said += [f"{what} on {number}" for what, number in sorted(short.items())[:_LISTED]]
+    return ", ".join(said)
 
 
 def _alarms(alarms: list[dict[str, Any]], *, several: bool) -> list[str]:

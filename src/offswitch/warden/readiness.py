@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from offswitch.model.level import Level
 from offswitch.model.reserved import is_drill
 from offswitch.warden.core import Core
+from offswitch.warden.plan import HAND_LAYERS, LOCAL
 from offswitch.warden.self_check import unproven
 from offswitch.warden.table import Tracked
 
@@ -30,23 +32,30 @@ _LOOK_S = 0.25
 _NAMED = 20
 _LONGEST = 500
 _ABSENT = "absent"
+_NOBODY = "its stop plan names it, and no [[actuator]] is declared for it"
+_POWEROFF = Level.POWEROFF.label
 
 Step = tuple[str, str, str, str]
 """Layer, state before, state now, cause."""
 
 
 def states(core: Core, row: Tracked) -> dict[str, str]:
-    """Give each layer's state: as it was found, unless a drill or our own files say otherwise."""
+    """Give each layer's state: as it was found, unless a drill or our own files say otherwise.
+
+    A layer that its stop plan names, and that nothing here can do, is *absent*: it looks like none
+    that is ready (HMI-3).
+    """
     found = core.drilled
     known = {layer: found.state(layer, state) for layer, (state, _d) in row.readiness.items()}
+    known |= dict.fromkeys(_missing(row), _ABSENT)
     if not unproven(core):
         return known
     return {layer: "unproven" if state == "ready" else state for layer, state in known.items()}
 
 
 def since(core: Core, row: Tracked) -> dict[str, int]:
-    """Give since when each layer's state is so, UTC in microseconds."""
-    dates = {}
+    """Give since when each layer's state is so, UTC in microseconds; 0: not known."""
+    dates = dict.fromkeys(_missing(row), 0)
     for layer, (state, _why) in row.readiness.items():
         date = max(row.ready_since.get(layer, 0), core.drilled.changed_us(layer))
         doubted = state == "ready" and unproven(core)
@@ -57,7 +66,21 @@ def since(core: Core, row: Tracked) -> dict[str, int]:
 def details(core: Core, row: Tracked) -> dict[str, str]:
     """Say how each layer would act, or why it would not."""
     found = row.readiness.items()
-    return {layer: core.drilled.detail(layer, detail) for layer, (_state, detail) in found}
+    words = {layer: core.drilled.detail(layer, detail) for layer, (_state, detail) in found}
+    return words | dict.fromkeys(_missing(row), _NOBODY)
+
+
+def _missing(row: Tracked) -> list[str]:
+    """Name the layers of its plan that only a hand can do, and that has none here."""
+    plan = (row.declared or {}).get("stop")
+    levels = plan.items() if isinstance(plan, Mapping) else ()
+    named = {
+        str(layer)
+        for level, layers in levels
+        if isinstance(layers, list) and level != _POWEROFF
+        for layer in layers
+    }
+    return sorted(named & HAND_LAYERS - LOCAL - row.readiness.keys())
 
 
 class Readiness:
