@@ -93,6 +93,14 @@ def test_the_first_line_says_the_one_thing_that_matters() -> None:
     assert "1 running · 0 latched" in drawn(filled(row("calm")), 100.1)[0]
 
 
+def test_HMI_3_a_target_of_which_a_layer_cannot_act_says_so_in_its_line() -> None:
+    short = row("shop/a", readiness={"process": "ready", "data": "unproven"})
+    lines = drawn(filled(short, row("calm")), 100.1, size=(120, 24))
+    [told] = [line for line in lines if "shop/a" in line and "●" in line]
+    assert "! data unproven" in told
+    assert "!" not in next(line for line in lines if "calm" in line)
+
+
 def test_an_alarm_that_asks_says_what_to_type_and_never_hides_the_stop_keys() -> None:
     board = filled(*[row(f"shop/{number}") for number in range(40)])
     alarm = {"rule": "r\x1b[2J", "scope": "shop/7", "act": "auto", "harm": "h" * 200}

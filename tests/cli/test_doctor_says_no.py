@@ -151,3 +151,25 @@ def test_SR_26_what_can_go_round_its_gateway_is_a_no_where_it_runs_here_and_told
     assert not judged(pids=1).ok
     assert not judged(readiness=row["readiness"] | {"gateway": "absent"}).ok
     assert not judged(readiness=row["readiness"] | {"process": "unproven"}).ok
+
+
+@pytest.mark.parametrize("state", ["idle", "running"])
+def test_HMI_3_a_declared_layer_that_cannot_act_is_a_no_with_its_name_and_age(state: str) -> None:
+    row = {
+        "target": "shop/agent", "state": state, "pids": 0, "blind": False, "confirmed": False,
+        "level": None, "readiness": {"guard": "ready", "process": "ready", "data": "unproven"},
+        "readiness_since": {"data": time.time_ns() // 1000 - 7_200_000_000},
+    }  # fmt: skip
+
+    def judged(**changed: object) -> Check:
+        rows = [row | changed]
+        return checks._targets(Facts(Place("/h", "/r"), {}, {}, {"targets": rows}))
+
+    told = judged()
+    assert (told.ok, told.detail) == (False, "shop/agent: data unproven for 2 h")
+    assert told.hint == "offswitch target show shop/agent"
+    assert not judged(readiness={"guard": "ready", "data": "absent"}).ok
+    less = judged(readiness={"guard": "ready", "data": "degraded"})
+    assert less.ok
+    assert "data degraded" in less.detail, "what is less than it should be is named"
+    assert judged(readiness={"guard": "ready", "data": "ready"}).ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def test_the_json_of_a_status_is_as_promised(fresh: Installation) -> None:
     assert done.returncode == 3
     [row] = said["targets"]
     assert set(row) >= ROW
+    assert row["readiness_since"].keys() == row["readiness"].keys()
+    assert all(0 < date <= time.time_ns() // 1000 for date in row["readiness_since"].values())
     assert row["installation"] == fresh.run_folder
     assert (row["state"], row["latched"], row["level"], row["confirmed"], row["pids"]) == (
         "stopped", True, "kill", True, 0,

@@ -301,6 +301,22 @@ def test_a_picture_is_asked_by_scope() -> None:
     assert "1 target running in shopping" in picture.sentence(NOW, "shopping").text
 
 
+@pytest.mark.parametrize("state", ["unproven", "absent"])
+def test_HMI_3_a_declared_layer_that_cannot_act_is_a_no_though_nothing_runs(state: str) -> None:
+    """It stands ready before its target starts, or a stop of it will be less than it should be."""
+    waits = {"target": "shop/new", "state": "idle", "readiness": {"guard": "ready", "data": state}}
+    able = pictured(A, waits | {"readiness_since": {"data": NOW - 5}}).can_stop()
+    assert not able.everything
+    assert able.why == f"the layer data is {state}: shop/new"
+    data = able.layer("data")
+    assert data is not None
+    assert (data.state, data.of, data.since_us) == (state, 1, NOW - 5), "no other target lacks it"
+    ready = waits | {"readiness": {"guard": "ready", "data": "ready"}}
+    assert pictured(A, ready).can_stop().everything
+    less = pictured(A, waits | {"readiness": {"guard": "ready", "data": "degraded"}})
+    assert less.can_stop().everything, "it can act; that it is less than it should be is named"
+
+
 def test_HMI_3_what_a_layer_cannot_do_is_said_with_whom_and_why() -> None:
     picture = pictured(
         A | {"readiness": READY | {"network": "degraded"}},

@@ -25,6 +25,7 @@ from rich.text import Text
 from offswitch.cli.alarm_words import alarm_words, what_to_type
 from offswitch.cli.gather import Answer, alarms_of, ask_all, rows_of
 from offswitch.cli.keys import Keys
+from offswitch.cli.lacking import lacking
 from offswitch.cli.paint import STOP_STYLE, abnormal, level_text, signals_text, state_text
 from offswitch.cli.screen import Screen
 from offswitch.cli.status_report import acts, unconfirmed
@@ -212,7 +213,10 @@ def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableTy
         chosen = row["target"] == selected
         table.add_row(
             Text("▶" if chosen else " "),
-            Text(printable(row["target"]), style="bold underline" if chosen else ""),
+            Text.assemble(
+                Text(printable(row["target"]), style="bold underline" if chosen else ""),
+                Text(f"  ! {short}" if (short := lacking(row)) else "", style="bold"),
+            ),
             state_text(row),
             level_text(row),
             Text(str(row["pids"])),

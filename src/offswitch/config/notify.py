@@ -58,6 +58,8 @@ class Event(StrEnum):
     """What was reset was stopped again while it is on probation."""
     DRILL = "drill"
     """A drill has failed."""
+    READINESS = "readiness"
+    """A layer could act and cannot be sure to any more, or is well again (REL-7)."""
     BYPASS = "bypass"
     """What was lowered comes back soon."""
     TICKET = "ticket"

@@ -3,6 +3,7 @@
     offswitch_stop_seconds{layer}          from the order until the layer was seen to stand still
     offswitch_stops_total{level}           orders; offswitch_unconfirmed_total{layer}
     offswitch_readiness{layer,state}       how many targets have the layer so
+    offswitch_readiness_since_seconds      since when the first of them has it so (Unix time)
     offswitch_alarms_…                     the console's own alarms (ISA-18.2)
     offswitch_ledger_…                     how many entries, how far behind
     offswitch_drill_bound{layer}           failures on demand, at most, at 90 % (not a SIL claim)
@@ -85,6 +86,7 @@ class Gauges(Collector):
             for state in _STATES:
                 ready.add_metric([layer, state], counted[layer, state])
         yield ready
+        yield self._changed()
         targets = GaugeMetricFamily("offswitch_targets", "Targets by state", labels=["state"])
         for state, count in sorted(Counter(str(r.state) for r in picture.targets.values()).items()):
             targets.add_metric([state], count)
@@ -100,6 +102,23 @@ class Gauges(Collector):
             if row.n:
                 bound.add_metric([row.layer, str(row.demand)], row.bound)
         yield bound
+
+    def _changed(self) -> Metric:
+        dates: dict[tuple[str, str], int] = {}
+        for row in self._parts.hub.picture.targets.values():
+            for layer, state in row.readiness.items():
+                date = row.ready_since.get(layer, 0)
+                known = dates.get((layer, state), date)
+                dates[layer, state] = min(date or known, known or date)
+        since = GaugeMetricFamily(
+            "offswitch_readiness_since_seconds",
+            "Since when the first target has the layer so (Unix time)",
+            labels=["layer", "state"],
+        )
+        for key, date in sorted(dates.items()):
+            if date:
+                since.add_metric([*key], date / 1e6)
+        return since
 
     def _alarms(self) -> Iterator[Metric]:
         made = self._parts.alarms.figures(self._parts.clock.wall_us())

@@ -32,6 +32,8 @@ _LOOK_S = 0.25
 _NAMED = 20
 _LONGEST = 500
 _ABSENT = "absent"
+_GONE = "gone"
+"""The state of a layer whose target is known no more."""
 _NOBODY = "its stop plan names it, and no [[actuator]] is declared for it"
 _POWEROFF = Level.POWEROFF.label
 
@@ -123,6 +125,9 @@ class Readiness:
         core, row = self._core, self._core.table.get(name)
         before, found_before = self._known.pop(name, None), self._found.pop(name, {})
         if row is None:
+            for layer, fell in (before or {}).items():
+                if fell != "ready":  # whoever was told that it has fallen is told that it is over
+                    steps.setdefault((layer, fell, _GONE, "layer"), []).append((name, ""))
             return
         now, found = states(core, row), {layer: one[0] for layer, one in row.readiness.items()}
         self._known[name], self._found[name] = now, found

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from offswitch.config.notify import Event
+from offswitch.ledger.reader import ShownEntry
 from offswitch.station.notify.context import Context
 from offswitch.station.notify.desk_events import DeskEvents
 from offswitch.station.notify.events import PROBATION_US, Events
@@ -288,3 +289,48 @@ def test_a_flood_of_ten_thousand_stops_holds_nobody_up(events: Events, record: R
         record.now_us += 1000
     events.due(record.now_us)
     assert time.process_time() - began < 4, "some 0.1 ms each, not more with each"
+
+
+# --- layers that fall -------------------------------------------------------------------
+
+
+def fell(record: Record, state: str = "unproven", **more: object) -> ShownEntry:
+    """Make the entry of a layer whose readiness has changed, as a warden writes it."""
+    public = {"what": "readiness", "layer": "data", "prior": "ready", "state": state}
+    about = {"cause": "layer", "targets": ["shop/a"], "count": 1, **more}
+    return record.entry("note", {"why": "the password was refused"}, **{**public, **about})
+
+
+def test_REL_7_a_layer_that_falls_is_told_at_once_and_when_it_is_well_again(
+    events: Events, record: Record
+) -> None:
+    events.take(fell(record))
+    assert events.due(START_US + SECOND) == [], "a process of ours may come back by itself"
+    told = one(events.due(START_US + 2 * SECOND))
+    assert (told.event, told.phase, told.urgent) == (Event.READINESS, Phase.OPEN, True)
+    assert told.page.headline == "LAYER data unproven: shop/a"
+    assert "the password was refused" in told.page.happening
+    assert told.page.command == "offswitch target show shop/a"
+    events.take(fell(record, targets=["shop/b"]))
+    assert events.due(START_US + 9 * SECOND) == [], "one layer is one page, however many it hits"
+    events.take(fell(record, "ready"))
+    events.take(fell(record, "degraded", targets=["shop/b"]))
+    closed = one(events.due(START_US + 9 * SECOND))
+    assert (closed.thread, closed.phase) == (told.thread, Phase.CLOSE)
+
+
+def test_a_layer_that_is_back_within_a_moment_calls_nobody(events: Events, record: Record) -> None:
+    events.take(fell(record, count=500))
+    events.take(fell(record, "ready", count=500))
+    events.take(fell(record, cause="drill"))
+    assert events.due(START_US + 9 * SECOND) == [], "a failed drill has a page of its own"
+
+
+def test_a_station_that_starts_anew_tells_of_what_is_still_fallen(
+    events: Events, record: Record
+) -> None:
+    events.take(fell(record))
+    assert len(events.due(START_US + 9 * SECOND)) == 1
+    assert one(events.settled(START_US + 10 * SECOND)).event is Event.READINESS
+    events.take(fell(record, "gone"))
+    assert events.settled(START_US + 11 * SECOND) == []

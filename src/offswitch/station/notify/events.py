@@ -7,6 +7,7 @@
     reset       waits for a person; is done: whoever placed a cleared stop is told (SR-18)
     bypass      its end is told a quarter of an hour before
     drill, ticket      failed; came in, waits, overdue
+    note: readiness    a layer has fallen, or is well again (`fallen`)
 
 `take` only remembers; `due` gives what is to be told now. Something new, or worse, is told at
 once, the rest every two seconds at first and ever more rarely: two hundred stops are one page that
@@ -25,6 +26,7 @@ from offswitch.model.entry import EntryKind
 from offswitch.reports.rooms import is_drill
 from offswitch.reports.said import Said
 from offswitch.station.notify.context import Context, command
+from offswitch.station.notify.fallen import Fallen
 from offswitch.station.notify.notice import Notice, Page, Phase
 from offswitch.station.notify.pages import incident_page, reset_page, ticket_page
 from offswitch.station.notify.places import Places
@@ -73,6 +75,7 @@ class Events:
         """The latest that no person began."""
         self._lowered: dict[tuple[str, str, str], _Lowered] = {}
         self._drills: set[str] = set()
+        self._fallen = Fallen(context)
         self._out: list[Notice] = []
         self._kinds: Mapping[str, Callable[[Said], None]] = {
             EntryKind.ORDER.value: self._order,
@@ -101,7 +104,7 @@ class Events:
             if incident.reset_us and now_us - incident.reset_us > PROBATION_US:
                 self._forget(incident)
         told += self._expiring(now_us)
-        return told
+        return told + self._fallen.due(now_us)
 
     def settled(self, now_us: int) -> list[Notice]:
         """Forget what was to be told; give how everything stands that is not over."""
@@ -109,6 +112,7 @@ class Events:
         for incident in self._incidents.values():
             incident.told, incident.told_us, incident.worse = incident.state, 0, False
             incident.grown = incident.touched = not incident.reset_us
+        self._fallen.settle()
         return self.due(now_us)
 
     # --- stops ----------------------------------------------------------------------
@@ -207,6 +211,8 @@ class Events:
             del incident.missing[target]
 
     def _note(self, said: Said) -> None:
+        if said.text("what") == "readiness":
+            self._fallen.take(said)
         if not said.text("what").startswith(_PAGED):
             return
         incident = self._places.at(said.text("target"))

@@ -26,9 +26,14 @@ __all__ = ["COOPERATIVE", "CanStop", "LayerReady", "Proof", "can_stop"]
 COOPERATIVE = "guard"
 _GATEWAY = "gateway"
 _WORST_FIRST = ("unproven", "degraded", "absent", "ready")
+_LOCAL = frozenset({"process", "network", "sweep"})
+"""What belongs to whatever has processes here; all others are declared for a target, or served."""
+_GONE = frozenset({"idle", "exited"})
+"""States in which nothing of a target runs here."""
 _NEEDED = "process"
 """The layer without which nothing is a stop."""
 _NAMED = 3
+_NOT_DECLARED = frozenset({COOPERATIVE, _GATEWAY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class LayerReady:
     why: str
     """What is wrong, and with which of them; empty: nothing."""
     proof: Proof | None
+    since_us: int | None
+    """Since when the first of those that are so is so; None: not known."""
     counted: bool
     """False for the guard, which the target itself obeys or not."""
 
@@ -105,6 +112,7 @@ def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
     why = "" if worst == "ready" else f"{worst}: {_named(states[worst])}"
     if layer in picture.doubts:
         why = f"{why}; the last drill: {picture.doubts[layer]}"
+    dates = [row.ready_since.get(layer, 0) for row in mine if row.name in states[worst]]
     return LayerReady(
         layer,
         worst,
@@ -112,18 +120,24 @@ def _layer(layer: str, rows: list[TargetRow], picture: Picture) -> LayerReady:
         len(mine),
         why,
         picture.proofs.get(layer),
+        min((date for date in dates if date), default=None),
         layer != COOPERATIVE,
     )
 
 
 def _wants(row: TargetRow, layer: str) -> bool:
     """Tell whether a layer that a target has not got would be one of its own."""
-    return layer != _GATEWAY and not _elsewhere(row)
+    return layer in _LOCAL and not _elsewhere(row) and not _declared_alone(row)
 
 
 def _elsewhere(row: TargetRow) -> bool:
     """Tell whether nothing of a target is here but what a gateway lets through."""
     return _GATEWAY in row.readiness and not row.readiness.keys() - {COOPERATIVE, _GATEWAY}
+
+
+def _declared_alone(row: TargetRow) -> bool:
+    """Tell whether a target has no process here, and has layers that were declared for it."""
+    return row.state in _GONE and not row.readiness.keys() & _LOCAL
 
 
 def _gone(row: TargetRow) -> bool:
@@ -144,7 +158,7 @@ def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerRead
     gone = [name for name in ("keeper", "observer") if not picture.processes.get(name)]
     if gone:
         return f"no {' and no '.join(gone)}: no stop can be confirmed"
-    here = [row for row in rows if not _elsewhere(row)]
+    here = [row for row in rows if not _elsewhere(row) and not _declared_alone(row)]
     bare = [row.name for row in here if row.readiness.get(_NEEDED) in {None, "absent"}]
     if bare:
         return f"no way to end the processes of {_named(bare)}"
@@ -157,6 +171,10 @@ def _why_not(picture: Picture, rows: list[TargetRow], layers: Iterable[LayerRead
     for one in layers:
         if one.counted and one.layer != _GATEWAY and one.state == "unproven":
             return f"the layer {one.layer} is {one.why}"
+    for layer in sorted({name for row in rows for name in row.readiness} - _LOCAL - _NOT_DECLARED):
+        gone = [row.name for row in rows if row.readiness.get(layer) == "absent"]
+        if gone:
+            return f"the layer {layer} is absent: {_named(gone)}"
     unknown = [row.name for row in rows if row.state in {"unknown", "unreachable"}]
     return f"nobody can tell of {_named(unknown)}" if unknown else ""
 
