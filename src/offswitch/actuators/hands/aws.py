@@ -43,6 +43,7 @@ from offswitch.printable import printable
 
 __all__ = ["Aws", "AwsSection"]
 
+_IAM = "https://iam.amazonaws.com"
 _IAM_REGION = "us-east-1"
 _MARGIN_S = 5
 """Sessions issued so soon after a reset are refused as well: clocks differ."""
@@ -72,7 +73,7 @@ class AwsSection(ActuatorSection):
     probe_service: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "s3"
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = _IAM_REGION
     """Where STS and the probe are."""
-    endpoint: Url = "https://iam.amazonaws.com"
+    endpoint: Url = _IAM
     sts_endpoint: Url | None = None
     """Unless given: STS of the region; or `endpoint`, where that is given."""
     ca_file: str | None = None
@@ -98,7 +99,7 @@ class AwsSection(ActuatorSection):
         """Tell where STS is asked."""
         if self.sts_endpoint is not None:
             return self.sts_endpoint
-        if "endpoint" in self.model_fields_set:
+        if self.endpoint != _IAM:
             return self.endpoint
         return f"https://sts.{self.region}.amazonaws.com"
 
