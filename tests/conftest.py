@@ -22,7 +22,8 @@ import hypothesis
 import pytest
 
 from host import Host, booted
-from needs import needs_program, needs_root
+from needs import needs, needs_program, needs_root
+from postgres_server import PostgresServer, programs
 from scale import LONG
 
 SEED = pytest.StashKey[int]()
@@ -117,6 +118,14 @@ def program() -> Callable[[str], str]:
 def as_root() -> None:
     """Let the test run as root only."""
     needs_root()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Give a real PostgreSQL, one for all tests of a process."""
+    needs(programs(), "the Debian package postgresql (scripts/test installs it)")
+    with PostgresServer.started() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

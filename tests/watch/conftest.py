@@ -15,8 +15,6 @@ from typing import Any, TextIO
 import pytest
 
 from installation import PYTHON, Installation, Running, until
-from needs import needs
-from postgres_server import PostgresServer, programs
 
 AGENT = """\
 import os, sqlite3, sys, time
@@ -196,14 +194,6 @@ def shop(tmp_path: Path, as_root: None) -> Iterator[Shop]:
     finally:
         one.close()
         installation.close()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Give a real PostgreSQL, one for all tests of a process."""
-    needs(programs(), "the Debian package postgresql (scripts/test installs it)")
-    with PostgresServer.started() as server:
-        yield server
 
 
 __all__ = ["Shop", "until"]

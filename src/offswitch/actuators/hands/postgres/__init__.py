@@ -1,0 +1,1 @@
+"""A target's rights in PostgreSQL, taken away with its sessions."""
