@@ -114,8 +114,16 @@ class Hands:
         self._by_target.setdefault(spec.target, []).append(one)
         row = self._row(spec.target)
         row.handed = frozenset(each.spec.layer for each in self._by_target[spec.target])
-        one.begin()
         self._changed(one)
+
+        def begin(found: dict[str, str] | OSError) -> None:
+            """What it will read is known by its stamp now: a change from here on is seen."""
+            if isinstance(found, dict):
+                self._stamps.update(found)
+            if self._by_name.get(spec.name) is one:
+                one.begin()
+
+        self._core.errands.send(lambda: {path: stamp(path) for path in spec.files}, begin)
 
     def _row(self, name: str) -> Tracked:
         row = self._core.table.get(name)
@@ -223,8 +231,9 @@ class Hands:
         self._looking = False
         if isinstance(found, OSError):
             return  # a disk that hangs has changed nothing; what rests on it proves itself
-        before, self._stamps = self._stamps, found
+        before = self._stamps
         changed = {path for path in found if before.get(path, found[path]) != found[path]}
+        self._stamps = {**before, **found}
         for one in self._by_name.values():
             if at := changed.intersection(one.spec.files):
                 one.void(f"{min(at)} has changed")
