@@ -46,6 +46,7 @@ _NOUNS = {
     "board": _Noun(_LOOK),
     "discover": _Noun(_LOOK),
     "doctor": _Noun(_LOOK),
+    "assess": _Noun(_LOOK),
     "install": _Noun(_LOOK),
     "hook": _Noun(_TARGETS),
     "target": _Noun(_LOOK),

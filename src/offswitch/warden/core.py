@@ -150,6 +150,10 @@ class Handkeeper(Protocol):
         """Say of each hand of a target what it is, how it stands, and on what it rests."""
         ...
 
+    def alone(self, row: Tracked) -> dict[str, tuple[str, str]]:
+        """Give what the layers say by themselves that hands do besides."""
+        ...
+
     def reissue(self, row: Tracked) -> list[str]:
         """List what a person must make anew before a target can work again."""
         ...

@@ -20,7 +20,7 @@ from offswitch.warden.adopting import Adopter
 from offswitch.warden.cells.adopted import AdoptedCell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
-from offswitch.warden.door import reporting
+from offswitch.warden.door import assessing, reporting
 from offswitch.warden.door.declaring import Declarer
 from offswitch.warden.door.feed import Feed
 from offswitch.warden.door.pressed import stops_of
@@ -403,6 +403,10 @@ class Operations:
 
     def _op_health(self, connection: Connection, _message: dict[str, Any]) -> None:
         connection.reply(reporting.health(self._core))
+
+    def _op_assess(self, connection: Connection, message: dict[str, Any]) -> None:
+        scope = message.get("scope")
+        connection.reply(assessing.assess(self._core, str(scope) if scope else None))
 
     # --- rehearsals ---------------------------------------------------------------
 

@@ -41,7 +41,9 @@ OWNER_ONLY = frozenset(
     }
 )
 """Operations that take the owner, or whoever of ours has them as its work."""
-_LOOK = frozenset({"ping", "status", "cells", "targets", "target", "alarms", "health", "resets"})
+_LOOK = frozenset(
+    {"alarms", "assess", "cells", "health", "ping", "resets", "status", "target", "targets"}
+)
 _WORK = {
     "watch": _LOOK | {"stop", "report", "people", "prove"},
     "gateway": _LOOK | {"stop", "gate", "gate-note"},

@@ -275,6 +275,10 @@ class Hands:
         found = {f"hand {name}": one.acts.pid for name, one in self._by_name.items()}
         return found | {f"look {name}": one.looks.pid for name, one in self._by_name.items()}
 
+    def alone(self, row: Tracked) -> dict[str, Standing]:
+        """Give what the layers say by themselves that hands do besides."""
+        return dict(self._local.get(row.target.name, {}))
+
     def reissue(self, row: Tracked) -> list[str]:
         """List what a person must make anew before a target can work again (RST-8)."""
         return [each for one in self._by_target.get(row.target.name, ()) for each in one.reissue]

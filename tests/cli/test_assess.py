@@ -1,0 +1,88 @@
+"""`offswitch assess` over a real warden, its cells and its hands (MON-6, ACT-3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hooked_world import KEY, HookedWorld
+from installation import Installation, until
+from needs import needs_root
+
+TARGET = "shop/eu"
+
+
+@pytest.fixture
+def world() -> Iterator[HookedWorld]:
+    one = HookedWorld()
+    yield one
+    one.close()
+
+
+def assessed(home: Installation, *words: str) -> tuple[int, dict[str, Any]]:
+    done = home.cli("assess", *words, "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_ACT_3_what_root_runs_here_has_two_ways_to_each_effect_that_share_nothing(
+    fresh: Installation,
+) -> None:
+    """The check of CI: it fails where all layers come to rest on one thing."""
+    needs_root()
+    fresh.run("sleep", "1000", target=TARGET)
+    code, said = assessed(fresh, "--independence")
+    assert (code, said["ok"]) == (0, True)
+    [target] = said["targets"]
+    assert {one["effect"]: len(one["independent"]) for one in target["effects"]} == {
+        "output": 2, "action": 2, "compute": 2,
+    }  # fmt: skip
+    assert not any(pair["fully"] for pair in target["sharing"])
+    assert assessed(fresh, TARGET)[0] == 0
+    told = fresh.cli("assess", "--independence").stdout
+    assert "network · sweep" in told
+    assert "process: warden" in told
+    assert fresh.cli("assess", "nobody").returncode == 4
+
+
+def test_MON_6_a_key_that_is_gone_is_named_with_the_layer_that_it_takes_along(
+    fresh: Installation, world: HookedWorld, tmp_path: Path
+) -> None:
+    needs_root()
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    fresh.ask(
+        {
+            "op": "declare",
+            "targets": [{"name": TARGET}],
+            "actuators": [world.declared("hook", TARGET, key)],
+        }
+    )
+
+    def state() -> str:
+        return str(fresh.target(TARGET)["readiness"].get("credentials"))
+
+    until(lambda: state() == "ready", "the hand has proven itself")
+    fresh.run("sleep", "1000", target=TARGET)
+    code, said = assessed(fresh)
+    [target] = said["targets"]
+    assert (code, target["lost"]) == (0, [])
+    points = {(one["kind"], one["name"]): one["layers"] for one in target["points"]}
+    assert points["file", str(key)] == ["credentials"]
+    assert points["process", "hand hook"] == ["credentials"]
+    assert points["host", world.url.removeprefix("http://")] == ["credentials"]
+    key.unlink()
+    code, said = assessed(fresh)
+    assert (code, said["ok"]) == (1, False)
+    [lost] = said["targets"][0]["lost"]
+    assert (lost["layer"], lost["way"]) == ("credentials", "hook")
+    assert str(key) in lost["detail"]
+    told = fresh.cli("assess", TARGET)
+    assert told.returncode == 1
+    assert "! LOST: credentials by hook" in told.stdout
+    until(lambda: state() == "unproven", "and the layer says so itself", 10)
+    assert json.loads(fresh.cli("doctor", "--json").stdout)["ok"] is False
