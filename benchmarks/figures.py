@@ -140,6 +140,11 @@ class Figures:
         detail = f"{statistics.median(ours):.4g} against {statistics.median(bare):.4g} {unit}"
         self._rows.append(Row(key, what, ratio, "×", 1.0, ratio, len(pairs), target, detail))
 
+    def count(self, key: str, hits: int, runs: int, *, what: str, target: str = "") -> None:
+        """Add in how many of so many runs something happened."""
+        row = Row(key, what, float(hits), "", None, None, runs, target, f"{hits} of {runs}")
+        self._rows.append(row)
+
     def absent(self, key: str, why: str) -> None:
         """Say on stderr what cannot be measured on this machine; it is left out of the object."""
         self.say(f"{key}: not measured here: {why}")

@@ -1,0 +1,113 @@
+"""StopBench's judge is honest: who says "stopped" and does nothing is found out, us included.
+
+Peers that need an environment of their own are not here; the full run is benchmarks/stopbench.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from installation import until
+from needs import needs
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from figures import Figures  # noqa: E402 - on the path by now
+from stopbench.caller import Caller, Hot  # noqa: E402
+from stopbench.case import PROGRAMS, PYTHON, Case  # noqa: E402
+from stopbench.measure import Stand  # noqa: E402
+from stopbench.pen import unified  # noqa: E402
+from stopbench.results import Conditions, page  # noqa: E402
+from stopbench.run import report  # noqa: E402
+from stopbench.scenarios import SCENARIOS  # noqa: E402
+from stopbench.systems import SYSTEMS  # noqa: E402
+from stopbench.systems.offswitch import Offswitch  # noqa: E402
+from stopbench.systems.signals import Kill  # noqa: E402
+
+LIE = f"""
+import sys
+sys.path.insert(0, {str(PROGRAMS)!r})
+from pressing import serve
+serve(lambda: ("stopped", "all is well"))
+"""
+
+
+class Liar(Kill):
+    """Says "stopped", and does nothing."""
+
+    name = "liar"
+
+    def caller(self, case: Case) -> Caller:
+        return Hot([PYTHON, "-I", "-c", LIE])
+
+
+class OutOfReach(Kill):
+    """Nobody can even ask it."""
+
+    name = "out-of-reach"
+
+    def caller(self, case: Case) -> Caller:
+        return Hot([PYTHON, "-I", "-c", "raise SystemExit('no such file')"])
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    needs(os.geteuid() == 0, "root: pens are cgroups")
+    with Stand() as made:
+        yield made
+    assert not made.folder.exists()
+    until(lambda: not list(unified().glob(f"stopbench-{made.name}-*")), "no pen is left over")
+
+
+def test_who_says_stopped_and_does_nothing_is_found_out(stand: Stand, tmp_path: Path) -> None:
+    told = stand.run(Liar(tmp_path), SCENARIOS["plain"], 0.0, cold=False)
+    assert told is not None
+    assert told.claim == "stopped"
+    assert told.false_stopped
+    assert told.survivors == ("agent",)
+    assert told.last_action_ms > 300
+
+
+def test_a_system_that_nobody_reaches_has_survivors_and_no_claim(
+    stand: Stand, tmp_path: Path
+) -> None:
+    told = stand.run(OutOfReach(tmp_path), SCENARIOS["plain"], 0.0, cold=False)
+    assert told is not None
+    assert (told.claim, told.words) == ("not", "no such file")
+    assert not told.false_stopped
+    assert told.survivors == ("agent",)
+
+
+def test_two_scenarios_with_us_and_with_kill(stand: Stand) -> None:
+    kill, ours = Kill(stand.folder / "kill"), Offswitch(stand.folder / "ours")
+    ours.folder.mkdir()
+    try:
+        ours.open("plain")
+        outcomes = {
+            (system.name, name, False): [told]
+            for name in ("plain", "child")
+            for system in (kill, ours)
+            if (told := stand.run(system, SCENARIOS[name], 0.0, cold=False)) is not None
+        }
+    finally:
+        ours.close()
+    figures = Figures("stopbench", "any", [])
+    report(figures, outcomes)
+    shown = {row.key: row.value for row in figures._rows}
+    for name in ("plain", "child"):
+        assert shown[f"offswitch/{name}/survivors"] == 0
+        assert shown[f"offswitch/{name}/false-stopped"] == 0
+        assert shown[f"offswitch/{name}/confirmed"] > 0
+        assert outcomes["offswitch", name, False][0].claim == "stopped"
+    assert shown["kill/plain/survivors"] == 0
+    assert shown["kill/child/survivors"] == 1
+    assert "kill/child/confirmed" not in shown  # it claims nothing, so nothing is held against it
+    assert shown["kill/child/false-stopped"] == 0
+    text = page(outcomes, SYSTEMS, Conditions.now(1, 0))
+    assert "| child | 0 of 1 | **1** of 1: child |" in text
