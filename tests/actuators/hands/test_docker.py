@@ -95,6 +95,7 @@ def test_VER_2_an_engine_that_calls_it_stopped_is_not_believed_while_a_process_i
         assert lying.look().stands is True
 
 
+@pytest.mark.long
 def test_SR_24_a_new_container_of_that_label_is_seen_and_killed(engine: Engine, hand: Make) -> None:
     where = {"socket": engine.socket, "label": "agent=shop"}
     act, look = hand(**where), hand(Role.LOOK, **where)
@@ -107,6 +108,7 @@ def test_SR_24_a_new_container_of_that_label_is_seen_and_killed(engine: Engine, 
         assert look.look().stands is True
 
 
+@pytest.mark.long
 def test_SR_4_it_is_proven_by_a_kill_of_nobody_which_a_proxy_that_only_reads_refuses(
     engine: Engine, hand: Make
 ) -> None:
@@ -127,6 +129,7 @@ def test_SR_4_it_is_proven_by_a_kill_of_nobody_which_a_proxy_that_only_reads_ref
     assert act.arm().state is Ready.READY, "connected anew"
 
 
+@pytest.mark.long
 def test_VER_2_where_the_engine_does_not_answer_nothing_is_seen(engine: Engine, hand: Make) -> None:
     look = hand(Role.LOOK, socket=engine.socket, container=engine.name)
     assert engine._service is not None

@@ -24,7 +24,8 @@ class CgroupOf:
     def __init__(self, root: str = _ROOT) -> None:
         """Look below `root`."""
         self._root = root
-        self._folders: dict[str, str] = {}
+        self._folders: dict[str, bool] = {}
+        """Folder → whether it may come again by that name."""
 
     def note(self, name: str, pid: int) -> None:
         """Remember where process `pid` is, if its cgroup bears `name`; a container's bears its id.
@@ -38,20 +39,21 @@ class CgroupOf:
                 _, controllers, path = line.split(":", 2)
                 folder = self._folder(controllers, path) if name in path else None
                 if folder is not None and len(self._folders) < _MOST_KNOWN:
-                    self._folders[folder] = name
+                    self._folders[folder] = False
                     return
 
     def keep(self, folder: str) -> None:
-        """Remember a folder by its path from the root of the tree."""
+        """Remember a folder by its path from the root of the tree: a new one may bear its name."""
         found = self._folder("", folder)
         if found is not None:
-            self._folders[found] = folder
+            self._folders[found] = True
 
     def populated(self) -> str:
         """Name a folder in which there is a process; empty: there is none."""
         for folder in (*self._folders,):
             if not os.path.isdir(folder):
-                del self._folders[folder]
+                if not self._folders[folder]:
+                    del self._folders[folder]
             elif _populated(folder):
                 return folder.removeprefix(self._root)
         return ""
