@@ -158,6 +158,8 @@ class ActuatorSection(Section):
     """Its keys that are paths of further files that it rests on."""
     KEEPS: ClassVar[frozenset[int]] = frozenset()
     """Capabilities, by their numbers, that its acting process keeps."""
+    LOOK_KEEPS: ClassVar[frozenset[int]] = frozenset()
+    """Likewise the process that looks."""
     READS: ClassVar[tuple[str, ...]] = ()
     """Folders and files that it reads, besides its code."""
     WRITES: ClassVar[tuple[str, ...]] = ()

@@ -30,7 +30,7 @@ from offswitch.actuators.contract import Readiness
 from offswitch.config.section import ActuatorSection
 from offswitch.errors import Unreachable
 
-__all__ = ["Acted", "Context", "Hand", "Role", "Route", "Sight", "Trouble"]
+__all__ = ["Acted", "CellFacts", "Context", "Hand", "Role", "Route", "Sight", "Trouble"]
 
 
 class Trouble(Unreachable):
@@ -53,6 +53,18 @@ class Context:
     """Key of `Settings.SECRETS` → what was read there while there were rights to read it."""
     started_us: int = 0
     """When this process was started (wall clock): a stop of an earlier one may hold already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellFacts:
+    """The cell of a hand's target, in the warden's words."""
+
+    path: str | None
+    """Its folder in the v2 tree; None: it is no cgroup."""
+    cgroup_id: int | None
+    """The kernel's number of it."""
+    own_net: bool = False
+    """Whether it has a network to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,9 @@ class Hand(ABC):
     IMPORTS: ClassVar[frozenset[str]] = frozenset()
     """Modules that it imports late: they are loaded before rights are given away."""
 
+    cell: CellFacts | None = None
+    """Of its target, or the last that it had; set from outside, at any time."""
+
     def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - its own Settings
         """Hold what was said; connect nowhere yet."""
         self.settings = settings
@@ -147,6 +162,12 @@ class Hand(ABC):
     @abstractmethod
     def route(self) -> Route:
         """Say what it rests on."""
+
+    def leave(self) -> None:  # noqa: B027 - most leave nothing behind
+        """Its process ends in good order: take away what was only put there beforehand.
+
+        What cuts stays: the one that comes after finds it.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of connections and descriptors."""

@@ -5,6 +5,7 @@
     → {"event": "readiness", "state", "detail", "holds", "route"}    whenever it proved something
     ← {"op": "trip", "id", "level"}    → {"id", "done", "detail", "happened", "reissue", "took_us"}
     ← {"op": "release", "id"}          → likewise
+    ← {"op": "cell", "cell": {"path", "id", "own_net"} | null}    whenever it is another one
     ← {"op": "prove"}   ← {"op": "latched", "value"}      while it is latched nothing is proven
     sight: ← {"op": "look", "id"}                   → {"id", "stands", "detail"}
 
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offswitch.actuators.contract import Readiness, Ready
-from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Sight, Trouble
+from offswitch.actuators.hands.contract import Acted, CellFacts, Context, Hand, Role, Sight, Trouble
 from offswitch.clock import SystemClock
 from offswitch.config.secret_file import read_any_secret
 from offswitch.config.section import ActuatorSection
@@ -108,6 +109,15 @@ class Process:
         for hand in (self._ready, self._spare):
             hand.prepare()
 
+    def leave(self) -> None:
+        """Have taken away what was only put there beforehand; no proof is waited for."""
+        if self._latched:
+            return
+        try:
+            self._ready.leave()
+        except Exception as error:  # noqa: BLE001 - a plugin's own code: it stays, and cuts nobody
+            complain("hand", [_why(error)])
+
     def run(self, sight: socket.socket | None = None) -> None:
         """Serve until the warden hangs up; `sight` is the link of whoever has it look."""
         self._say({"event": "here"})
@@ -142,6 +152,9 @@ class Process:
                 self._latched, self._due = False, 0.0
             case "latched":
                 self._latched, self._due = message["value"] is True, 0.0
+            case "cell":
+                self._ready.cell = self._spare.cell = _cell_of(message["cell"])
+                self._due = 0.0
             case "prove":
                 self._due = 0.0
 
@@ -260,6 +273,12 @@ class Process:
         frames.send(self._link, message)
 
 
+def _cell_of(said: dict[str, Any] | None) -> CellFacts | None:
+    if said is None:
+        return None
+    return CellFacts(said["path"], said["id"], own_net=said["own_net"] is True)
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, OffswitchError):
         return f"{error.message}{'; ' if error.hint else ''}{error.hint}"
@@ -289,7 +308,7 @@ def _become(role: Role, settings: ActuatorSection) -> list[str]:
     user = user_of(f"hand-{settings.layer()}" if acts else "looker")
     if acts and settings.AS_ROOT:
         return shed(None, keep=range(64))
-    refused = shed(user, keep=settings.KEEPS if acts else ())
+    refused = shed(user, keep=settings.KEEPS if acts else settings.LOOK_KEEPS)
     if user is not None and not settings.RUNS:
         code = [path for path in sys.path if os.path.isdir(path)]
         files = [path for key in settings.FILES if (path := getattr(settings, key)) is not None]
@@ -335,6 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         process.run(sight)
     except (ConnectionError, OffswitchError):
         pass  # the warden is gone, or talks garbage
+    process.leave()
     return 0
 
 

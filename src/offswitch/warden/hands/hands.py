@@ -114,6 +114,7 @@ class Hands:
         self._by_target.setdefault(spec.target, []).append(one)
         row = self._row(spec.target)
         row.handed = frozenset(each.spec.layer for each in self._by_target[spec.target])
+        one.know(row)
         self._changed(one)
 
         def begin(found: dict[str, str] | OSError) -> None:
@@ -174,6 +175,8 @@ class Hands:
         if not row.handed:
             self._local.pop(name, None)
             return found
+        for one in self._by_target[name]:
+            one.know(row)
         known = self._local.setdefault(name, {})
         for layer in row.handed:
             if layer == "network" and layer in local:
@@ -252,6 +255,7 @@ class Hands:
         wanted, told = planned(row, level), []
         for one in self._by_target.get(row.target.name, ()):
             if one.spec.layer in wanted:
+                one.know(row)
                 told.append(one.spec.layer)
                 one.trip(level, partial(_unless_done, failed, one.spec))
         return told

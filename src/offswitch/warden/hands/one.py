@@ -17,6 +17,7 @@ from offswitch.warden.core import Core
 from offswitch.warden.hands.side import Side, Standing
 from offswitch.warden.hands.spec import Spec
 from offswitch.warden.loop import Timer
+from offswitch.warden.table import Tracked
 
 __all__ = ["One", "worst"]
 
@@ -82,6 +83,19 @@ class One:
         """Start both."""
         self.acts.begin()
         self.looks.begin()
+
+    def know(self, row: Tracked) -> None:
+        """Tell both of which cell its target is; one that is gone stays known till the next."""
+        cell, body, known = row.cell, row.body, self.acts.cell
+        said: dict[str, Any] | None = None
+        if cell is not None:
+            said = {"path": cell.path, "id": cell.cgroup_id, "own_net": cell.net is not None}
+        elif body is not None:
+            said = {"path": None, "id": body.cgroup_id, "own_net": False}
+            if known is not None and known["id"] == body.cgroup_id:
+                said = known
+        self.acts.know(said)
+        self.looks.know(said)
 
     def end(self) -> None:
         """Let both go."""

@@ -57,6 +57,8 @@ class Side:
         self._ending = False
         self.here = False
         """Whether the process that lives has said that it can be told to act."""
+        self.cell: dict[str, Any] | None = None
+        """Of the target, as every new process is told."""
         self.sight: socket.socket | None = None
         """The observer's end, as long as it could not be handed over."""
         self.standing = _COMING
@@ -75,6 +77,12 @@ class Side:
     def say(self, message: dict[str, Any]) -> bool:
         """Tell it something, without waiting; false: it is not there."""
         return self._link is not None and self._link.say(message)
+
+    def know(self, cell: dict[str, Any] | None) -> None:
+        """Tell it, and each process that comes after, of which cell its target is."""
+        if cell != self.cell:
+            self.cell = cell
+            self.say({"op": "cell", "cell": cell})
 
     def void(self, why: str) -> None:
         """What it had proven counts no more, and neither does what it had read: another one."""
@@ -128,6 +136,8 @@ class Side:
         self._core.loop.watch(link.fileno(), lambda _events: self._take(link))
         spec = self._spec
         link.say({"op": "be", "name": spec.name, "kind": spec.kind, "settings": spec.settings})
+        if self.cell is not None:
+            link.say({"op": "cell", "cell": self.cell})
         self.here = False
         self._began()
 

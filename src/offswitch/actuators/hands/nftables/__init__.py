@@ -1,0 +1,1 @@
+"""A cell cut off by nf_tables, a second way beside BPF."""
