@@ -1,7 +1,8 @@
-"""For people who write sensors and detectors: the suites that a plugin must pass.
+"""For people who write sensors, detectors and actuators: what a plugin must pass.
 
-A suite is a class of tests for pytest. Subclass it in your own tests, say how to make your
-plugin, and run them; ours are tested by the same suites.
+For sensors and detectors it is a suite: a class of tests for pytest. Subclass it in your own
+tests, say how to make your plugin, and run them; ours are tested by the same suites. For the hands
+of actuators it is one function, `check_hand`, since most of what they promise needs their peer.
 
     from offswitch.testing import DetectorSuite
 
@@ -17,24 +18,33 @@ A plugin is found by its entry point (`offswitch.plugins`), so install your pack
 # ruff: noqa: S101, N802 - these are tests, and bear the IDs of requirements
 from __future__ import annotations
 
+import importlib
+import json
 import math
 import os
 import time
 import tracemalloc
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, get_args
 
+from pydantic import ValidationError
+
+from offswitch.actuators.contract import Readiness, Ready
+from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route, Sight, Trouble
 from offswitch.clock import Clock, SystemClock
-from offswitch.config.section import DetectorSection, SensorSection
+from offswitch.config.section import ActuatorSection, DetectorSection, SensorSection
+from offswitch.config.stop_plan import LayerName
 from offswitch.plugins import DETECTORS, SENSORS, installed
 from offswitch.watch.detectors.contract import Detector, Verdict
 from offswitch.watch.sensors.contract import CellFacts, Glance, Need, Sensor, SensorContext, Signal
 
-__all__ = ["DetectorSuite", "SensorSuite"]
+__all__ = ["DetectorSuite", "SensorSuite", "check_hand"]
 
 _STEP_US = 100_000
 _LONG_RUN = 4_000
 _GROWTH = 64 * 1024
+_PROOF_S, _LOOK_S, _SLACK_S = 2.0, 2.0, 0.5
 
 
 class DetectorSuite:
@@ -256,3 +266,97 @@ class SensorSuite:
         sensor.close()
         sensor.close()
         assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def check_hand(
+    cls: type[Hand],
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str] | None = None,
+) -> None:
+    """Hold a hand to what it promises while its peer is not there.
+
+    Args:
+        cls: The class of the entry point.
+        settings: Its keys, `kind` included, such that nobody answers: a port that is closed, or one
+            behind which somebody listens and never says a word; a file that does not exist.
+        secrets: What would be read at each of `Settings.SECRETS`; a made-up word unless given.
+    """
+    section = _checked_section(cls, settings)
+    made_up = {key: f"a secret for {key} that nobody may say" for key in section.SECRETS}
+    known = {**made_up, **(secrets or {})}
+    kept = {key: known[key] for key in section.SECRETS if getattr(section, key) is not None}
+    for name in cls.IMPORTS:
+        importlib.import_module(name)
+    for role in Role:
+        acts = role is Role.ACT
+        spared = {key for key in kept if key.startswith("look_") or f"look_{key}" in kept}
+        spared = {key for key in spared if key.startswith("look_") is acts}
+        shown = {key: text for key, text in kept.items() if key not in spared}
+        before = set(os.listdir("/proc/self/fd"))
+        hand = cls(section, Context(role, shown))
+        try:
+            _check_alone(hand, role, section, shown)
+        finally:
+            hand.close()
+            hand.close()
+        assert set(os.listdir("/proc/self/fd")) <= before, "a closed hand holds no descriptor"
+
+
+def _checked_section(cls: type[Hand], settings: Mapping[str, Any]) -> ActuatorSection:
+    """Hold its Settings to what the configuration and the warden rest on."""
+    raw = {"name": "suite", "target": "suite/target", **settings}
+    section: ActuatorSection = cls.Settings.model_validate(raw)
+    told = section.model_dump(mode="json", exclude_none=True)
+    again = cls.Settings.model_validate_json(json.dumps(told))
+    assert again == section, "its process is told its settings as JSON"
+    assert section.layer() in get_args(LayerName), f"no layer {section.layer()!r} is known"
+    assert cls.Settings.model_fields.keys() >= section.SECRETS | section.FILES
+    assert not section.SECRETS & section.FILES
+    try:
+        cls.Settings.model_validate({**raw, "no_such_key_of_its": 1})
+    except ValidationError:
+        return section
+    raise AssertionError("an unknown key is refused")
+
+
+def _check_alone(
+    hand: Hand, role: Role, section: ActuatorSection, known: Mapping[str, str]
+) -> None:
+    """Ask everything of a hand that reaches nobody: only `Trouble`, in time, and no good news."""
+    texts = [repr(hand), repr(hand.settings), repr(hand.context)]
+    route = hand.route()
+    assert isinstance(route, Route)
+    assert all((route.transport, route.host, route.credential, route.component))
+    texts.append(repr(route))
+    with suppress(Trouble):
+        hand.open()
+    ready = _tried(hand.arm, _PROOF_S, texts)
+    assert ready is None or isinstance(ready, Readiness)
+    assert ready is None or ready.state is not Ready.READY, "nobody is there to prove it"
+    if role is Role.ACT:
+        deadline_s = section.deadline / 1e6
+        acted = _tried(lambda: hand.trip("kill"), deadline_s, texts)
+        assert acted is None, "what reached nobody has not acted"
+        released = _tried(hand.release, deadline_s, texts)
+        assert released is None or isinstance(released, Acted)
+    sight = _tried(hand.look, _LOOK_S, texts)
+    assert sight is None or isinstance(sight, Sight)
+    assert sight is None or sight.stands is not True, "nobody is there to be seen"
+    holds = _tried(hand.holds, _PROOF_S, texts)
+    assert holds is None or isinstance(holds, tuple)
+    for secret in known.values():
+        assert not [text for text in texts if secret in text], "a secret is in no text"
+
+
+def _tried(act: Callable[[], Any], budget_s: float, texts: list[str]) -> Any:  # noqa: ANN401 - what a hand gives
+    """Give what comes of it within its time, None for `Trouble`; keep every text that was said."""
+    begin = time.monotonic()
+    found = None
+    try:
+        found = act()
+        texts.append(repr(found))
+    except Trouble as trouble:
+        texts += [str(trouble), repr(trouble)]
+    took_s = time.monotonic() - begin
+    assert took_s < budget_s + _SLACK_S, f"{act} took {took_s:.1f} s"
+    return found

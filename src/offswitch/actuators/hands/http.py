@@ -71,6 +71,9 @@ class Line:
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._base = parts.path.rstrip("/")
+        usual = parts.port is None or parts.port == (443 if self._tls else 80)
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        self._named = name if usual else f"{name}:{self._port}"
         self._headers = dict(headers or {})
         self._timeout_s = timeout_s
         self._unix = unix
@@ -146,12 +149,12 @@ class Line:
                 raise Trouble(f"{self.place}: {error}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise Trouble(f"{self.place}: {str(error) or type(error).__name__}") from None
+            raise Trouble(f"{self.place}: {_why(error)}") from None
         try:
             return self._ask(method, path, body, headers, timeout_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise Trouble(f"{self.place}: {str(error) or type(error).__name__}") from None
+            raise Trouble(f"{self.place}: {_why(error)}") from None
 
     def _ask(
         self,
@@ -167,6 +170,7 @@ class Line:
             raise Trouble(f"{self.place}: not connected")
         connection.sock.settimeout(timeout_s or self._timeout_s)
         said = {**self._headers, **(headers or {})}
+        said.setdefault("host", self._named)  # http.client would add :443
         if body is not None and not isinstance(body, bytes):
             said.setdefault("content-type", "application/json")
             body = json.dumps(body, separators=(",", ":")).encode()
@@ -183,3 +187,10 @@ class Line:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong; what cannot be sent is not quoted, since a secret may be in it."""
+    if isinstance(error, ValueError | http.client.InvalidURL):
+        return "a path or a header that cannot be sent: is there a blank or a line break in it?"
+    return str(error) or type(error).__name__
