@@ -48,6 +48,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "postgres": {
         "dsn": "host=127.0.0.1 port={port} user=offswitch dbname=shop connect_timeout=2",
         "role": "agent",
+        "deadline": "3s",  # it connects twice before it gives up
         "password_file": "/s",
         "token_file": "/t",
     },
@@ -61,6 +62,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "subject": {"format": "opaque", "id": "agent"},
         "resources": [URL],
         "token_file": "/t",
+    },
+    "vault": {
+        "url": URL,
+        "secret_file": "/s",
+        "look_secret_file": "/l",
+        "prefixes": ["database/creds/agent"],
     },
     "vllm": {"url": URL, "key_file": "/k"},
     "webhook": {"url": URL, "key_file": "/k", "look_url": URL, "safe_state": "off"},
@@ -108,7 +115,7 @@ def silent() -> Iterator[int]:
 
 
 def test_every_kind_is_tried_here() -> None:
-    assert set(installed(ACTUATORS)) == set(KINDS)
+    assert set(installed(ACTUATORS)) == set(KINDS), "give KINDS the keys of the new kind"
 
 
 @pytest.mark.parametrize("kind", KINDS)
