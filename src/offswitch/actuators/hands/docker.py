@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import model_validator
@@ -50,6 +50,7 @@ class DockerSettings(ActuatorSection):
     KEEPS = frozenset({_DAC_OVERRIDE})
     READS = ("/sys/fs/cgroup",)
 
+    kind: Literal["docker"]
     container: str | None = None
     """Its name; or its id, which a new one does not have."""
     label: str | None = None
