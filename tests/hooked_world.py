@@ -6,7 +6,8 @@
     world.mood = "refuses"   it answers 500
     world.mood = "raises"    it breaks the connection off
 
-How things are stands at `/state`, for whoever looks.
+Whoever posts to `/act` acts, as long as it runs; `world.acts` counts. How things are stands at
+`/state`, for whoever looks.
 """
 
 from __future__ import annotations
@@ -25,6 +26,79 @@ __all__ = ["KEY", "HookedWorld"]
 KEY = "a-key-that-both-have"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    world: HookedWorld
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        pass  # whoever asked has gone
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def world(self) -> HookedWorld:
+        found: HookedWorld = self.server.world  # type: ignore[attr-defined]
+        return found
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
+        pass
+
+    def do_GET(self) -> None:
+        self.answer({"state": self.world.state})
+
+    def do_POST(self) -> None:
+        came = time.monotonic_ns()
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/act":
+            self.act()
+            return
+        said = json.loads(body)
+        match said["type"]:
+            case "offswitch.probe":
+                self.world.probes += 1
+                self.answer({"nonce": said["data"]["nonce"]})
+            case "offswitch.release":
+                self.world.releases += 1
+                self.world.state = "running"
+                self.answer({})
+            case _:
+                self.world.stops.append(came)
+                self.stop()
+
+    def act(self) -> None:
+        allowed = self.world.state == "running"
+        self.world.acts += allowed
+        self.answer({}, 200 if allowed else 401)
+
+    def stop(self) -> None:
+        match self.world.mood:
+            case "lies":
+                self.answer({"detail": "it is stopped"})
+            case "hangs":
+                self.world.free.wait(30)
+                self.close_connection = True
+            case "refuses":
+                self.answer({"detail": "no"}, 500)
+            case "raises":
+                self.close_connection = True
+            case _:
+                self.world.free.wait(self.world.delay_s)
+                self.world.state = "stopped"
+                self.answer({"happened": ["job 7: half done"]})
+
+    def answer(self, what: dict[str, Any], status: int = 200) -> None:
+        data = json.dumps(what).encode()
+        number, at = self.headers["webhook-id"], self.headers["webhook-timestamp"]
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        if number is not None:
+            self.send_header("webhook-signature", signature(self.world.key, number, int(at), data))
+        self.end_headers()
+        self.wfile.write(data)
+
+
 class HookedWorld:
     """One thing that can be stopped."""
 
@@ -36,70 +110,12 @@ class HookedWorld:
         self.stops: list[int] = []
         """When each stop came (CLOCK_MONOTONIC, ns)."""
         self.releases = 0
+        self.acts = 0
         self.probes = 0
         self.free = threading.Event()
-        world = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
-                pass
-
-            def do_GET(self) -> None:
-                self.answer({"state": world.state})
-
-            def do_POST(self) -> None:
-                came = time.monotonic_ns()
-                body = self.rfile.read(int(self.headers["content-length"]))
-                said = json.loads(body)
-                match said["type"]:
-                    case "offswitch.probe":
-                        world.probes += 1
-                        self.answer({"nonce": said["data"]["nonce"]})
-                    case "offswitch.release":
-                        world.releases += 1
-                        world.state = "running"
-                        self.answer({})
-                    case _:
-                        world.stops.append(came)
-                        self.stop()
-
-            def stop(self) -> None:
-                match world.mood:
-                    case "lies":
-                        self.answer({"detail": "it is stopped"})
-                    case "hangs":
-                        world.free.wait(30)
-                        self.close_connection = True
-                    case "refuses":
-                        self.answer({"detail": "no"}, 500)
-                    case "raises":
-                        self.close_connection = True
-                    case _:
-                        world.free.wait(world.delay_s)
-                        world.state = "stopped"
-                        self.answer({"happened": ["job 7: half done"]})
-
-            def answer(self, what: dict[str, Any], status: int = 200) -> None:
-                data = json.dumps(what).encode()
-                number, at = self.headers["webhook-id"], self.headers["webhook-timestamp"]
-                self.send_response(status)
-                self.send_header("content-length", str(len(data)))
-                if number is not None:
-                    self.send_header(
-                        "webhook-signature", signature(world.key, number, int(at), data)
-                    )
-                self.end_headers()
-                self.wfile.write(data)
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-                pass  # whoever asked has gone
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.world = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()

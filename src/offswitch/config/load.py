@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import Field, SerializeAsAny, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -126,12 +126,21 @@ def config_model(kinds: Kinds) -> type[Config]:
 
 def _one_of(plugins: Mapping[str, Plugin]) -> Any:  # noqa: ANN401 - a type made at run time
     """Make the type *one of these kinds*, told apart by the key `kind`."""
-    settings = [plugin.cls.Settings for plugin in plugins.values()]
+    settings = [_of_one_kind(plugin) for plugin in plugins.values()]
     if not settings:
         return None
     if len(settings) == 1:
         return settings[0]
     return Annotated[reduce(or_, settings), Field(discriminator="kind")]
+
+
+def _of_one_kind(plugin: Plugin) -> Any:  # noqa: ANN401 - a model made at run time
+    """Give a plugin's keys, with a `kind` that says only its own: by it tables are told apart."""
+    settings = plugin.cls.Settings
+    if get_origin(settings.model_fields["kind"].annotation) is Literal:
+        return settings
+    only: Any = Literal.__getitem__(plugin.kind)
+    return create_model(settings.__name__, __base__=settings, kind=(only, ...))
 
 
 def schema(kinds: Kinds) -> dict[str, Any]:
