@@ -38,7 +38,7 @@ class Scripted(Hand):
     """A hand that does what its world says."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(None, Context(Role.ACT))
+        super().__init__(None, Context(Role.ACT, {"key_file": "the-secret-key"}))
         self.world = world
         self.number = len(world.made)
         self.opened = 0
@@ -218,6 +218,18 @@ def test_VER_2_a_look_that_fails_has_seen_nothing() -> None:
         world.look = refused
         seen = warden.look()
         assert (seen["stands"], seen["detail"]) == (None, "the server is away")
+
+
+def test_SR_4_a_secret_that_the_other_side_quotes_is_told_to_nobody() -> None:
+    world = World()
+
+    def refused(_hand: Scripted) -> Acted:
+        raise Trouble("401: no such key: the-secret-key")
+
+    world.trip = refused
+    with served(world) as warden:
+        told = warden.ask(op="trip", level="kill")
+    assert told["detail"] == "401: no such key: •••"
 
 
 def test_SR_6_what_the_other_side_says_reaches_nobody_unescaped_or_at_length() -> None:

@@ -34,6 +34,7 @@ from typing import Any
 
 from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, CellFacts, Context, Hand, Role, Sight, Trouble
+from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import SystemClock
 from offswitch.config.secret_file import read_any_secret
 from offswitch.config.section import ActuatorSection
@@ -96,6 +97,8 @@ class Process:
         self._prove_s = prove_s
         self._decoder = frames.Decoder()
         self._ready, self._spare = make(), make()
+        shown = (self._ready.context.secrets, self._spare.context.secrets)
+        self._secrets = {secret for each in shown for secret in each.values()}
         self._latched = False
         self._due = 0.0
         self._began: float | None = None
@@ -173,9 +176,9 @@ class Process:
             {
                 "id": number,
                 "done": done,
-                "detail": printable(acted.detail, _LONGEST),
-                "happened": [printable(each, _LONGEST) for each in acted.happened[:_MOST]],
-                "reissue": [printable(each, _LONGEST) for each in acted.reissue[:_MOST]],
+                "detail": self._shown(acted.detail),
+                "happened": [self._shown(each) for each in acted.happened[:_MOST]],
+                "reissue": [self._shown(each) for each in acted.reissue[:_MOST]],
                 "took_us": (time.monotonic_ns() - began) // 1000,
             }
         )
@@ -189,7 +192,7 @@ class Process:
         for message in decoder.feed(data) if data else ():
             if message.get("op") == "look":
                 seen = self._look()
-                detail = printable(seen.detail, _LONGEST)
+                detail = self._shown(seen.detail)
                 number = int(message["id"])
                 frames.send(sight, {"id": number, "stands": seen.stands, "detail": detail})
         return bool(data)
@@ -263,11 +266,15 @@ class Process:
             {
                 "event": "readiness",
                 "state": proof.readiness.state.value,
-                "detail": printable(proof.readiness.detail, _LONGEST),
-                "holds": [printable(each, _LONGEST) for each in proof.holds[:_MOST]],
+                "detail": self._shown(proof.readiness.detail),
+                "holds": [self._shown(each) for each in proof.holds[:_MOST]],
                 "route": proof.route,
             }
         )
+
+    def _shown(self, text: str) -> str:
+        """Give what a hand says for people: whatever it quotes, no secret that was read for it."""
+        return unsaid(text, self._secrets, _LONGEST)
 
     def _say(self, message: dict[str, Any]) -> None:
         frames.send(self._link, message)
