@@ -173,6 +173,14 @@ class ActuatorSection(Section):
         """Name the layer that it is of."""
         return self.LAYER
 
+    def reads(self) -> tuple[str, ...]:
+        """Name the folders and files that it reads; a kind adds what its own keys name."""
+        return self.READS
+
+    def writes(self) -> tuple[str, ...]:
+        """Name the folders and files that its acting process writes."""
+        return self.WRITES
+
 
 class DetectorSection(Section):
     """The keys of every detector of a rule; a kind adds its own in a subclass."""

@@ -319,8 +319,9 @@ def _become(role: Role, settings: ActuatorSection) -> list[str]:
     if user is not None and not settings.RUNS:
         code = [path for path in sys.path if os.path.isdir(path)]
         files = [path for key in settings.FILES if (path := getattr(settings, key)) is not None]
-        seen = [*_SEEN, *_MORE_SEEN, *code, *settings.READS, *files]
-        refused.append(confine_files(write=["/dev/null", *settings.WRITES], read=seen))
+        written = settings.writes() if acts else ()
+        seen = [*_SEEN, *_MORE_SEEN, *code, *settings.reads(), *files]
+        refused.append(confine_files(write=["/dev/null", *written], read=seen))
     if not settings.RUNS:
         refused.append(forbid("any", signals=user is None))
     return [each for each in refused if each]

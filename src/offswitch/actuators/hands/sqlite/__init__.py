@@ -1,0 +1,1 @@
+"""A SQLite database, closed to its writers by what its file system can."""
