@@ -19,7 +19,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -59,6 +59,7 @@ class SystemdSettings(ActuatorSection):
     READS = ("/sys/fs/cgroup", _FILES)
     WRITES = (_FILES,)
 
+    kind: Literal["systemd"]
     units: Annotated[list[Unit], Field(min_length=1, max_length=32)]
     """By their whole names, such as `agent.service`; instances as `worker@1.service`."""
     refuse_starts: bool = True
