@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from itertools import count
+from typing import Literal
 
 from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Hand, Role, Route, Sight, Trouble
@@ -42,6 +43,8 @@ class NftablesSettings(ActuatorSection):
     LAYER = "network"
     KEEPS = frozenset({_NET_ADMIN})
     LOOK_KEEPS = frozenset({_NET_ADMIN})
+
+    kind: Literal["nftables"]
 
 
 class Nftables(Hand):
