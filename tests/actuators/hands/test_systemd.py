@@ -87,7 +87,7 @@ def test_SR_24_a_stopped_unit_is_started_by_nobody_and_by_nothing(
     assert released["reissue"] == ["type: systemctl start llm.timer"]
     assert state(host, "llm.service") != "active", "a release starts nothing"
     host.sh("systemctl start llm.service")
-    assert acted(host) == before + 1
+    until(lambda: acted(host) == before + 1, "it may live")
 
 
 @pytest.mark.long

@@ -35,6 +35,7 @@ from offswitch.printable import printable
 __all__ = ["Docker"]
 
 _DAC_OVERRIDE = 1
+_DOCKER = "/var/run/docker.sock"
 _GONE = 404
 _BRINGS_BACK = frozenset({"always", "unless-stopped", "on-failure"})
 _KILLS = frozenset({"kill", "poweroff"})
@@ -55,12 +56,19 @@ class DockerSettings(ActuatorSection):
     """Its name; or its id, which a new one does not have."""
     label: str | None = None
     """Or all that bear this label: `key=value` or `key`."""
-    socket: str | None = "/var/run/docker.sock"
-    """The engine's socket; Podman's is /run/podman/podman.sock."""
+    socket: str | None = None
+    """The engine's socket: Docker's unless given; Podman's is /run/podman/podman.sock."""
     url: str | None = None
     """Instead of a socket: where it listens by TCP, as `http://…` or `https://…`."""
     ca_file: str | None = None
     """Who vouches for its certificate."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _docker_unless_said(cls, said: Any) -> Any:  # noqa: ANN401 - as it is written
+        if isinstance(said, dict) and "socket" not in said and "url" not in said:
+            return said | {"socket": _DOCKER}
+        return said
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -68,8 +76,8 @@ class DockerSettings(ActuatorSection):
             raise ValueError("name either a `container` or a `label`")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError("`url` begins with http:// or https://")
-        if self.socket is None and self.url is None:
-            raise ValueError("name a `socket` or a `url`")
+        if (self.socket is None) == (self.url is None):
+            raise ValueError("name either a `socket` or a `url`")
         return self
 
 
@@ -105,13 +113,12 @@ class Docker(Hand):
     def __init__(self, settings: DockerSettings, context: Context) -> None:
         """Hold what was said."""
         super().__init__(settings, context)
-        by_socket = settings.socket if settings.url is None else None
         seconds = max(0.2, settings.deadline / 1e6 * 0.8)
         self._line = Line(
             settings.url or "http://engine",
             timeout_s=seconds,
             ca_file=settings.ca_file,
-            unix=by_socket,
+            unix=settings.socket,
         )
         self._engine = "Docker or Podman"
         self._cgroups = CgroupOf()
