@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hooked_world import KEY, HookedWorld
 from installation import Installation, until
 from stopbench.caller import Caller, Cold, Hot, Word
 from stopbench.case import Case, Front, free_port
@@ -19,8 +20,10 @@ __all__ = ["Offswitch"]
 
 _MOST_CASES = 64
 _GATED = frozenset({"stream", "revoked-credential"})
-_FRESH = frozenset({"controller-killed", "service-restarted"})
-"""Scenarios that end a warden: each of their cases has an installation of its own."""
+_FRESH = frozenset({"controller-killed", "hung-actuators", "service-restarted"})
+"""Scenarios that end a warden, or give it hands: their cases have an installation each."""
+_LAYERS = ("credentials", "data", "serving", "relay")
+"""Those of the actuators that hang."""
 _KEY = "upstream-key"
 
 
@@ -29,9 +32,9 @@ class Offswitch(System):
 
     name = "offswitch"
     setting = (
-        "a cell with a user of its own; the order over all roads at once from a program that runs"
-        " (cold: offswitch stop); a gateway with two workers where the target serves or is lent a"
-        " token"
+        "a cell with a user of its own; the order to warden and keeper at once, over open"
+        " connections (cold: offswitch stop); a gateway with two workers where the target serves or"
+        " is lent a token; four webhooks besides the local layers where actuators hang"
     )
     limits = (
         Limit(
@@ -45,6 +48,7 @@ class Offswitch(System):
         self._scenario = scenario
         self._installation: Installation | None = None
         self._gateway: subprocess.Popen[bytes] | None = None
+        self._worlds: list[HookedWorld] = []
         self._opened = self._cases = 0
         self._ports = tuple(free_port() for _ in range(4))
         """The gateway's, the streaming target's, the API's two workers'."""
@@ -72,9 +76,31 @@ class Offswitch(System):
 
     def begin(self, case: Case) -> None:
         installation = self._up()
+        self._declare(installation, case)
         self._files = (installation.run_folder, installation.home)
         self._argv = case.agent(self._files)
         self._target = installation.run(*self._argv, target=self._name)
+
+    def _declare(self, installation: Installation, case: Case) -> None:
+        """Declare as many webhooks as are to hang: they prove themselves, and hang at the stop."""
+        if not case.hung:
+            return
+        key = Path(installation.home, "key")
+        key.write_text(KEY)
+        key.chmod(0o600)
+        self._worlds = [HookedWorld("hangs") for _ in range(case.hung)]
+        told = [
+            world.declared(layer, self._name, key, layer)
+            for layer, world in zip(_LAYERS, self._worlds, strict=True)
+        ]
+        message = {"op": "declare", "targets": [{"name": self._name}], "actuators": told}
+        installation.ask(message)
+
+        def all_ready() -> bool:
+            hands = installation.ask({"op": "target", "name": self._name})["hands"]
+            return [each["state"] for each in hands] == ["ready"] * case.hung
+
+        until(all_ready, "all hands are ready")
 
     def caller(self, case: Case) -> Caller:
         place = self._up().place
@@ -117,6 +143,9 @@ class Offswitch(System):
                     self._gateway.wait()
         finally:
             self._gateway = None
+            for world in self._worlds:
+                world.close()
+            self._worlds = []
             if self._installation is not None:
                 self._installation.close()
             self._installation = None

@@ -57,17 +57,30 @@ STATION_CHANNELS = frozenset({"console", "api", "chat", "device", "ticket", "dri
 _SPOKEN_FOR = re.compile(r"(?:person|token|device|drill):[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 """Whom the station may name."""
 _LONGEST_NAME = 200
+_AT_ONCE = 1 << 16
 
 
 def cgroup_of(pid: int) -> str | None:
-    """Give the v2 cgroup path of a process, such as `/offswitch/c3`; None: it is gone."""
+    """Give the v2 cgroup path of a process, such as `/offswitch/c3`; None: it is gone.
+
+    Every order waits for this, so nothing stands between us and the kernel: a text file's layers
+    take half as long again.
+    """
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("0::"):
-                    return line[3:].rstrip("\n")
+        fd = os.open(f"/proc/{pid}/cgroup", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    told = b""
+    try:
+        while more := os.read(fd, _AT_ONCE):
+            told += more
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    for line in told.split(b"\n"):
+        if line.startswith(b"0::"):
+            return line[3:].decode(errors="replace")
     return ""
 
 
