@@ -6,6 +6,8 @@ postgres-last-write   order → the last write that four busy PostgreSQL session
                       server's own clock (`layers_postgres.py`).
 observer              order → the observer's verdict on processes and sockets
                       (`layers_observer.py`).
+all-over-slowest      five layers at once against the slowest of them alone
+                      (`layers_together.py`).
 
 Each part is a file of its own, `layers_NAME.py`, with `KEYS`, what it measures, and
 `measure(figures, seconds)`; with --quick `seconds` is how long it may take, else None. A part that
@@ -20,11 +22,13 @@ from types import ModuleType
 
 import layers_observer
 import layers_postgres
+import layers_together
 from figures import Figures
 
 PARTS: tuple[tuple[ModuleType, float], ...] = (
     (layers_postgres, 12.0),
     (layers_observer, 8.0),
+    (layers_together, 10.0),
 )
 """Each part, and how many of the forty seconds of --quick are its own."""
 

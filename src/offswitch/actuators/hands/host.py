@@ -56,6 +56,7 @@ _SILENT_S = 3.0
 """A proof that takes longer is told of."""
 _FAILED_S = 20.0
 """How long one that could not begin waits until it is started again."""
+_BEFORE_OTHERS = -15
 _IMPORTS = ("encodings.idna", "http.client", "ssl", "stringprep", "unicodedata")
 _SEEN = ("/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _MORE_SEEN = ("/etc/host.conf", "/etc/gai.conf", "/usr/share/zoneinfo", "/usr/lib", "/lib")
@@ -312,6 +313,8 @@ def _route(hand: Hand) -> dict[str, Any] | None:
 def _become(role: Role, settings: ActuatorSection) -> list[str]:
     """Give up root for a user of its own, and all that is not needed; list what was refused."""
     acts = role is Role.ACT
+    with suppress(OSError):
+        os.nice(_BEFORE_OTHERS)  # a target that takes both cores must not put off its stop
     user = user_of(f"hand-{settings.layer()}" if acts else "looker")
     if acts and settings.AS_ROOT:
         return shed(None, keep=range(64))
