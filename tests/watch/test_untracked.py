@@ -117,6 +117,9 @@ def test_MON_3_a_double_forked_orphan_beside_a_target_is_listed_within_two_secon
     assert row["target"] == "shop/agent"
     assert abs(row["since"] / 1e6 - time.time()) < 10
     assert "not under the switch: python3" in shop.installation.cli("status").stdout
+    told = shop.installation.ask({"op": "target", "name": "shop/agent"})["inventory"]
+    assert [one["pid"] for one in told["untracked"]] == [pid]
+    assert not any("watch does not report" in one for one in told["unknown"])
     [found] = until(
         lambda: [one for one in shop.entries("finding") if f"process {pid} " in one["what"]],
         "it is a finding",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from offswitch.cli.adopt import adopt, release
 from offswitch.cli.gather import Answer, ask_all, rows_of
+from offswitch.cli.inventory import inventory_lines, seen
 from offswitch.cli.paint import level_text, signals_text, state_text
 from offswitch.cli.show import emit
 from offswitch.errors import Ambiguous, NotFound, Unreachable
@@ -82,7 +83,7 @@ def show_one(
         raise Ambiguous(f"{name} is known in {runs}", "say which: OFFSWITCH_RUN=…")
     if not found or found[0].said is None:
         raise _unknown(name, answers)
-    row = found[0].said
+    row = {**found[0].said, "inventory": seen(found[0].said)}
     if as_json:
         emit(row, as_json=True, text="")
     else:
@@ -105,6 +106,10 @@ def _one_table(row: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for title, told in _facts(row):
         table.add_row(title, told)
+    for title, words, finding in inventory_lines(row["inventory"]):
+        style = "bold reverse" if finding else ""
+        mark = "FINDING" if finding else "can act"
+        table.add_row(mark, Text.assemble(Text(title, style=style), f"  {words}"))
     for layer, state in sorted((row.get("readiness") or {}).items()):
         detail = printable((row.get("readiness_detail") or {}).get(layer, ""))
         shown = Text(state, style="" if state == "ready" else "bold reverse")

@@ -103,6 +103,10 @@ class Gatekeeper(Protocol):
         """Tell whether a server behind says that it works on (VER-6)."""
         ...
 
+    def in_flight(self, row: Tracked) -> int | None:
+        """Count what is served of it just now; None: nobody can tell."""
+        ...
+
     def health(self) -> list[dict[str, Any]]:
         """Say which gateways serve."""
         ...

@@ -17,6 +17,7 @@ from offswitch.warden import readiness
 from offswitch.warden.cells.adopted import LIMITS
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
+from offswitch.warden.door.inventory import inventory
 from offswitch.warden.plan import GATEWAY, layers_of
 from offswitch.warden.reset.ran_as import EVERYBODY
 from offswitch.warden.table import Tracked
@@ -255,6 +256,7 @@ def everything(core: Core, row: Tracked) -> dict[str, Any]:
     """Give all that is known of one target, for `target show`."""
     answer = target(core, row)
     answer["layers"] = [receipt.as_dict() for receipt in row.receipts]
+    answer["inventory"] = inventory(core, row)
     answer["readiness_detail"] = readiness.details(core, row)
     answer["cell"] = row.cell.facts() if row.cell else None
     answer["log"] = row.log

@@ -30,6 +30,7 @@ from offswitch.warden.door.connection import Connection
 from offswitch.warden.gates.attached import Attached, Said
 from offswitch.warden.gates.bypass import Bypass
 from offswitch.warden.gates.cutting import CHECK_S, FIRST_S, GO_ON_S, LONGEST_S, NEXT_S, Cutting
+from offswitch.warden.gates.flowing import in_flight
 from offswitch.warden.gates.notes import Notes
 from offswitch.warden.gates.probing import Probing
 from offswitch.warden.gates.steps import STEPS, whole_of
@@ -290,6 +291,10 @@ class Gates:
                 for key, values in (("listen", said.listen), ("targets", said.targets)):
                     one[key] = list(dict.fromkeys([*one[key], *values]))[:_SHOWN]
         return list(found.values())
+
+    def in_flight(self, row: Tracked) -> int | None:
+        """Count what is served of a target just now; None: of a gate it cannot be told."""
+        return in_flight(self._working(row), row)
 
     # --- words --------------------------------------------------------------------
 
