@@ -272,6 +272,8 @@ def check_hand(
     cls: type[Hand],
     settings: Mapping[str, Any],
     secrets: Mapping[str, str] | None = None,
+    *,
+    peer_is_here: bool = False,
 ) -> None:
     """Hold a hand to what it promises while its peer is not there.
 
@@ -280,6 +282,7 @@ def check_hand(
         settings: Its keys, `kind` included, such that nobody answers: a port that is closed, or one
             behind which somebody listens and never says a word; a file that does not exist.
         secrets: What would be read at each of `Settings.SECRETS`; a made-up word unless given.
+        peer_is_here: Its peer is never away, being the kernel: then what it finds is not judged.
     """
     section = _checked_section(cls, settings)
     made_up = {key: f"a secret for {key} that nobody may say" for key in section.SECRETS}
@@ -295,11 +298,16 @@ def check_hand(
         before = set(os.listdir("/proc/self/fd"))
         hand = cls(section, Context(role, shown))
         try:
-            _check_alone(hand, role, section, shown)
+            said = _Said(hand, [])
+            _ask_all(said, role, section)
+            hand.leave()
         finally:
             hand.close()
             hand.close()
         assert set(os.listdir("/proc/self/fd")) <= before, "a closed hand holds no descriptor"
+        for secret in shown.values():
+            assert not [text for text in said.texts if secret in text], "a secret is in no text"
+        assert peer_is_here or not said.good, f"nobody is there, and it says {said.good}"
 
 
 def _checked_section(cls: type[Hand], settings: Mapping[str, Any]) -> ActuatorSection:
@@ -307,6 +315,8 @@ def _checked_section(cls: type[Hand], settings: Mapping[str, Any]) -> ActuatorSe
     raw = {"name": "suite", "target": "suite/target", **settings}
     section: ActuatorSection = cls.Settings.model_validate(raw)
     told = section.model_dump(mode="json", exclude_none=True)
+    kinds = get_args(cls.Settings.model_fields["kind"].annotation)
+    assert section.kind in kinds, "a configuration finds it by kind: Literal[its kind]"
     again = cls.Settings.model_validate_json(json.dumps(told))
     assert again == section, "its process is told its settings as JSON"
     assert section.layer() in get_args(LayerName), f"no layer {section.layer()!r} is known"
@@ -319,44 +329,48 @@ def _checked_section(cls: type[Hand], settings: Mapping[str, Any]) -> ActuatorSe
     raise AssertionError("an unknown key is refused")
 
 
-def _check_alone(
-    hand: Hand, role: Role, section: ActuatorSection, known: Mapping[str, str]
-) -> None:
-    """Ask everything of a hand that reaches nobody: only `Trouble`, in time, and no good news."""
-    texts = [repr(hand), repr(hand.settings), repr(hand.context)]
+class _Said:
+    """What a hand says, and how long it takes."""
+
+    def __init__(self, hand: Hand, good: list[object]) -> None:
+        self.hand = hand
+        self.texts = [repr(hand), repr(hand.settings), repr(hand.context)]
+        self.good = good
+        """Good news."""
+
+    def of(self, act: Callable[[], Any], budget_s: float, kind: type) -> Any:  # noqa: ANN401 - what a hand gives
+        """Give what comes of it within its time, None for `Trouble`; keep every text."""
+        begin = time.monotonic()
+        found = None
+        try:
+            found = act()
+            self.texts.append(repr(found))
+        except Trouble as trouble:
+            self.texts += [str(trouble), repr(trouble)]
+        took_s = time.monotonic() - begin
+        assert took_s < budget_s + _SLACK_S, f"{act} took {took_s:.1f} s"
+        assert found is None or isinstance(found, kind), f"{found!r} is no {kind.__name__}"
+        return found
+
+
+def _ask_all(said: _Said, role: Role, section: ActuatorSection) -> None:
+    """Ask everything of a hand: what it answers is in time, of its type, or `Trouble`."""
+    hand = said.hand
     route = hand.route()
     assert isinstance(route, Route)
     assert all((route.transport, route.host, route.credential, route.component))
-    texts.append(repr(route))
+    said.texts.append(repr(route))
     with suppress(Trouble):
         hand.open()
-    ready = _tried(hand.arm, _PROOF_S, texts)
-    assert ready is None or isinstance(ready, Readiness)
-    assert ready is None or ready.state is not Ready.READY, "nobody is there to prove it"
+    ready = said.of(hand.arm, _PROOF_S, Readiness)
+    if ready is not None and ready.state is Ready.READY:
+        said.good.append(ready)
     if role is Role.ACT:
         deadline_s = section.deadline / 1e6
-        acted = _tried(lambda: hand.trip("kill"), deadline_s, texts)
-        assert acted is None, "what reached nobody has not acted"
-        released = _tried(hand.release, deadline_s, texts)
-        assert released is None or isinstance(released, Acted)
-    sight = _tried(hand.look, _LOOK_S, texts)
-    assert sight is None or isinstance(sight, Sight)
-    assert sight is None or sight.stands is not True, "nobody is there to be seen"
-    holds = _tried(hand.holds, _PROOF_S, texts)
-    assert holds is None or isinstance(holds, tuple)
-    for secret in known.values():
-        assert not [text for text in texts if secret in text], "a secret is in no text"
-
-
-def _tried(act: Callable[[], Any], budget_s: float, texts: list[str]) -> Any:  # noqa: ANN401 - what a hand gives
-    """Give what comes of it within its time, None for `Trouble`; keep every text that was said."""
-    begin = time.monotonic()
-    found = None
-    try:
-        found = act()
-        texts.append(repr(found))
-    except Trouble as trouble:
-        texts += [str(trouble), repr(trouble)]
-    took_s = time.monotonic() - begin
-    assert took_s < budget_s + _SLACK_S, f"{act} took {took_s:.1f} s"
-    return found
+        acted = said.of(lambda: hand.trip("kill"), deadline_s, Acted)
+        said.good += [] if acted is None else [acted]
+        said.of(hand.release, deadline_s, Acted)
+    sight = said.of(hand.look, _LOOK_S, Sight)
+    if sight is not None and sight.stands is True:
+        said.good.append(sight)
+    said.of(hand.holds, _PROOF_S, tuple)

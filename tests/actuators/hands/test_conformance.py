@@ -52,7 +52,9 @@ KINDS: dict[str, dict[str, Any]] = {
         "password_file": "/s",
         "token_file": "/t",
     },
+    "nftables": {},
     "sglang": {"url": URL, "key_file": "/k"},
+    "sqlite": {"path": "/nowhere/of-ours.db"},
     "ssf": {
         "receiver": URL,
         "issuer": "https://stop.example.org",
@@ -63,6 +65,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "resources": [URL],
         "token_file": "/t",
     },
+    "systemd": {"units": ["no-such-unit-of-ours.service"]},
     "vault": {
         "url": URL,
         "secret_file": "/s",
@@ -73,6 +76,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "webhook": {"url": URL, "key_file": "/k", "look_url": URL, "safe_state": "off"},
 }
 """By kind the keys with which it reaches nobody."""
+ALWAYS_HERE = {"nftables"}
+"""Kinds whose peer is the kernel."""
 
 
 def secrets_of(kind: str) -> dict[str, str]:
@@ -123,14 +128,16 @@ def test_SR_4_a_hand_whose_peer_is_gone_says_so_in_time_and_keeps_its_secrets(
     kind: str, closed: int
 ) -> None:
     cls = installed(ACTUATORS)[kind].cls
-    check_hand(cls, {"kind": kind, **at(KINDS[kind], closed)}, secrets_of(kind))
+    said = {"kind": kind, **at(KINDS[kind], closed)}
+    check_hand(cls, said, secrets_of(kind), peer_is_here=kind in ALWAYS_HERE)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_SR_4_a_hand_whose_peer_never_says_a_word_says_so_in_time(kind: str, silent: int) -> None:
     cls = installed(ACTUATORS)[kind].cls
-    check_hand(cls, {"kind": kind, **at(KINDS[kind], silent)}, secrets_of(kind))
+    said = {"kind": kind, **at(KINDS[kind], silent)}
+    check_hand(cls, said, secrets_of(kind), peer_is_here=kind in ALWAYS_HERE)
 
 
 # --- and what breaks a promise is found -----------------------------------------------
@@ -215,9 +222,19 @@ class _ClosesOnce(_Odd):
         self.left = []
 
 
+class _Confuses(_Odd):
+    def arm(self) -> Readiness:
+        return Ready.UNPROVEN
+
+
 class _OfNoLayer(_Odd):
     class Settings(_Section):
         LAYER = "magic"
+
+
+class _OfAnyKind(_Odd):
+    class Settings(_Section):
+        kind: str
 
 
 class _TakesAnything(_Odd):
@@ -248,7 +265,9 @@ def test_what_keeps_every_promise_passes() -> None:
         _Mute,
         _Leaves,
         _ClosesOnce,
+        _Confuses,
         _OfNoLayer,
+        _OfAnyKind,
         _TakesAnything,
         _ReadsWhatIsNoKey,
     ],
