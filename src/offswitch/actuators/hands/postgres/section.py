@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from offswitch.config.secret import Secret
 from offswitch.config.section import ActuatorSection
 
 __all__ = ["PostgresSection"]
@@ -19,7 +20,6 @@ def _no_password(dsn: str) -> str:
 
 
 _Dsn = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_password)]
-_Path = Annotated[str, Field(pattern=r"^(/|keyring:)", max_length=1000)]
 _Role = Annotated[str, Field(pattern=r"^[^\x00-\x1f'\"\\]{1,63}$")]
 _Database = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,63}$")]
 
@@ -30,17 +30,17 @@ class PostgresSection(ActuatorSection):
     kind: Literal["postgres"]
     dsn: _Dsn
     """How it connects to act, as libpq spells it, without a password: `host=… dbname=… user=…`."""
-    password_file: _Path | None = None
+    password_file: Secret | None = None
     """The file with that user's password, which only its owner may read."""
     look_dsn: _Dsn | None = None
     """How it connects to look; best as a user of its own, who needs no right at all."""
-    look_password_file: _Path | None = None
+    look_password_file: Secret | None = None
     """The file with the looking user's password."""
     role: _Role | Annotated[list[_Role], Field(min_length=1, max_length=8)]
     """The role as which the target connects, or several; shared with others, it cuts these, too."""
     databases: Annotated[list[_Database], Field(max_length=16)] | None = None
     """Where rights are taken back; left out: in every database in which the role has some."""
-    token_file: _Path | None = None
+    token_file: Secret | None = None
     """The file with the target's own password: the look tries it, and it has to be refused."""
 
     LAYER: ClassVar[str] = "data"
