@@ -53,6 +53,7 @@ def check(file: File = "", *, as_json: Json = False) -> None:
         "sha256": loaded.sha256,
         "targets": len(loaded.config.target),
         "sensors": len(loaded.config.sensor),
+        "actuators": len(loaded.config.actuator),
         "rules": len(loaded.config.rule),
         "gateways": len(loaded.config.gateway),
         "degraded": list(loaded.degraded),
@@ -66,7 +67,7 @@ def _told(loaded: Loaded) -> str:
     if not loaded.sha256:
         return f"{path}: there is no such file; nothing is declared and nothing is watched."
     config = loaded.config
-    kinds = ("target", "sensor", "rule", "gateway")
+    kinds = ("target", "sensor", "actuator", "rule", "gateway")
     counts = ", ".join(_count(kind, len(getattr(config, kind))) for kind in kinds)
     lines = [f"{path}: good: {counts}."]
     lines += [f"DEGRADED: {printable(reason)}" for reason in loaded.degraded]

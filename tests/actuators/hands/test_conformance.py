@@ -38,6 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "token_file": "/t",
     },
     "litellm": {"replicas": [URL], "secret_file": "/s", "token_file": "/t"},
+    "nvml": {},
     "oauth": {
         "revocation_url": f"{URL}/revoke",
         "introspection_url": f"{URL}/introspect",

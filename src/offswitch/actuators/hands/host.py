@@ -42,7 +42,7 @@ from offswitch.control import frames
 from offswitch.control.ids import user_of
 from offswitch.control.landlock import confine_files
 from offswitch.control.seccomp import forbid
-from offswitch.control.shed import complain, shed
+from offswitch.control.shed import KILL, complain, shed
 from offswitch.errors import OffswitchError
 from offswitch.plugins import ACTUATORS, of_kind
 from offswitch.printable import printable
@@ -326,7 +326,7 @@ def _become(role: Role, settings: ActuatorSection) -> list[str]:
         seen = [*_SEEN, *_MORE_SEEN, *code, *settings.reads(), *files]
         refused.append(confine_files(write=["/dev/null", *written], read=seen))
     if not settings.RUNS:
-        refused.append(forbid("any", signals=user is None))
+        refused.append(forbid("any", signals=user is None or (acts and KILL in settings.KEEPS)))
     return [each for each in refused if each]
 
 
