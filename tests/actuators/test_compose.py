@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scale import runs
 
 from offswitch.actuators.compose import (
     AT_ONCE,
@@ -23,6 +22,7 @@ from offswitch.actuators.compose import (
     due,
     names,
 )
+from scale import runs
 
 HANDS = ["credentials", "data", "serving", "container", "scheduler", "relay", "power"]
 ALL = [*sorted(AT_ONCE), *HANDS]

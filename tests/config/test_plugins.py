@@ -90,3 +90,15 @@ def test_a_plugin_that_is_broken_is_an_error_with_its_packages_name(
     with pytest.raises(BadConfig, match=said) as caught:
         installed(DETECTORS)
     assert name in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_plugin_that_does_not_say_its_kind_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = MINE.replace('    kind: Literal["parity"]\n', "")
+    entry = "[offswitch.detectors]\nparity = vague_plugin:Parity\n"
+    _install(tmp_path, monkeypatch, entry, code, name="vague")
+    kinds = installed_kinds()
+    assert "parity" in str(schema(kinds))
+    [rule] = parse(RULE.replace("KEY", "odd = false").encode(), "x", kinds).rule
+    assert rule.detectors[0].kind == "parity"

@@ -215,7 +215,10 @@ def test_VER_3_a_start_hidden_until_30_s_after_the_stop_is_stopped_within_a_seco
 
 def test_VER_4_not_confirmed_means_a_page_and_looking_again(installation: Installation) -> None:
     """Nobody can look: all was commanded, nothing is confirmed, a person is told what is not."""
-    installation.run("sleep", "1000", target="a")
+    plan = {"escalate": [{"after": 1_000_000, "layers": ["power"]}]}
+    installation.ask({"op": "declare", "targets": [{"name": "a", "stop": plan}]})
+    for name in ("a", "b"):
+        installation.run("sleep", "1000", target=name)
     os.kill(installation.pids()["observer"], 19)
     answer = installation.stop("a")
     assert (answer["confirmed"], answer["exit"]) == (False, 4)
@@ -225,7 +228,24 @@ def test_VER_4_not_confirmed_means_a_page_and_looking_again(installation: Instal
         "a person is paged",
     )
     assert set(notes[0]["missing"]) == {"network", "process", "sweep"}
+    assert notes[0]["choice"] == "offswitch stop a --level poweroff"
+    assert notes[0]["others"] == ["b"], "what else would go with the machine (SR-10)"
+    assert installation.target("a")["level"] == "kill", "another one runs here, so it is asked for"
     until(lambda: installation.target("a")["confirmed"], "seen once somebody can look")
+
+
+def test_SR_10_and_VER_4_a_kill_in_vain_goes_further_only_where_its_plan_says_so(
+    installation: Installation,
+) -> None:
+    """And where everything on this machine is stopped: else the one before is a page."""
+    plan = {"escalate": [{"after": 1_000_000, "layers": ["power"]}]}
+    installation.ask({"op": "declare", "targets": [{"name": "a", "stop": plan}]})
+    for name in ("a", "b"):
+        installation.run("sleep", "1000", target=name)
+    os.kill(installation.pids()["observer"], 19)
+    installation.press("a", "b")
+    until(lambda: installation.target("a")["level"] == "poweroff", "the machine is ordered off")
+    assert installation.target("b")["level"] == "kill", "its plan does not name the power"
 
 
 def test_DEC_5_a_stop_reaches_what_its_scope_covers_and_nothing_else(

@@ -152,6 +152,12 @@ class StopPlan(Section):
     """How many bytes of its memory are copied in that time; none unless given."""
 
     @model_validator(mode="after")
+    def _seen_or_no_deadline(self) -> Self:
+        if "guard" in self.deadlines:
+            raise ValueError("guard is cooperative: nobody sees it, so it has no deadline")
+        return self
+
+    @model_validator(mode="after")
     def _put_off_once(self) -> Self:
         named = [*(self.sequence or ()), *(name for step in self.escalate for name in step.layers)]
         twice = next((name for name in named if named.count(name) > 1), None)

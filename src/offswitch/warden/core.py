@@ -37,7 +37,7 @@ from offswitch.warden.shares import Shares
 from offswitch.warden.sweeper_link import SweeperLink
 from offswitch.warden.table import Table, Tracked
 
-__all__ = ["TRIM_S", "Core"]
+__all__ = ["TRIM_S", "Core", "Noted"]
 
 TRIM_S = 30.0
 """How often logs are looked at that somebody may write beyond their cap."""
@@ -124,13 +124,19 @@ class Gatekeeper(Protocol):
         ...
 
 
+Noted = Callable[[str, bool, str], None]
+"""Hears what a hand says: of which layer it is, whether it has acted, and in words."""
+
+
 class Handkeeper(Protocol):
     """Holds the hands (`hands.hands.Hands`). Never waits, never raises."""
 
-    def command(self, row: Tracked, level: Level, failed: Callable[[str, str], None]) -> list[str]:
+    def command(
+        self, row: Tracked, level: Level, noted: Noted, only: frozenset[str] | None = None
+    ) -> list[str]:
         """Have every hand cut that the plan of that level names; give their layers.
 
-        `failed` hears, layer by layer, why one did not.
+        `noted` hears what each says, layer by layer; `only`: those, and no others.
         """
         ...
 

@@ -1,10 +1,11 @@
-"""Which layers a stop of a level commands, for one target.
+"""Which layers a stop of a level commands, for one target, and which of them come later.
 
 A level commands all that this warden has for it. The declared plan of a target may add
 layers and take none away: a plan that forgets the sweep must not let a job of its user live.
 The guard is cooperative: it is told by the page, listed, and never counted. A layer that a
 plan names and this machine has not is listed as absent, and keeps the stop from being
-confirmed.
+confirmed. `power` is of a poweroff alone: where a plan names it for less, that is leave to go so
+far if a kill is in vain, and nothing but the target is on this machine (SR-10).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from offswitch.actuators.compose import END_S, Shape
 from offswitch.model.level import Level
 
 __all__ = [
@@ -19,15 +21,20 @@ __all__ = [
     "GATEWAY",
     "HAND_LAYERS",
     "LOCAL",
+    "POWER",
     "TOLD",
     "layers_of",
     "limit_s",
+    "may_power_off",
+    "shape_of",
     "snapshot_of",
 ]
 
 COOPERATIVE = "guard"
 GATEWAY = "gateway"
 """Told by the page, as guards are; whether it cut is looked at, so from a freeze on it counts."""
+POWER = "power"
+"""The machine itself: commanded by a poweroff, and by nothing less (SR-10)."""
 TOLD = frozenset({COOPERATIVE, GATEWAY})
 """What is told by the page alone."""
 LOCAL = frozenset({"network", "process", "sweep"})
@@ -68,7 +75,7 @@ def layers_of(
 ) -> list[str]:
     """Name the layers for `level`: all of it that are available, and those that are declared.
 
-    `power` is in the list even where nothing can do it: a person asked for it. A poweroff is
+    Of a poweroff `power` is one even where nothing can do it: a person asked for it. It is
     a kill first, so whatever the plan adds to a kill is in it, too. What hands were declared for
     (`handed`) a kill commands, too; a lesser stop only where the plan names it.
     """
@@ -76,9 +83,58 @@ def layers_of(
     levels = [Level.KILL, level] if level is Level.POWEROFF else [level]
     named = [plan.get(each.label) for each in levels] if isinstance(plan, Mapping) else []
     added = [str(layer) for layers in named if isinstance(layers, list) for layer in layers]
-    usual = [x for x in _DEFAULT[level] if x in available or x in {COOPERATIVE, "power"}]
+    usual = [x for x in _DEFAULT[level] if x in available or x in {COOPERATIVE, POWER}]
     by_hand = sorted(handed) if level >= Level.KILL else []
-    return list(dict.fromkeys([*usual, *by_hand, *added]))
+    wanted = dict.fromkeys([*usual, *by_hand, *added])
+    return [layer for layer in wanted if layer != POWER or level is Level.POWEROFF]
+
+
+def shape_of(declared: Mapping[str, Any] | None) -> Shape:
+    """Give how a target's layers are composed; what cannot be understood puts nothing off."""
+    plan = (declared or {}).get("stop")
+    if not isinstance(plan, Mapping):
+        return _PLAIN
+    sequence, escalate, deadlines = (plan.get(x) for x in ("sequence", "escalate", "deadlines"))
+    if not (sequence or escalate or deadlines):
+        return _PLAIN
+    steps = [
+        (_seconds(step.get("after")), _texts(step.get("layers")))
+        for step in (escalate if isinstance(escalate, list) else ())
+        if isinstance(step, Mapping)
+    ]
+    limits = deadlines if isinstance(deadlines, Mapping) else {}
+    known = {str(layer): _seconds(us) for layer, us in limits.items()}
+    return Shape(
+        _texts(sequence),
+        tuple((after_s, layers) for after_s, layers in steps if after_s is not None),
+        {layer: limit_s for layer, limit_s in known.items() if limit_s},
+    )
+
+
+def may_power_off(declared: Mapping[str, Any] | None) -> bool:
+    """Tell whether a target's plan names the power, so that a kill in vain may go so far."""
+    plan = (declared or {}).get("stop")
+    if not isinstance(plan, Mapping):
+        return False
+    steps = plan.get("escalate")
+    later = (
+        [step.get("layers") for step in steps if isinstance(step, Mapping)]
+        if isinstance(steps, list)
+        else []
+    )
+    return any(POWER in _texts(layers) for layers in [plan.get("kill"), *later])
+
+
+_PLAIN = Shape()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _seconds(us: object) -> float | None:
+    """Give microseconds as seconds; None: that is no time within which a stop is proven."""
+    return us / 1e6 if type(us) is int and 0 <= us <= END_S * 1e6 else None
 
 
 def snapshot_of(declared: Mapping[str, Any] | None) -> tuple[float, int]:

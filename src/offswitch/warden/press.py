@@ -42,6 +42,7 @@ class Press:
         "level",
         "levels",
         "looks",
+        "own",
         "prior",
         "reply",
         "rows",
@@ -67,6 +68,8 @@ class Press:
         self.asker: Connection | None = None
         """Who waits for the answer at the other end of a connection."""
         self.wait = wait
+        self.own = False
+        """Whether it only gives again, or elsewhere, what is latched already."""
         self.again = False
         """Whether it only looks again at what was not confirmed before."""
         self.rows: list[Tracked] = []
@@ -159,6 +162,11 @@ class Press:
                 Receipt(GATEWAY, guard_ns, None, confirmed=False, detail=told, counted=alone)
             )
         receipts += [self._receipt(row, layer) for layer in wanted if layer != COOPERATIVE]
+        waits = "put off by its plan, and not needed so far: all else was seen in time; not counted"
+        receipts += [
+            Receipt(layer, guard_ns, None, confirmed=False, detail=waits, counted=False)
+            for layer in sorted(row.held.difference(wanted))
+        ]
         return receipts
 
     def _receipt(self, row: Tracked, layer: str) -> Receipt:
@@ -197,7 +205,7 @@ def _stops(bodies: list[Any]) -> list[Stop]:
 def own_press(core: Core, row: Tracked, level: Level) -> Press:
     """Begin a press of the warden's own: of what is latched for one target already."""
     press = Press([live.stop for live in core.latch.covering(row.target)])
-    press.rows = [row]
+    press.own, press.rows = True, [row]
     press.levels = {row.target.name: level}
     return press
 

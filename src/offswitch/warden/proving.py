@@ -13,17 +13,19 @@ asked anew. What was seen counts for the turn in which it was commanded, and for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from offswitch.model.level import Level
 from offswitch.model.state import Event, State, step
 from offswitch.warden import stop_entries
 from offswitch.warden.chasing import destroy_what_is_left
 from offswitch.warden.core import Core
+from offswitch.warden.courses import Courses
 from offswitch.warden.door.connection import Connection
+from offswitch.warden.last_resort import powers_off
 from offswitch.warden.plan import COOPERATIVE, GATEWAY, TOLD
 from offswitch.warden.press import Press, own_press, result
 from offswitch.warden.reach import called, facts, planned, reached, visible
@@ -36,19 +38,44 @@ __all__ = ["CONFIRM_S", "Proving"]
 CONFIRM_S = 2.0
 """How long the observer may take before a stop is *not confirmed* (VER-4)."""
 _OBSERVER_SLACK_S = 0.3
+_LEAST_MS = 200
+"""How long the observer has at least for what was commanded later than the rest."""
 _LOOK_AGAIN_S = 1.0
 _POLL_S, _LONGEST_POLL_S = 0.005, 0.5
 _LONGEST_WAIT_NS = 5_000_000_000
 
 
+class Further(Protocol):
+    """What a stop that was not confirmed becomes (`stopping.Stopper`)."""
+
+    def escalate(self, row: Tracked, why: str) -> None:
+        """Make a kill of a lesser stop."""
+        ...
+
+    def hold(self, row: Tracked, level: Level, why: str) -> None:
+        """Stop it further, by an order of the warden's own."""
+        ...
+
+    def enforce(self, row: Tracked, why: str) -> None:
+        """Command again what is latched, and whatever of it was put off."""
+        ...
+
+
 class Proving:
     """Follows the presses of one warden until they are proven, or are not; and answers them."""
 
-    def __init__(self, core: Core, turns: Turns, escalate: Callable[[Tracked, str], None]) -> None:
-        """`escalate` makes a kill of a lesser stop, and says why."""
+    def __init__(
+        self,
+        core: Core,
+        turns: Turns,
+        courses: Courses,
+        further: Further,
+    ) -> None:
+        """`further` is asked where a stop was not confirmed."""
         self._core = core
         self._turns = turns
-        self._escalate = escalate
+        self._courses = courses
+        self._further = further
         self.sharing = Sharing(core, self._answer)
         self._presses: dict[int, Press] = {}
         """Number of a look → the press that asked for it."""
@@ -71,7 +98,7 @@ class Proving:
             layers = set(press.commanded[row.target.name]) - told
             if layers:
                 self._look(press, row, layers)
-        if not press.looks:
+        if not press.looks and not self._courses.pending(press):
             self._core.loop.later(0, lambda: self._finish(press))
             return
         wait = CONFIRM_S + _OBSERVER_SLACK_S
@@ -90,6 +117,13 @@ class Proving:
         }
         self.follow(press)
 
+    def look_more(self, press: Press, row: Tracked, layers: set[str]) -> None:
+        """Have the observer look at what a press has commanded besides, later than the rest."""
+        if press.done:
+            self.look_again(row)
+        elif layers:
+            self._look(press, row, layers, _LEAST_MS)
+
     def look_anew(self, row: Tracked) -> None:
         """Another gate serves it: whoever looks at its gateways looks at that one as well."""
         for look, press in list(self._presses.items()):
@@ -104,11 +138,11 @@ class Proving:
     def looking(self, rows: list[Tracked]) -> bool:
         """Tell whether the observer is still looking at one of `rows`."""
         names = {row.target.name for row in rows}
-        return any(
+        return any(self._courses.waits(row) for row in rows) or any(
             name in names for press in self._presses.values() for name, _ in press.looks.values()
         )
 
-    def _look(self, press: Press, row: Tracked, layers: set[str]) -> None:
+    def _look(self, press: Press, row: Tracked, layers: set[str], least_ms: int = 0) -> None:
         observer, known = self._core.observer, facts(self._core, row)
         if known is None:
             return
@@ -117,7 +151,7 @@ class Proving:
         self._presses[self._look_id] = press
         if observer is not None:
             level = press.levels[row.target.name]
-            deadline = max(0, int(CONFIRM_S * 1000) - press.since_ns() // 1_000_000)
+            deadline = max(least_ms, int(CONFIRM_S * 1000) - press.since_ns() // 1_000_000)
             observer.look(self._look_id, known, sorted(layers), level.label, deadline)
 
     def unwatch(self, row: Tracked) -> None:
@@ -140,8 +174,8 @@ class Proving:
             return  # it was asked anew
         at = int(message["at_ns"]) - press.accepted_ns
         press.seen[name, layer] = (bool(message["seen"]), at, str(message.get("detail", "")))
-        row = self._core.table.get(name) if layer == GATEWAY else None
-        if row is not None and self._core.gates is not None:
+        row = self._core.table.get(name)
+        if layer == GATEWAY and row is not None and self._core.gates is not None:
             press.beside[name] = self._core.gates.told(row, press.seen[name, layer][2])
             if self._core.gates.busy(row):
                 press.seen[name, layer] = (False, at, press.seen[name, layer][2])
@@ -149,7 +183,13 @@ class Proving:
         if not open_layers:
             del press.looks[look]
             del self._presses[look]
-        if not press.looks:
+        if row is not None and press.seen[name, layer][0]:
+            self._courses.seen(press, row, layer)
+        self.over(press)
+
+    def over(self, press: Press) -> None:
+        """Finish a press that waits for no look, and for nothing that its plan puts off."""
+        if not press.looks and not self._courses.pending(press):
             self._finish(press)
 
     def tell_more(self, row: Tracked) -> None:
@@ -188,8 +228,7 @@ class Proving:
             row = self._core.table.get(name)
             if row is not None:
                 self._look(press, row, layers)
-            if not press.looks:
-                self._finish(press)
+            self.over(press)
         for row in self._core.table:
             row.watched = False
             if row.seen_somewhere:
@@ -265,8 +304,13 @@ class Proving:
             stop_entries.unconfirmed(core, row, missing, level)
         if row.fronted and missing == [GATEWAY] and row.body is None and not row.served:
             return  # a kill would reach no further: all there is of it is a front of others
-        if level < Level.KILL:
-            self._escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
+        if level is Level.KILL and not press.again and powers_off(core, row):
+            why = f"kill was not confirmed within {CONFIRM_S:g} s, its plan names the power"
+            self._further.hold(row, Level.POWEROFF, f"{why}, and nothing else runs here")
+        elif level < Level.KILL:
+            self._further.escalate(row, f"{level.label} was not confirmed within {CONFIRM_S:g} s")
+        elif row.held:
+            self._further.enforce(row, "not confirmed, so nothing of its plan is put off any more")
         elif row.seen_somewhere:
             core.loop.later(_LOOK_AGAIN_S, lambda: self.look_again(row))
 

@@ -37,8 +37,9 @@ def available(row: Tracked) -> list[str]:
 
 
 def planned(row: Tracked, level: Level) -> list[str]:
-    """Name the layers that a stop of that level wants of a target."""
-    return layers_of(level, row.declared, available(row), row.handed)
+    """Name the layers that a stop of that level wants of a target, those left out that wait."""
+    wanted = layers_of(level, row.declared, available(row), row.handed)
+    return [layer for layer in wanted if layer not in row.held] if row.held else wanted
 
 
 def reached(core: Core, row: Tracked, level: Level) -> list[str]:
@@ -71,7 +72,9 @@ def facts(core: Core, row: Tracked) -> dict[str, Any] | None:
     if row.served and core.gates is not None:
         found[GATEWAY] = core.gates.facts(row)
     if row.handed and core.hands is not None:
-        found["hands"] = core.hands.facts(row)
+        level, looks = core.level(row), core.hands.facts(row)
+        wanted = looks if level is None else planned(row, level)  # what is not cut says nothing
+        found["hands"] = {layer: looks[layer] for layer in looks if layer in wanted}
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from offswitch.model.level import Level
 from offswitch.model.state import State
 from offswitch.warden.core import Core
+from offswitch.warden.last_resort import choice
 from offswitch.warden.press import Press
 from offswitch.warden.table import Tracked
 
@@ -58,6 +59,7 @@ def receipts(core: Core, press: Press, row: Tracked, level: Level, prior: State)
             commanded_ns=receipt.commanded_ns,
             effect_ns=receipt.effect_ns,
             confirmed=receipt.confirmed,
+            counted=None if receipt.counted else False,
             prior=prior.value,
             state=row.state.value,
         )
@@ -74,4 +76,5 @@ def unconfirmed(core: Core, row: Tracked, missing: list[str], level: Level | Non
     """Enter that a person must look, and which layers were not seen to stand still."""
     entry: dict[str, Any] = {} if level is None else {"level": level.label}
     entry["what"] = "page: not confirmed, a person must look"
+    entry |= choice(core, row)
     core.recording.note("note", target=row.target.name, missing=missing, **entry)

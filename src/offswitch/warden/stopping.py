@@ -28,6 +28,7 @@ from offswitch.warden import stop_entries
 from offswitch.warden.cells.cell import Cell
 from offswitch.warden.chasing import chase
 from offswitch.warden.core import Core
+from offswitch.warden.courses import Courses
 from offswitch.warden.door.connection import Connection
 from offswitch.warden.evidence_link import cut_first
 from offswitch.warden.lasting import Lasting
@@ -59,7 +60,8 @@ class Stopper:
         """Work on the parts of this warden."""
         self._core = core
         self.turns = Turns()
-        self.proving = Proving(core, self.turns, self.escalate)
+        self._courses = Courses(core, self)
+        self.proving = Proving(core, self.turns, self._courses, self)
         self.merging = Merging(core, self.enforce)
         self._sharing = self.proving.sharing
         self._lasting = Lasting(core.loop, self._outlived)
@@ -213,11 +215,60 @@ class Stopper:
 
     def _command_hands(self, press: Press, row: Tracked, level: Level) -> None:
         """Tell them, which takes microseconds; what they do takes them milliseconds."""
-        if row.handed and self._core.hands is not None:
-            name = row.target.name
-            commanded = press.commanded.setdefault(name, {})
-            for layer in self._core.hands.command(row, level, partial(press.failed, name)):
-                commanded.setdefault(layer, press.since_ns())
+        if row.declared is not None or row.handed:
+            ours = press.own or any(stop.by == _WARDEN for stop in press.given)
+            first = not ours and not self.turns.commanded(row, level)
+            self._courses.begin(press, row, level, first=first)
+            self._tell_hands(press, row, level)
+
+    def _tell_hands(
+        self, press: Press, row: Tracked, level: Level, only: frozenset[str] | None = None
+    ) -> list[str]:
+        """Tell those of the layers that are due, or `only` some of them; give their layers."""
+        if self._core.hands is None:
+            return []
+        commanded = press.commanded.setdefault(row.target.name, {})
+        told = self._core.hands.command(row, level, partial(self._noted, press, row), only)
+        for layer in told:
+            commanded.setdefault(layer, press.since_ns())
+        return told
+
+    def _noted(
+        self,
+        press: Press,
+        row: Tracked,
+        layer: str,
+        done: bool,  # noqa: FBT001 - an answer
+        detail: str,
+    ) -> None:
+        """Hear what a hand says of a command: a failure is told beside what was seen."""
+        if not done:
+            press.failed(row.target.name, layer, detail)
+        self._courses.answered(press, row, layer, done=done)
+
+    # --- what a plan puts off (`courses.Steps`) -----------------------------------
+
+    def go_on(self, press: Press, row: Tracked, layers: frozenset[str]) -> None:
+        """Command what is due now, and have it looked at."""
+        level = press.levels.get(row.target.name)
+        if level is not None and self._core.level(row) is level:
+            told = self._tell_hands(press, row, level, layers)
+            self.proving.look_more(press, row, set(told))
+
+    def missed(self, press: Press, row: Tracked, layers: list[str]) -> None:
+        """Not seen by a deadline of its own: a person is told, and a lesser stop becomes a kill."""
+        level = press.levels.get(row.target.name)
+        if level is None or self._core.level(row) is not level:
+            return
+        stop_entries.unconfirmed(self._core, row, layers, level)
+        if level < Level.KILL:
+            self.escalate(row, f"{', '.join(layers)} was not seen by its deadline")
+
+    def over(self, press: Press) -> None:
+        """A press may wait for nothing more."""
+        self.proving.over(press)
+
+    # --- what is commanded to one target ------------------------------------------
 
     def _command_gates(self, press: Press, row: Tracked, level: Level) -> None:
         """Their words are set, and they were told: what else it takes comes in a moment."""
@@ -322,7 +373,7 @@ class Stopper:
         level = self._core.level(row)
         if level is not None and level >= Level.FREEZE:
             self.turns.begin(row, level)
-            self._command_again(row, level)
+            self._command_again(row, level, go_on=True)
         self.proving.end_soon(lost)
 
     def resume(self, row: Tracked) -> None:
@@ -337,8 +388,11 @@ class Stopper:
         elif level is Level.DRAIN:
             self._lasting.begin(row, level)
 
-    def _command_again(self, row: Tracked, level: Level) -> None:
+    def _command_again(self, row: Tracked, level: Level, *, go_on: bool = False) -> None:
+        """Command what is latched; to `go_on` is to hold further what its plan puts off."""
         press = own_press(self._core, row, level)
+        if go_on:
+            self._courses.carry(row, press)
         self.set_word(row, level)
         press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}
         self._command(press, row)
@@ -384,6 +438,7 @@ class Stopper:
     def let_go(self, row: Tracked) -> None:
         """Forget what a target was held for; it was reset, or is held by less from now on."""
         self._lasting.forget(row)
+        self._courses.end(row)
         self.turns.forget(row)
         level = self._core.level(row)
         if level is not None:

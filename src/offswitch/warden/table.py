@@ -65,6 +65,7 @@ class Tracked:
         "fronted",
         "gate_slot",
         "handed",
+        "held",
         "keeper_has_it",
         "leader",
         "listener",
@@ -115,6 +116,8 @@ class Tracked:
         """Whether a front of others serves it, or did in this boot: its adapter may have gone."""
         self.handed: frozenset[str] = frozenset()
         """Layers for which hands were declared."""
+        self.held: frozenset[str] = frozenset()
+        """Layers that its stop plan puts off, and that are not due so far (`courses`)."""
         self.leader: int | None = None
         self.asked_by: int | None = None
         """The user who had it run."""

@@ -12,7 +12,6 @@ is latched: to take away what holds is no way to let go.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from offswitch.errors import Corrupt, OffswitchError, Storage, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import State
 from offswitch.model.target import Target
-from offswitch.warden.core import Core
+from offswitch.warden.core import Core, Noted
 from offswitch.warden.hands.one import One, worst
 from offswitch.warden.hands.side import Standing
 from offswitch.warden.hands.spec import Spec
@@ -247,17 +246,19 @@ class Hands:
 
     # --- a stop, and a reset --------------------------------------------------------------
 
-    def command(self, row: Tracked, level: Level, failed: Callable[[str, str], None]) -> list[str]:
+    def command(
+        self, row: Tracked, level: Level, noted: Noted, only: frozenset[str] | None = None
+    ) -> list[str]:
         """Have every hand cut that the plan of that level names; give their layers.
 
         What a hand says confirms nothing; that it failed is told beside what was seen.
         """
         wanted, told = planned(row, level), []
         for one in self._by_target.get(row.target.name, ()):
-            if one.spec.layer in wanted:
+            if one.spec.layer in wanted and (only is None or one.spec.layer in only):
                 one.know(row)
                 told.append(one.spec.layer)
-                one.trip(level, partial(_unless_done, failed, one.spec))
+                one.trip(level, partial(_said, noted, one.spec))
         return told
 
     def release(self, row: Tracked, level: Level | None) -> None:
@@ -312,11 +313,10 @@ class Hands:
         ]
 
 
-def _unless_done(
-    failed: Callable[[str, str], None],
+def _said(
+    noted: Noted,
     spec: Spec,
     done: bool,  # noqa: FBT001 - an answer
     detail: str,
 ) -> None:
-    if not done:
-        failed(spec.layer, f"{spec.name}: {detail}")
+    noted(spec.layer, done, f"{spec.name}: {detail}")
