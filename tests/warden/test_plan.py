@@ -61,7 +61,7 @@ def test_SR_10_no_plan_and_no_hand_makes_a_poweroff_of_anything_less() -> None:
         (None, False),
     ],
 )
-def test_SR_10_a_plan_allows_a_poweroff_by_naming_the_power(plan: object, allowed: bool) -> None:
+def test_SR_10_a_plan_allows_a_poweroff_by_naming_the_power(plan: object, *, allowed: bool) -> None:
     assert may_power_off({"stop": plan}) is allowed
 
 
