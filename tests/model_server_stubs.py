@@ -1,4 +1,4 @@
-"""Stand-ins for vLLM's and SGLang's HTTP servers: their real paths, words and oddities, no model.
+"""Stand-ins for the HTTP servers of model servers: their real paths, words and oddities, no model.
 
     with VllmStub(key="k") as stub:
         stub.ask(3)             # three requests come
@@ -9,6 +9,8 @@ api_router.py of 0.14 to 0.2x; sglang/srt/entrypoints/http_server.py of 0.5 and 
 makes a stop of them hard: vLLM's key guards `/v1` alone, its gauges are old after an abort of
 everything, what comes during a pause waits in its queue; SGLang answers a pause only when nobody is
 left. A request here is a number in a list: it writes a token whenever somebody looks at the clock.
+llama.cpp's and Ollama's are as a real one of the first answered (version 11434, tests/peers has it)
+and as Ollama's server/routes.go and sched.go have it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["SglangStub", "VllmStub"]
+__all__ = ["LlamaStub", "OllamaStub", "SglangStub", "VllmStub"]
 
 
 @dataclass
@@ -260,4 +262,66 @@ class SglangStub(Stub):
                 while state.paused and time.monotonic() < end:
                     time.sleep(0.01)
                 return 200, {"text": "x"}
+        return None
+
+
+class LlamaStub(Stub):
+    """llama.cpp's server: a router, or (`router` False) one of a single model."""
+
+    POSTS = frozenset({"/models/unload"})
+    router = True
+    autoload = False
+    preset = "stop-timeout = 0"
+    status = "loaded"
+
+    def guards(self, path: str) -> bool:
+        return path not in {"/health", "/models"}
+
+    def calls(
+        self, path: str, query: dict[str, list[str]], body: dict[str, Any]
+    ) -> tuple[int, Any] | None:
+        state = self.state
+        match path:
+            case "/props":
+                role = {"role": "router", "models_autoload": self.autoload} if self.router else {}
+                return 200, {"build_info": "b0-unknown"} | role
+            case "/slots" if not self.router or query.get("model") == ["tiny"]:
+                tokens = [{"has_next_token": True, "n_decoded": state.tokens}]
+                busy = {"is_processing": True, "id_task": 3, "next_token": tokens}
+                idle = {"id": 1, "is_processing": False}
+                return 200, [busy | {"id": 0} if state.running else idle, idle]
+            case "/models" if self.router:
+                status = {"value": self.status, "preset": f"[tiny]\n{self.preset}\n"}
+                return 200, {"data": [{"id": "tiny", "status": status}], "object": "list"}
+            case "/models/unload" if self.router:
+                if body.get("model") != "tiny" or self.status == "unloaded":
+                    return 400, {"error": {"code": 400, "message": "model is not running"}}
+                if not state.liar:
+                    self.status = "unloaded"
+                    state.abort_all()
+                return 200, {"success": True}
+        return None
+
+
+class OllamaStub(Stub):
+    """Ollama: it unloads a model when the last answer of it has ended."""
+
+    loaded = True
+
+    def guards(self, path: str) -> bool:
+        del path
+        return False
+
+    def calls(
+        self, path: str, query: dict[str, list[str]], body: dict[str, Any]
+    ) -> tuple[int, Any] | None:
+        match path:
+            case "/api/ps":
+                row = {"model": "m-7:latest", "name": "m-7:latest", "size_vram": 1}
+                return 200, {"models": [row] if self.loaded else []}
+            case "/api/generate":
+                if body["model"] != "m-7:latest":
+                    return 404, {"error": f"model '{body['model']}' not found"}
+                self.loaded = bool(self.state.running)
+                return 200, {"model": "m-7:latest", "done": True, "done_reason": "unload"}
         return None

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-__all__ = ["LlamaServer", "chat", "missing"]
+__all__ = ["LlamaRouter", "LlamaServer", "chat", "missing"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLACE = Path(os.environ.get("OFFSWITCH_PEERS") or ROOT / ".peers") / "llama"
@@ -53,7 +53,7 @@ class LlamaServer:
             self.port = int(sock.getsockname()[1])
         self.lines: list[tuple[int, str]] = []
         """What it logged, and when that came (CLOCK_MONOTONIC, ns)."""
-        argv = [str(_PLACE / "llama-server"), "-m", str(_PLACE / "model.gguf")]
+        argv = [str(_PLACE / "llama-server"), *self._models()]
         argv += ["--host", "127.0.0.1", "--port", str(self.port), "-np", str(slots)]
         argv += ["-c", str(65536 * slots), "-t", "1", "-tb", "1", "-b", "128", "--log-timestamps"]
         argv += ["--no-cache-prompt"]
@@ -67,6 +67,9 @@ class LlamaServer:
         except BaseException:  # nobody else knows of it yet
             self.close()
             raise
+
+    def _models(self) -> list[str]:
+        return ["-m", str(_PLACE / "model.gguf")]
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -143,3 +146,17 @@ class LlamaServer:
         self._reader.join()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+class LlamaRouter(LlamaServer):
+    """One that has a process for each model, and one model: `tiny`."""
+
+    def __init__(self, folder: Path, preset: str = "", *more: str) -> None:
+        """Write what its model is into `folder`, with what `preset` adds, and start it."""
+        self._preset = folder / "preset.ini"
+        self._preset.write_text(f"[tiny]\nmodel = {_PLACE / 'model.gguf'}\n{preset}")
+        self._more = more
+        super().__init__()
+
+    def _models(self) -> list[str]:
+        return ["--models-preset", str(self._preset), *self._more]

@@ -127,6 +127,15 @@ class Line:
         self._known = sock.getpeername()[:2]
         return sock
 
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """Give our end of the connection and theirs, address and port; None: there is no TCP."""
+        sock = None if self._connection is None else self._connection.sock
+        if sock is None or sock.family == socket.AF_UNIX:
+            return None
+        with suppress(OSError):
+            return sock.getsockname()[:2], sock.getpeername()[:2]
+        return None
+
     def ask(
         self,
         method: str,
