@@ -2,7 +2,8 @@
 
 Beside every package that was installed lies a RECORD: each file with its SHA-256. Here our
 files are compared with it, and whatever lies among them that it does not list is named,
-since Python would load that, too. In a checkout there is no such list, and nothing is said.
+since Python would load that, too. So are the packages that hands load, which act for us: each has
+a RECORD of its own. In a checkout there is no such list, and nothing is said.
 It finds a flipped byte, a half-written upgrade, a stray edit; whoever can write these files
 as root can write the RECORD as well, and is found only by what was signed: see
 docs/releases.md.
@@ -17,8 +18,20 @@ from collections.abc import Iterator
 
 import offswitch
 
-__all__ = ["home", "is_checkout", "look", "looking"]
+__all__ = ["HAND_PACKAGES", "home", "is_checkout", "look", "looking"]
 
+HAND_PACKAGES = (
+    "annotated_types",
+    "cffi",
+    "cryptography",
+    "psycopg",
+    "psycopg_binary",
+    "pydantic",
+    "pydantic_core",
+    "typing_extensions",
+    "typing_inspection",
+)
+"""Packages of others that hands load; the stop path itself loads none."""
 _AT_ONCE = 16
 """Files that are compared in one go: well below what anybody who waits would notice."""
 
@@ -78,6 +91,24 @@ def looking(library: str = "") -> Iterator[list[str]]:
         if name not in listed and (compiled or not name.endswith(".pyc")):
             wrong.append(f"{path} is no part of what was released")
     yield wrong
+    for package in HAND_PACKAGES:
+        yield from _changed(library, package)
+
+
+def _changed(library: str, package: str) -> Iterator[list[str]]:
+    """Compare the files of a package that hands load, some at a time; one that is not here is not.
+
+    A script that pip wrote beside it names this very environment, so it differs everywhere.
+    """
+    listed = _record_of(library, package) or {}
+    files = [name for name, held in sorted(listed.items()) if held and not name.startswith("..")]
+    for first in range(0, len(files), _AT_ONCE):
+        some = files[first : first + _AT_ONCE]
+        differ = [name for name in some if not _same(f"{library}/{name}", listed[name] or b"")]
+        yield [
+            f"{os.path.normpath(f'{library}/{name}')} is not what {package} brought"
+            for name in differ
+        ]
 
 
 def look(library: str = "") -> list[str]:
