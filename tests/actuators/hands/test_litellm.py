@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from actuators.hands.stubs.litellm import MASTER, Database, Replica, named
+from installation import until
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role, Trouble
 from offswitch.actuators.hands.litellm import LiteLLM, LiteLLMSettings
@@ -107,6 +110,28 @@ def test_ACT_1_a_replica_that_refuses_holds_up_no_other_and_is_told(stage: Stage
     assert stage.hand(Role.LOOK).look().stands is False
 
 
+def test_ACT_1_a_replica_that_hangs_holds_up_no_other(stage: Stage) -> None:
+    heard = stage.replicas[1]
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        urls = [f"http://127.0.0.1:{silent.getsockname()[1]}", heard.url]
+        hand = stage.hand(replicas=urls, deadline="500ms")
+        trip = threading.Thread(target=lambda: gave_up.append(failing(hand)))
+        gave_up: list[str] = []
+        trip.start()
+        until(lambda: heard.refused(KEY), "the other one has blocked it")
+        assert gave_up == [], "while the first one is still waited for"
+        trip.join(10)
+        assert "timed out" in gave_up[0]
+
+
+def failing(hand: LiteLLM) -> str:
+    with pytest.raises(Trouble) as caught:
+        hand.trip("kill")
+    return caught.value.message
+
+
 def test_DRL_4_a_credential_that_was_rotated_is_unproven(stage: Stage) -> None:
     for secret in ("sk-rotated-away", KEY, ""):
         proven = stage.hand(secret=secret).arm()
@@ -130,6 +155,19 @@ def test_DRL_4_a_look_by_a_key_that_is_refused_already_is_unproven(stage: Stage)
     assert "before any stop" in proven.detail
 
 
+def test_VER_2_a_key_that_was_renewed_long_before_says_nothing_of_a_stop(stage: Stage) -> None:
+    """The old key is refused, and the agent works by a new one: that is not cut."""
+    look = stage.hand(Role.LOOK)
+    del stage.database.keys[named(KEY)]
+    for replica in stage.replicas:
+        replica.forget()
+    sight = look.look()
+    assert sight.stands is None
+    assert "never seen to be good" in sight.detail
+    stage.database.make(KEY, blocked=True)
+    assert look.look().stands is True, "that this very key is blocked needs no more proof"
+
+
 def test_VER_2_a_refusal_for_want_of_a_database_is_no_proof(stage: Stage) -> None:
     look = stage.hand(Role.LOOK)
     stage.database.there = False
@@ -141,6 +179,7 @@ def test_VER_2_a_refusal_for_want_of_a_database_is_no_proof(stage: Stage) -> Non
 def test_RST_8_a_key_is_never_unblocked_and_after_the_reset_nobody_can(stage: Stage) -> None:
     hand, look = stage.hand(), stage.hand(Role.LOOK)
     hand.arm()
+    look.arm()
     hand.trip("kill")
     released = hand.release()
     assert named(KEY) not in stage.database.keys

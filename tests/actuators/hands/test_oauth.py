@@ -196,8 +196,10 @@ def test_a_client_that_signs_is_let_in_and_no_other(stage: Stage, make: Any, kin
     hand = stage.hand(secret=private(key), **said)
     assert hand.arm().state is Ready.READY
     assert stage.hand(secret=private(other), **said).arm().state is Ready.UNPROVEN
+    look = stage.look(**said)
+    assert look.look().stands is False
     hand.trip("kill")
-    assert stage.look(**said).look().stands is True
+    assert look.look().stands is True
 
 
 def test_a_client_that_posts_its_secret_is_let_in(stage: Stage) -> None:
@@ -206,12 +208,19 @@ def test_a_client_that_posts_its_secret_is_let_in(stage: Stage) -> None:
 
 def test_RST_8_a_revoked_token_stays_refused_after_the_reset(stage: Stage) -> None:
     hand, look = stage.hand(), stage.look()
+    assert look.look().stands is False
     hand.trip("kill")
     released = hand.release()
     assert "/t and /r" in released.reissue[0]
     assert look.look().stands is True
-    again = stage.look()
-    assert again.look().stands is True, "and to another process, too"
+
+
+def test_VER_2_tokens_that_were_renewed_long_before_say_nothing_of_a_stop(stage: Stage) -> None:
+    """The old ones are refused, and the agent works by new ones: that is not cut."""
+    stage.hand().trip("kill")
+    sight = stage.look().look()
+    assert sight.stands is None
+    assert "never seen to be good" in sight.detail
 
 
 def test_SR_4_no_secret_is_in_any_text(stage: Stage) -> None:

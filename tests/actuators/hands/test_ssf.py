@@ -160,6 +160,7 @@ def test_a_key_of_no_use_is_said(stage: Stage) -> None:
 
 def test_RST_8_no_signal_takes_a_revocation_back(stage: Stage) -> None:
     hand, look = stage.hand(), stage.hand(Role.LOOK)
+    assert look.look().stands is False
     hand.trip("kill")
     before = len(stage.receiver.took)
     assert "/t" in hand.release().reissue[0]

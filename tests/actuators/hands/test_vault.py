@@ -169,6 +169,7 @@ def test_VER_2_all_ways_at_once_leave_nothing(stage: Stage) -> None:
     every["entities"] = [stage.entity]
     hand, look = stage.hand(**every), stage.look(**every)
     assert hand.arm().state is Ready.READY
+    assert look.look().stands is False
     assert any(stage.accessor[:8] in held for held in hand.holds())
     hand.trip("kill")
     until(lambda: look.look().stands, "it is seen revoked")
@@ -223,6 +224,18 @@ def test_what_a_stop_would_leave_or_not_show_is_degraded(stage: Stage) -> None:
     assert "nothing is leased now" in blind.detail
 
 
+def test_VER_2_a_token_that_was_renewed_long_before_says_nothing_of_a_stop(stage: Stage) -> None:
+    stage.hand(accessors=[stage.accessor]).trip("kill")
+    until(lambda: not stage.lives(stage.agent), "the token has ended")
+    late = stage.look(accessors=[stage.accessor]).look()
+    assert late.stands is None
+    assert "never seen to be good" in late.detail
+    firm = {"entities": [stage.entity], "accessors": [stage.accessor]}
+    assert stage.look(**firm).look().stands is False, "it may come in again"
+    stage.hand(**firm).trip("kill")
+    assert stage.look(**firm).look().stands is True, "what is surely closed needs no old token"
+
+
 def test_VER_2_a_batch_token_is_told_to_be_beyond_us(stage: Stage) -> None:
     made = stage.call("auth/token/create", {"policies": ["default"], "type": "batch"})
     stage.agent = str(made["auth"]["client_token"])
@@ -248,6 +261,7 @@ def test_VER_2_a_sealed_server_tells_nothing(stage: Stage) -> None:
 def test_RST_8_what_was_revoked_stays_so_and_a_person_is_told_what_to_make(stage: Stage) -> None:
     every: dict[str, Any] = {"accessors": [stage.accessor], "entities": [stage.entity]}
     hand, look = stage.hand(**every), stage.look(**every)
+    assert look.look().stands is False
     hand.trip("kill")
     until(lambda: look.look().stands, "it is seen revoked")
     told = hand.release().reissue

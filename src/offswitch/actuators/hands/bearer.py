@@ -1,10 +1,11 @@
 """Whether a server still takes a token: a request of our own, with the agent's own token.
 
 No word of whoever revoked it counts, and no right is needed for it. A 401 says that the token is
-good for nothing (RFC 6750, section 3.1). A 403 may mean that it is good, for something else, so
-by itself it is no proof: before the stop the same request was answered with a 2xx, which `arm`
-made sure of, so a 403 afterwards is a refusal. Everything else can be known of nothing: a server
-that is down will be up again, and then it will take the token or not.
+good for nothing (RFC 6750, section 3.1); a 403 may mean that it is good for something else. So a
+refusal counts where the same request was answered with a 2xx shortly before (`turned`): else the
+token was renewed long since, and the target works by another one. A server that says outright why
+it refuses (`sure`) is believed at once. All else tells nothing: a server that is down will be up
+again, and then it will take the token or not.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Sight
 from offswitch.actuators.hands.endpoint import Endpoint
 from offswitch.actuators.hands.http import Answer
+from offswitch.actuators.hands.turned import Turned
 from offswitch.actuators.hands.unsaid import unsaid
-from offswitch.clock import new_nonce
+from offswitch.clock import Clock, SystemClock, new_nonce
 
 __all__ = ["Bearer"]
 
@@ -24,10 +26,15 @@ _REFUSED = frozenset({401, 403})
 class Bearer:
     """One server that takes the token, or not."""
 
-    def __init__(self, endpoint: Endpoint, token: str) -> None:
-        """Read `endpoint` by `token`."""
+    def __init__(
+        self, endpoint: Endpoint, token: str, prove_us: int, sure: bytes | None = None
+    ) -> None:
+        """Read `endpoint` by `token`; a refusal with `sure` in it needs no more proof."""
+        self.clock: Clock = SystemClock()
         self._endpoint = endpoint
         self._token = token
+        self._sure = sure
+        self._turned = Turned(prove_us)
 
     @property
     def place(self) -> str:
@@ -37,10 +44,15 @@ class Bearer:
     def look(self) -> Sight:
         """Use the token once."""
         answer = self._ask(self._token)
+        now_us = self.clock.mono_us()
         if answer.ok:
+            self._turned.good(self.place, now_us)
             return Sight(False, f"{self.place} still takes the token ({answer.status})")
         if answer.status in _REFUSED and not _without_store(answer):
-            return Sight(True, f"{self.place} refuses the token ({answer.status})")
+            said = f"{self.place} refuses the token ({answer.status})"
+            sure = self._sure is not None and self._sure in answer.body
+            doubt = "" if sure else self._turned.bad(self.place, now_us)
+            return Sight(None if doubt else True, said + doubt)
         said = unsaid(answer.text, [self._token], 120)
         return Sight(None, f"{self.place} answers {answer.status}, which tells nothing: {said}")
 
@@ -51,12 +63,8 @@ class Bearer:
         seen = self.look()
         if seen.stands is False:
             return Readiness(Ready.READY, f"{self.place} takes the token, as it should")
-        if seen.stands is None:
-            return Readiness(Ready.UNPROVEN, seen.detail)
-        return Readiness(
-            Ready.UNPROVEN,
-            f"{seen.detail} before any stop: it was rotated, or is not the agent's",
-        )
+        why = f"{seen.detail}, before any stop" if seen.stands else seen.detail
+        return Readiness(Ready.UNPROVEN, why)
 
     def close(self) -> None:
         """Hang up."""

@@ -47,6 +47,8 @@ __all__ = ["LiteLLM", "LiteLLMSettings"]
 _PAGE, _MOST_PAGES = 100, 10
 _SHORT = 8
 _GONE = frozenset({401, 404})
+_BLOCKED = b"Key is blocked"
+"""Why a key is refused that was blocked, and was not renewed meanwhile."""
 
 KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Id = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f]{1,200}$")]
@@ -111,6 +113,8 @@ class LiteLLM(Hand):
                     url.rstrip("/") + settings.probe, timeout_s=patience, ca_file=settings.ca_file
                 ),
                 self._token,
+                settings.prove,
+                _BLOCKED,
             )
             for url in settings.replicas
         ]

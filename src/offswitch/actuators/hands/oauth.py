@@ -11,7 +11,9 @@ removed is answered 401. Introspection, where there is one, says whose the agent
 
 A resource that checks a token's signature by itself takes it until it expires, whatever the
 authorization server says: such a token, without `resources` to try it at, is *degraded*. So is an
-access token alone: whoever holds its refresh token gets another one.
+access token alone: whoever holds its refresh token gets another one. A token that was active and
+good shortly before the stop has been revoked; one that was not has been renewed, which proves
+nothing (`turned`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from offswitch.actuators.hands.endpoint import Endpoint
 from offswitch.actuators.hands.http import Answer
 from offswitch.actuators.hands.jws import SIGNING_IMPORTS, Signer
 from offswitch.actuators.hands.together import at_once, everywhere, troubles, worst
+from offswitch.actuators.hands.turned import Turned
 from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import Clock, SystemClock, new_nonce
 from offswitch.config.secret import Secret
@@ -130,9 +133,12 @@ class OAuth(Hand):
         self._asking = {name: self._endpoint(asked) for name in self._tokens} if asked else {}
         access = self._tokens.get("access_token")
         self._bearers = [
-            Bearer(self._endpoint(url), access) for url in settings.resources if access
+            Bearer(self._endpoint(url), access, settings.prove)
+            for url in settings.resources
+            if access
         ]
         self._signer: Signer | None = None
+        self._turned = Turned(settings.prove)
         self._plain = False
         """Whether our secret goes into the header as it stands."""
 
@@ -264,7 +270,7 @@ class OAuth(Hand):
         return worst(proven)
 
     def _seen_active(self, name: str) -> Readiness:
-        if self._introspect(name).get("active") is True:
+        if self._active(name).stands is False:
             return Readiness(Ready.READY, f"the {name} is seen as active")
         why = f"the {name} is seen as not active before any stop: it may not be ours to ask about"
         return Readiness(Ready.UNPROVEN, why)
@@ -304,10 +310,13 @@ class OAuth(Hand):
     def _active(self, name: str) -> Sight:
         active = self._introspect(name).get("active")
         place = self._asking[name].place
+        now_us = self.clock.mono_us()
         if active is True:
+            self._turned.good(name, now_us)
             return Sight(False, f"{place}: the {name} is active")
         if active is False:
-            return Sight(True, f"{place}: the {name} is not active")
+            doubt = self._turned.bad(name, now_us)
+            return Sight(None if doubt else True, f"{place}: the {name} is not active{doubt}")
         return Sight(None, f"{place} does not say whether the {name} is active")
 
     def _introspect(self, name: str) -> dict[str, Any]:

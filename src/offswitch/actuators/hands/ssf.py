@@ -110,7 +110,11 @@ class Ssf(Hand):
         self._secrets = context.secrets
         self._pushing = [self._endpoint(settings.receiver) for _ in settings.events]
         token = self._secrets.get("token_file")
-        self._bearers = [Bearer(self._endpoint(url), token) for url in settings.resources if token]
+        self._bearers = [
+            Bearer(self._endpoint(url), token, settings.prove)
+            for url in settings.resources
+            if token
+        ]
         self._signer: Signer | None = None
 
     def _endpoint(self, url: str) -> Endpoint:

@@ -29,7 +29,9 @@ from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route, Sight, Trouble
 from offswitch.actuators.hands.http import Answer, Line
 from offswitch.actuators.hands.together import at_once, everywhere, troubles, worst
+from offswitch.actuators.hands.turned import Turned
 from offswitch.actuators.hands.unsaid import unsaid
+from offswitch.clock import Clock, SystemClock
 from offswitch.config.secret import Secret
 from offswitch.config.section import ActuatorSection, Duration
 from offswitch.config.url import Url
@@ -40,6 +42,8 @@ __all__ = ["Vault", "VaultSettings"]
 _DENIED, _MISSING = 403, 404
 _NO_ACCESSOR = frozenset({400, 403, 404})
 """Vault's and OpenBao's releases differ in how they say that an accessor is none."""
+_GONE = (b"invalid accessor", b"token not found")
+"""In what words: the second where it ends just then, by its prefix (seen)."""
 
 Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*/?$", max_length=500)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
@@ -109,6 +113,10 @@ class Vault(Hand):
         """One for each call of a stop: one that hangs holds up no other."""
         self._line = self._lines[0]
         self._held: tuple[str, ...] = ()
+        self.clock: Clock = SystemClock()
+        self._turned = Turned(settings.prove)
+        self._doubted = False
+        """Whether what was seen gone last may have been gone for long."""
 
     def open(self) -> None:
         """Connect."""
@@ -193,7 +201,7 @@ class Vault(Hand):
         if not self._own_look:
             why = "looks by the credential that acts: name look_secret_file"
             parts.append(Readiness(Ready.DEGRADED, why))
-        seen = [self._seen(look) for look in self._looks()]
+        seen = [self._seen(look) for look in (*self._tokens(), *self._entities())]
         for sight in seen:
             if isinstance(sight, Trouble) or sight.stands is False:
                 continue
@@ -202,7 +210,7 @@ class Vault(Hand):
                 why += " before any stop: it was rotated, or has ended"
             parts.append(Readiness(Ready.UNPROVEN, why))
         parts += [sight for sight in seen if isinstance(sight, Trouble)]
-        leased = [self._seen(partial(self._prefix_seen, each)) for each in self.settings.prefixes]
+        leased = [self._seen(look) for look in self._leases()]
         if not seen and not any(isinstance(s, Sight) and s.stands is False for s in leased):
             why = "nothing is leased now, so whether it would be seen is not shown: name token_file"
             parts.append(Readiness(Ready.DEGRADED, why))
@@ -253,19 +261,27 @@ class Vault(Hand):
 
     def look(self) -> Sight:
         """Look every part up; what is gone is gone for the agent, too."""
-        leases: list[Callable[[], Sight]]
-        leases = [partial(self._prefix_seen, prefix) for prefix in self.settings.prefixes]
-        return everywhere([self._seen(look) for look in [*self._looks(), *leases]])
+        firm = [self._seen(look) for look in (*self._entities(), *self._leases())]
+        own: list[Sight | Trouble] = []
+        for look in self._tokens():
+            self._doubted = False
+            sight = self._seen(look)
+            if not (self._doubted and firm):  # what is surely closed needs no old token's word
+                own.append(sight)
+        return everywhere([*own, *firm])
 
-    def _looks(self) -> list[Callable[[], Sight]]:
-        """Give a look at all that the agent is let in by."""
-        looks: list[Callable[[], Sight]] = []
+    def _tokens(self) -> list[Callable[[], Sight]]:
         token = self._secrets.get("token_file")
-        if token is not None:
-            looks.append(partial(self._token_seen, token))
-        looks += [partial(self._entity_seen, entity) for entity in self.settings.entities]
+        looks: list[Callable[[], Sight]] = []
+        looks += [partial(self._token_seen, token)] if token is not None else []
         looks += [partial(self._accessor_seen, accessor) for accessor in self.settings.accessors]
         return looks
+
+    def _entities(self) -> list[Callable[[], Sight]]:
+        return [partial(self._entity_seen, entity) for entity in self.settings.entities]
+
+    def _leases(self) -> list[Callable[[], Sight]]:
+        return [partial(self._prefix_seen, prefix) for prefix in self.settings.prefixes]
 
     def _seen(self, look: Callable[[], Sight]) -> Sight | Trouble:
         try:
@@ -276,26 +292,37 @@ class Vault(Hand):
     def _token_seen(self, token: str) -> Sight:
         answer = self._lookup_self(token)
         if answer.ok:
-            return Sight(False, "the agent's token is taken")
+            return self._good("token", "the agent's token is taken")
         if answer.status == _DENIED:
-            return Sight(True, "the agent's token is refused")
+            return self._bad("token", "the agent's token is refused")
         return Sight(None, self._refusal(answer))
+
+    def _good(self, what: str, said: str) -> Sight:
+        self._turned.good(what, self.clock.mono_us())
+        return Sight(False, said)
+
+    def _bad(self, what: str, said: str) -> Sight:
+        """Say that it is gone; of what was gone long before that proves nothing (`turned`)."""
+        doubt = self._turned.bad(what, self.clock.mono_us())
+        self._doubted = doubt != ""
+        return Sight(None if doubt else True, said + doubt)
 
     def _entity_seen(self, entity: str) -> Sight:
         answer = self._ask("GET", f"identity/entity/id/{entity}")
         if answer.status == _MISSING:
-            return Sight(True, f"there is no entity {entity[:8]}")
+            return self._bad(entity, f"there is no entity {entity[:8]}")
         if not answer.ok:
             return Sight(None, self._refusal(answer))
-        disabled = _data(answer).get("disabled") is True
-        return Sight(disabled, f"entity {entity[:8]} is {'' if disabled else 'not '}disabled")
+        if _data(answer).get("disabled") is True:
+            return Sight(True, f"entity {entity[:8]} is disabled")
+        return self._good(entity, f"entity {entity[:8]} is not disabled")
 
     def _accessor_seen(self, accessor: str) -> Sight:
         answer = self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
         if answer.ok:
-            return Sight(False, f"the token of accessor {accessor[:8]} lives")
+            return self._good(accessor, f"the token of accessor {accessor[:8]} lives")
         if _no_such(answer):
-            return Sight(True, f"there is no token of accessor {accessor[:8]}")
+            return self._bad(accessor, f"there is no token of accessor {accessor[:8]}")
         return Sight(None, self._refusal(answer))
 
     def _prefix_seen(self, prefix: str) -> Sight:
@@ -378,7 +405,8 @@ def _folder(prefix: str) -> str:
 
 
 def _no_such(answer: Answer) -> bool:
-    return answer.status in _NO_ACCESSOR and b"invalid accessor" in answer.body
+    known = any(words in answer.body for words in _GONE)
+    return answer.status in _NO_ACCESSOR and known
 
 
 def _data(answer: Answer) -> dict[str, Any]:
