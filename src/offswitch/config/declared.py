@@ -172,6 +172,9 @@ class StopSection(Section):
     level: LevelName = "kill"
     scope: Annotated[str, AfterValidator(_scope)] | None = None
     """What is stopped; the rule's own target unless given."""
+    also: Literal["same weights", "nothing"] | None = None
+    """Whether all that is declared with the same label `weights` is stopped, too; unless given,
+    where each channel of the rule looks for an attempt on the stop (ACT-13)."""
 
 
 class Decider(StrEnum):

@@ -96,6 +96,10 @@ def _of_rule(before: Rule, after: Rule) -> Iterator[Change]:
     if was != now:
         weaker = _LEVELS.index(now) < _LEVELS.index(was)
         yield Change(f"rule {after.name}: level {now}, was {was}", weaker)
+    if before.stop.also != after.stop.also:
+        was, now = before.stop.also, after.stop.also
+        told = f"rule {after.name}: stops also {now or 'as usual'}, was {was or 'as usual'}"
+        yield Change(told, weaker=now != "same weights")
     if before.scope != after.scope:
         yield Change(f"rule {after.name}: scope {after.scope}, was {before.scope}", weaker=True)
     yield from _of_channels(before, after)

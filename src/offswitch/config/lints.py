@@ -105,6 +105,11 @@ def _of(rule: Rule, targets: Mapping[str, Target], routed: Collection[str]) -> I
             f"level {rule.stop.level} is obeyed by programs that ask the guard, and by no others;"
             " kill or freeze stops any"
         )
+    if rule.stop.also == "same weights" and not (target and "weights" in target.labels):
+        yield (
+            f"it stops all that has the same weights, and {rule.target} has no label weights:"
+            ' nothing else is stopped; declare labels = { weights = "sha256:…" }'
+        )
     if rule.act == "advise" and rule.answer_us < ONE_PERSON_US:
         yield (
             f"nobody answers within {format_duration(rule.answer_us)}: silence stops it"

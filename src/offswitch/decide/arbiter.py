@@ -357,6 +357,7 @@ def reply(
             "unlatched": str(known.unlatched),
         },
         options=_options(rule, known),
+        also=rule.also if choice is Choice.STOP else (),
     )
     if choice is Choice.STOP and rule.budget is not None:
         after = replace(after, trips=rule.budget.counted((*after.trips, mono_us), mono_us))
@@ -385,6 +386,7 @@ def _decision(table: _Table, choice: Choice, why: str) -> Decision:
             **asked,
         },
         options=_options(rule, known),
+        also=rule.also if choice is Choice.STOP and table.level >= rule.level else (),
     )
 
 

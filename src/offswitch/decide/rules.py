@@ -55,6 +55,8 @@ class Rule:
 
     dependent: frozenset[str] = frozenset()
     """Series of channels that stop nothing alone: a monitor that can be talked to (DET-7)."""
+    also: tuple[Scope, ...] = ()
+    """What it stops besides, where it stops at its own level: the same weights (ACT-13)."""
 
     @property
     def acts_before(self) -> bool:

@@ -40,3 +40,5 @@ class Decision:
     """State of each channel of the vote, and what else was on the table."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What could have been decided, doing nothing included, and what each would cost."""
+    also: tuple[Scope, ...] = ()
+    """What else is stopped, by an order each: all that has the same weights (ACT-13)."""

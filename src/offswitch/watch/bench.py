@@ -25,7 +25,7 @@ from offswitch.decide.votes import Channel, OnFailed, Vote
 from offswitch.model.decision import Choice, Decision
 from offswitch.model.finding import Finding
 from offswitch.model.level import Level, parse_level
-from offswitch.model.scope import parse_scope
+from offswitch.model.scope import Scope, parse_scope
 from offswitch.watch.channels import Judge
 
 __all__ = ["Alarm", "Bench", "Tally", "rule_of"]
@@ -34,8 +34,13 @@ _HEIGHTENED_US = 3_000_000
 """How long what the warden said of a probation holds: it is asked a few times a second."""
 
 
-def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str] = ()) -> Rule:
-    """Make the rule that a table of the configuration declares.
+def rule_of(
+    declared: DeclaredRule,
+    mode: str = "act",
+    dependent: Collection[str] = (),
+    also: tuple[Scope, ...] = (),
+) -> Rule:
+    """Make the rule that a table of the configuration declares; `also` is what it stops besides.
 
     `dependent` are the kinds of detectors, and the sensors, that stop nothing alone. In the mode
     `observe` a rule that stops by itself only notes that it would have (SR-15).
@@ -63,6 +68,7 @@ def rule_of(declared: DeclaredRule, mode: str = "act", dependent: Collection[str
             for one in declared.detectors
             if one.kind in dependent or parse_series(one.series).sensor in dependent
         ),
+        also=also,
     )
 
 
@@ -253,9 +259,11 @@ class Bench:
     def in_force(self) -> dict[str, Any]:
         """Say for the ledger what the rule may do."""
         rule = self.rule
+        also = {"also": [one.text for one in rule.also]} if rule.also else {}
         return {
             "name": rule.name,
             "scope": rule.scope.text,
+            **also,
             "level": rule.level.label,
             "act": rule.act.value,
             "decider": rule.decider,

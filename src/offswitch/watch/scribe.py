@@ -86,4 +86,6 @@ class Scribe(Outbox):
         }
         if decision.choice is Choice.STOP:
             public["nonce"] = nonce
+        if decision.also:
+            public["also"] = [scope.text for scope in decision.also]
         self.add(EntryKind.DECISION, public, {"by": decision.by})

@@ -70,7 +70,7 @@ class WardenLink:
         assert decision.level is not None  # noqa: S101 - a decision to stop has a level
         message: Message = {
             "op": "stop",
-            "scopes": [decision.scope.text],
+            "scopes": [scope.text for scope in (decision.scope, *decision.also)],
             "level": decision.level.label,
             # It may hold what the target wrote, and nothing in it may keep a stop from leaving.
             "reason": decision.why[:2000].encode("utf-8", "backslashreplace").decode(),
@@ -106,16 +106,17 @@ class WardenLink:
     def _to_spool(self, press: Press) -> None:
         """Neither does the keeper: leave the order where both look. There it is always a kill."""
         press.spooled = True
-        scope, level = press.decision.scope.text, press.decision.level
+        level = press.decision.level
         if level is None or level < Level.KILL:
             return
-        name = "all" if scope == "/" else quote(scope, safe="=:@+")
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(f"{self._place.spool}/{name}", flags, 0o600))
-        except OSError:
-            # No spool is left to us either; the press is repeated until somebody takes it.
-            return
+        for scope in (press.decision.scope.text, *(one.text for one in press.decision.also)):
+            name = "all" if scope == "/" else quote(scope, safe="=:@+")
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                os.close(os.open(f"{self._place.spool}/{name}", flags, 0o600))
+            except OSError:
+                # No spool is left to us either; the press is repeated until somebody takes it.
+                return
 
     def _drop(self, press: Press) -> None:
         for line in (press.line, press.keeper):

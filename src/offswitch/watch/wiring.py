@@ -15,6 +15,7 @@ from offswitch.clock import Clock
 from offswitch.config.crosscheck import dependent_sensors
 from offswitch.config.declared import Rule as DeclaredRule
 from offswitch.config.load import Loaded
+from offswitch.config.same_weights import same_weights
 from offswitch.config.section import SensorSection
 from offswitch.config.series import parse_series
 from offswitch.model.entry import EntryKind
@@ -157,7 +158,7 @@ class Wiring:
             judges.append(judge)
         config = self._loaded.config
         dependent = self._loaded.kinds.dependent | dependent_sensors(config.sensor)
-        rule = rule_of(declared, config.mode, dependent)
+        rule = rule_of(declared, config.mode, dependent, same_weights(config, declared))
         bench = Bench(rule, judges, declared.probation)
         if earlier is not None and earlier.rule.scope == rule.scope:
             bench.succeed(earlier)
