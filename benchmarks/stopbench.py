@@ -2,6 +2,10 @@
 
     benchmarks/stopbench.py [--quick] [--json] [--runs N] [--cold-runs N]
                             [--systems A,B] [--scenarios A,B] [--page FILE]
+                            [--keep FILE] [--kept FILE]
+
+`--page` writes the page of docs/results/; `--keep` keeps every run in a file as it was taken, and
+`--kept` takes no runs but those of such a file.
 
 Its parts lie in benchmarks/stopbench/. It needs root and cgroups; peers' environments are made by
 scripts/peers at the first run.

@@ -1,7 +1,7 @@
 """StopBench: ten scenarios of a stop, against us and against what people use today.
 
     benchmarks/stopbench.py [--quick] [--json] [--runs N] [--systems A,B] [--scenarios A,B]
-                            [--page FILE]
+                            [--page FILE] [--keep FILE] [--kept FILE]
 
     programs/    what runs in processes of its own: the agent that acts, the witness that sees it,
                  callers that are there already when a stop is wanted, an API with two workers

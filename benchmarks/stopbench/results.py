@@ -78,10 +78,13 @@ make this page anew:
 
     benchmarks/stopbench.py --runs {runs} --page docs/results/DATE-stopbench.md
 
-Each scenario was put to every system {runs} times, in turns. The judge is a witness, a process that
+Each scenario was put to every system {runs} times, in turns (to inspect-ai in every other turn: it
+takes seconds each time). The scenarios are ours, and no system promises to pass them all: `kill`
+does what its manual says. The judge is a witness, a process that
 has nothing to do with any stop: an act is a datagram (about one in a third of a millisecond from
-each actor), stamped when it arrives. It ran under SCHED_FIFO and lagged behind an actor's own clock
-by {lag:.2f} ms at most. The order's time is taken by the caller, a process that runs already, with
+each actor), stamped when it arrives. It ran under SCHED_FIFO; between an
+actor's own clock and that stamp lay {lag:.2f} ms at most, an actor's that was put aside in between.
+The order's time is taken by the caller, a process that runs already, with
 its connection open where there is one, immediately before it calls. What acts is watched for
 {watch:g} s after the system has said what it says; a survivor is who acted in the last
 {alive:.0f} ms of that. Nobody gets a second try."""

@@ -11,11 +11,13 @@ import contextlib
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from figures import Figures
 
+from stopbench.kept import Kept
 from stopbench.measure import Outcome, Stand
 from stopbench.results import Conditions, page
 from stopbench.scenarios import SCENARIOS
@@ -25,8 +27,11 @@ from stopbench.systems.contract import System, Unfit
 
 __all__ = ["main", "measured", "report"]
 
-RUNS, QUICK_RUNS, COLD_RUNS = 20, 1, 5
-QUICK_SYSTEMS = ("offswitch", "kill", "pkill", "timeout")
+RUNS, QUICK_RUNS, COLD_RUNS = 20, 1, 3
+MOST_FAILURES = 3
+"""So often may a system's run come to nothing in a scenario; from there on it is left out."""
+QUICK_SCENARIOS = ("plain", "child", "escaped", "controller-killed")
+QUICK_SYSTEMS = ("offswitch", "kill")
 Cell = tuple[str, str, bool]
 """System, scenario, cold."""
 Outcomes = dict[Cell, list[Outcome]]
@@ -37,75 +42,79 @@ def measured(
     scenarios: Mapping[str, Scenario],
     runs: int,
     cold_runs: int,
-    say: Figures | None = None,
+    figures: Figures,
+    kept: Kept | None = None,
 ) -> Outcomes:
     """Take all runs."""
-    outcomes: Outcomes = {}
     with Stand() as stand:
-        for place, scenario in enumerate(scenarios.values()):
-            with _opened(systems, scenario.name, stand.folder, place, say) as opened:
-                for cold, count in ((False, runs), (True, cold_runs)):
-                    for number in range(count):
-                        share = number / max(count - 1, 1)
-                        for system in list(opened):
-                            _take(stand, system, scenario, share, outcomes, opened, say, cold=cold)
-    return outcomes
+        turns = _Turns(stand, figures, kept)
+        for number, scenario in enumerate(scenarios.values()):
+            with turns.opened(systems, scenario, number):
+                turns.take(scenario, runs, cold=False)
+                turns.take(scenario, cold_runs, cold=True)
+        return turns.outcomes
 
 
-@contextlib.contextmanager
-def _opened(
-    systems: Mapping[str, type[System]],
-    scenario: str,
-    folder: Path,
-    number: int,
-    say: Figures | None,
-) -> Iterator[list[System]]:
-    opened: list[System] = []
-    with contextlib.ExitStack() as stack:
-        for kind in systems.values():
-            place = folder / f"{kind.name[:10]}-{number}"  # some take no long paths
-            place.mkdir()
-            place.chmod(0o755)
-            system = kind(place)
-            stack.callback(system.close)
-            try:
-                system.open(scenario)
-            except Unfit as why:
-                if say is not None:
-                    say.absent(f"{kind.name}/{scenario}", str(why))
-                continue
-            opened.append(system)
-        yield opened
+class _Turns:
+    """All systems, one after the other, again and again."""
 
+    def __init__(self, stand: Stand, figures: Figures, kept: Kept | None) -> None:
+        self._stand, self._kept = stand, kept
+        self._figures = figures
+        self._opened: list[System] = []
+        self._failed: Counter[str] = Counter()
+        self.outcomes: Outcomes = {}
 
-def _take(
-    stand: Stand,
-    system: System,
-    scenario: Scenario,
-    share: float,
-    outcomes: Outcomes,
-    opened: list[System],
-    say: Figures | None,
-    *,
-    cold: bool,
-) -> None:
-    """Take one run; a system that fails to take part is left out from here on, and named."""
-    try:
-        outcome = stand.run(system, scenario, share, cold=cold)
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong in one system, the others are measured
-        if say is not None:
-            say.absent(f"{system.name}/{scenario.name}", f"{type(error).__name__}: {error}")
+    @contextlib.contextmanager
+    def opened(
+        self, systems: Mapping[str, type[System]], scenario: Scenario, number: int
+    ) -> Iterator[None]:
+        """Bring up what can be had here."""
+        self._opened.clear()
+        self._failed.clear()
+        with contextlib.ExitStack() as stack:
+            for kind in systems.values():
+                place = self._stand.folder / f"{kind.name[:10]}-{number}"  # some take no long paths
+                place.mkdir()
+                place.chmod(0o755)
+                system = kind(place)
+                stack.callback(system.close)
+                try:
+                    system.open(scenario.name)
+                except Unfit as why:
+                    self._figures.absent(f"{kind.name}/{scenario.name}", str(why))
+                    continue
+                self._opened.append(system)
+            yield
+
+    def take(self, scenario: Scenario, runs: int, *, cold: bool) -> None:
+        """Go round so many times."""
+        for number in range(runs):
+            share = number / max(runs - 1, 1)
+            for system in list(self._opened):
+                if number % system.turns == 0:
+                    self._once(system, scenario, share, cold=cold)
+
+    def _once(self, system: System, scenario: Scenario, share: float, *, cold: bool) -> None:
+        """Take one run; one that comes to nothing is said, and after three of them no more."""
+        key = f"{system.name}/{scenario.name}"
+        try:
+            outcome = self._stand.run(system, scenario, share, cold=cold)
+        except Exception as error:  # noqa: BLE001 - one system's defect costs the others nothing
+            self._figures.absent(key, f"{type(error).__name__}: {error}")
             if os.environ.get("STOPBENCH_TRACE"):
                 traceback.print_exc()
-        opened.remove(system)
-        return
-    if outcome is None:
-        return
-    outcomes.setdefault((system.name, scenario.name, cold), []).append(outcome)
-    if say is not None:
-        say.say(
-            f"{system.name}/{scenario.name}{'/cold' if cold else ''}:"
-            f" {outcome.last_action_ms:.3f} ms, {outcome.claim}"
+            self._failed[system.name] += 1
+            if self._failed[system.name] >= MOST_FAILURES:
+                self._opened.remove(system)
+            return
+        if outcome is None:
+            return
+        self.outcomes.setdefault((system.name, scenario.name, cold), []).append(outcome)
+        if self._kept is not None:
+            self._kept.add(system.name, scenario.name, outcome, cold=cold)
+        self._figures.say(
+            f"{key}{'/cold' if cold else ''}: {outcome.last_action_ms:.3f} ms, {outcome.claim}"
             f"{', FALSE' if outcome.false_stopped else ''}"
             f"{', survivors ' + '+'.join(outcome.survivors) if outcome.survivors else ''}"
             f" ({outcome.words})"
@@ -150,6 +159,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--systems", default="")
     parser.add_argument("--scenarios", default="")
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--kept", type=Path)
     given, rest = parser.parse_known_args(argv)
     if "--help" in rest or "-h" in rest:
         parser.print_usage(sys.stderr)
@@ -161,13 +172,19 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     usual = QUICK_SYSTEMS if figures.quick else tuple(SYSTEMS)
     systems = {name: SYSTEMS[name] for name in _chosen(given.systems, SYSTEMS, usual)}
-    scenarios = _chosen(given.scenarios, SCENARIOS, tuple(SCENARIOS))
+    usual = QUICK_SCENARIOS if figures.quick else tuple(SCENARIOS)
+    scenarios = _chosen(given.scenarios, SCENARIOS, usual)
     runs = given.runs or figures.runs(RUNS, QUICK_RUNS)
     cold_runs = figures.runs(COLD_RUNS, 0) if given.cold_runs is None else given.cold_runs
-    conditions = Conditions.now(runs, cold_runs)
-    outcomes = measured(
-        systems, {name: SCENARIOS[name] for name in scenarios}, runs, cold_runs, figures
-    )
+    if given.kept is not None:
+        conditions, outcomes = Kept(given.kept).read()
+    else:
+        conditions = Conditions.now(runs, cold_runs)
+        kept = None if given.keep is None else Kept(given.keep)
+        if kept is not None:
+            kept.begin(conditions)
+        chosen = {name: SCENARIOS[name] for name in scenarios}
+        outcomes = measured(systems, chosen, runs, cold_runs, figures, kept)
     report(figures, outcomes)
     figures.show()
     if given.page is not None:

@@ -9,7 +9,7 @@ __all__ = ["SCENARIO"]
 
 class _Child(Scenario):
     name = "child"
-    about = "it has an ordinary child"
+    about = "it has an ordinary child, which acts as well"
     options = ("--child",)
     actors = frozenset({"agent", "child"})
 

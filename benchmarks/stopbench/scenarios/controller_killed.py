@@ -22,7 +22,10 @@ _LATEST_NS = 1_000_000
 
 class _ControllerKilled(Scenario):
     name = "controller-killed"
-    about = "the controller is killed in mid-stop"
+    about = (
+        "the process that carries the stop out is killed, from at once to 1 ms after the"
+        " word was given; it is not started again"
+    )
 
     def disturb(self, case: Case, system: System, caller: Caller, share: float) -> None:
         pid = system.controller(case, caller)

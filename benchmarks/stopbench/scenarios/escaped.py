@@ -9,7 +9,7 @@ __all__ = ["SCENARIO"]
 
 class _Escaped(Scenario):
     name = "escaped"
-    about = "a setsid child and a double-fork child"
+    about = "two descendants have left its session, one by setsid, one by forking twice"
     options = ("--setsid", "--double-fork")
     actors = frozenset({"agent", "setsid", "daemon"})
 

@@ -13,7 +13,10 @@ __all__ = ["SCENARIO"]
 
 class _FilesRemoved(Scenario):
     name = "files-removed"
-    about = "it has removed the stop's own files"
+    about = (
+        "beforehand it has tried to delete, move, empty and close the stop's own files,"
+        " with the rights that it has at the system's best setting"
+    )
     remove = True
 
 

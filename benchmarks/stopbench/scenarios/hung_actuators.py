@@ -12,7 +12,11 @@ __all__ = ["SCENARIO"]
 
 class _HungActuators(Scenario):
     name = "hung-actuators"
-    about = "four of five actuators hang"
+    about = (
+        "four of five ways to stop it hang: endpoints that take a message and never"
+        " answer, hooks and callbacks that never end; who has but one way is put to the"
+        " plain scenario"
+    )
     hung = 4
 
 

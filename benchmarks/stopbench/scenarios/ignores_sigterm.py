@@ -9,7 +9,7 @@ __all__ = ["SCENARIO"]
 
 class _IgnoresSigterm(Scenario):
     name = "ignores-sigterm"
-    about = "it ignores SIGTERM"
+    about = "it ignores SIGTERM, SIGINT, SIGHUP and SIGQUIT"
     options = ("--ignore-signals",)
 
 

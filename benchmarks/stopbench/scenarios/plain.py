@@ -9,7 +9,7 @@ __all__ = ["SCENARIO"]
 
 class _Plain(Scenario):
     name = "plain"
-    about = "a plain process"
+    about = "a plain process that does nothing against being stopped"
 
 
 SCENARIO = _Plain()

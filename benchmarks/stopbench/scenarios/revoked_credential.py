@@ -15,7 +15,10 @@ __all__ = ["SCENARIO"]
 
 class _RevokedCredential(Scenario):
     name = "revoked-credential"
-    about = "its credential is used on a second worker"
+    about = (
+        "its token is used by itself at one worker of an API, by a copy of it elsewhere"
+        " at a second worker; an act is a request that a worker accepted"
+    )
     actors = frozenset({"worker-1", "worker-2"})
 
     def prepare(self, case: Case, system: System) -> None:

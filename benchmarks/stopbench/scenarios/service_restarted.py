@@ -20,7 +20,10 @@ _SETTLE_S = 1.5
 
 class _ServiceRestarted(Scenario):
     name = "service-restarted"
-    about = "the host's service is restarted after the stop"
+    about = (
+        "a service of the host keeps it running, and is restarted after the stop; who"
+        " comes back then is a survivor"
+    )
     service = True
 
     def afterwards(self, case: Case, system: System) -> None:

@@ -17,7 +17,8 @@ class AgentHypervisor(Kill):
     name = "agent-hypervisor"
     setting = (
         "KillSwitch.kill with a callback that kills the process group by SIGKILL and waits for the"
-        " process's end; callback_timeout 1 s instead of 5; several participants from a thread each"
+        " process's end; callback_timeout 1 s instead of 5; several from a thread each."
+        " Its release 3.7.0 needs jsonschema, which it does not name: it was installed beside it"
     )
     limits = (
         Limit(

@@ -34,6 +34,8 @@ class System(ABC):
     setting: ClassVar[str]
     """The best setting that we found, in a sentence or two."""
     limits: ClassVar[tuple[Limit, ...]] = ()
+    turns: ClassVar[int] = 1
+    """It takes part in every so many turns: who takes many seconds each time, in every other."""
 
     def __init__(self, folder: Path) -> None:
         """Hold a folder of its own, which others may pass through; start nothing yet."""

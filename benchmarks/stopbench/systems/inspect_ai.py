@@ -34,9 +34,19 @@ class InspectAi(System):
             "a cancelled command is sent SIGTERM, and SIGKILL two seconds later",
             "util/_subprocess.py",
         ),
-        Limit("the sandbox local gives no isolation", "documentation, sandboxing"),
+        Limit(
+            "the sandbox local is the file system and the user of the evaluation itself: meant for"
+            " evaluations that run in another sandbox already",
+            "documentation, Sandboxing",
+        ),
+        Limit(
+            "an eval set that is invoked again on its folder goes on with what is not complete",
+            "documentation, Eval Sets",
+        ),
         Limit("applied=true says that the cancel was delivered", "inspect ctl task cancel --help"),
     )
+
+    turns = 2
 
     def open(self, scenario: str) -> None:
         self._python = peer_python("inspect-ai")

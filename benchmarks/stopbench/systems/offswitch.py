@@ -38,7 +38,17 @@ class Offswitch(System):
     )
     limits = (
         Limit(
-            "a reader's own buffer, and what has left the machine, cannot be called back", "docs"
+            "whose warden is killed in the middle is stopped by the keeper, whose word is"
+            ' "commanded": nothing confirms it',
+            "docs/concepts.md",
+        ),
+        Limit(
+            "one layer of the plan that is not seen to be cut makes the whole stop not confirmed",
+            "docs/concepts.md",
+        ),
+        Limit(
+            "it needs root and control groups; without them some of this survives",
+            "docs/cells.md",
         ),
     )
 

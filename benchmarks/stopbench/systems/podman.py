@@ -29,7 +29,8 @@ class Podman(System):
     )
     limits = (
         Limit(
-            "the main process is signalled; the others end with its PID namespace", "podman-kill(1)"
+            "the main process is signalled; the others end with its PID namespace",
+            "podman-kill(1), pid_namespaces(7)",
         ),
         Limit(
             "containers with restart policy always are started again by podman-restart.service;"

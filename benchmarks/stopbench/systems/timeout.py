@@ -20,7 +20,7 @@ class Timeout(Kill):
     )
     limits = (
         Limit("exit status 124, or 137 with KILL, says that the time was out", "timeout(1)"),
-        Limit("in the background its own group is signalled, and nothing else", "timeout(1)"),
+        Limit("with --foreground the children of the command are not timed out", "timeout(1)"),
     )
 
     before = ("timeout", "-s", "KILL", "3600")
