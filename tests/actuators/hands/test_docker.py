@@ -76,6 +76,7 @@ def test_VER_2_a_killed_container_stands_and_one_that_runs_or_is_paused_does_not
     assert look.look().stands is False, "somebody did"
 
 
+@pytest.mark.long
 def test_VER_2_an_engine_that_calls_it_stopped_is_not_believed_while_a_process_is_left(
     engine: Engine, hand: Make
 ) -> None:

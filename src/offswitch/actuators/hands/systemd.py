@@ -9,15 +9,17 @@ unit), from the first microsecond on and without being told. The commands go ove
 opened while we were root and spoken to directly: no bus, no program, and no root to speak on. Where
 that connection is lost (`systemctl daemon-reexec`), the process ends and another one is started.
 
-A look asks over the system bus, as anybody may, and looks into the unit's cgroup. *Stopped* is:
-inactive, no job waits, nothing that could trigger it is active, no process left, the file there.
+A look asks over the system bus, as `nobody`, who may ask and not command (the bus knows only users
+of /etc/passwd), and looks into the unit's cgroup. *Stopped* is: inactive, no job waits, nothing
+that could trigger it is active, no process is left, and the file is there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -42,6 +44,7 @@ _FILES = "/run/offswitch-units"
 _DROP_INS = "/run/systemd/system"
 _DROP_IN = "90-offswitch-stop.conf"
 _SIGKILL = 9
+_NOBODY = 65534
 _KILLS = frozenset({"kill", "poweroff"})
 _STILL = frozenset({"inactive", "failed"})
 _NOT_THERE = frozenset({f"{_NAME}.NoSuchUnit", f"{_NAME}.UnitMasked", f"{_NAME}.NoSuchProcess"})
@@ -113,6 +116,8 @@ class Systemd(Hand):
     def prepare(self) -> None:
         """With root's rights: connect, and have systemd heed a file of ours."""
         if self.context.role is Role.LOOK:
+            with _as_nobody():
+                self._bus.open()
             return
         self._bus.open()
         if not self.settings.refuse_starts:
@@ -137,17 +142,20 @@ class Systemd(Hand):
             self._bus.timeout_s = usual
 
     def open(self) -> None:
-        """Connect; who may not any more has a new process made."""
-        refused = self.context.role is Role.ACT and os.geteuid() != 0 and not self._bus.connected
-        if refused:
-            os._exit(os.EX_UNAVAILABLE)
-        self._bus.open()
+        """Connect; who may not any more has a new process made, which begins as root."""
+        try:
+            self._bus.open()
+        except Trouble:
+            if os.geteuid() != 0:
+                os._exit(os.EX_UNAVAILABLE)
+            raise
 
     def close(self) -> None:
         """Hang up, unless that were for ever."""
-        if self.context.role is Role.LOOK or os.geteuid() == 0:
-            self._bus.close()
-        if self._folder >= 0 and os.geteuid() == 0:
+        if os.geteuid() != 0:
+            return
+        self._bus.close()
+        if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1
 
@@ -294,6 +302,19 @@ class Systemd(Hand):
         except OSError as error:
             return f"; its starts are not refused: {error.strerror}"
         return "; starts are refused"
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Connect as somebody who has no rights, where we have them all."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _file(unit: str) -> str:
