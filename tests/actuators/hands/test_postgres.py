@@ -130,7 +130,7 @@ def test_VER_2_what_is_cut_is_seen_by_another_and_what_is_not_is_not(ground: Gro
     for agent in agents:
         assert "terminating connection" in refused(agent, "SELECT 1")
     again = act.trip("kill")
-    assert again.detail == "no login, 0 sessions ended, no right left"
+    assert again.detail == "no login, 3 sessions ended, no right left"
 
 
 def test_a_rehearsal_changes_nothing(ground: Ground) -> None:
@@ -332,6 +332,17 @@ def test_rights_in_every_other_database_are_found_and_go_too(ground: Ground) -> 
     assert "agent" not in acl
 
 
+def test_VER_2_a_server_that_became_read_only_is_found(ground: Ground) -> None:
+    """As a primary does that another one has taken the place of."""
+    act = ground.hand()
+    proven(act)
+    ground.server.execute("ALTER ROLE off SET default_transaction_read_only = on")
+    act.close()
+    readiness = act.arm()
+    assert readiness.state is Ready.UNPROVEN
+    assert "read-only transaction" in readiness.detail
+
+
 def test_a_held_session_that_was_lost_is_opened_once_more(ground: Ground) -> None:
     act = ground.hand()
     proven(act)
@@ -408,6 +419,21 @@ def test_RST_8_nothing_is_given_back_and_a_person_has_the_SQL_to_do_it(ground: G
     assert new.trip("kill").reissue == (), "who came up under a stop knows nothing of before"
 
 
+def test_RST_8_a_right_to_many_columns_is_spelt_in_lines_that_a_record_keeps_whole(
+    ground: Ground,
+) -> None:
+    columns = ", ".join(f'"a rather long name of a column, number {n}" int' for n in range(40))
+    names = ", ".join(f'"a rather long name of a column, number {n}"' for n in range(40))
+    ground.server.execute(
+        f"CREATE TABLE wide ({columns})", "ALTER TABLE wide OWNER TO app",
+        f"GRANT UPDATE ({names}) ON wide TO agent", database="shop",
+    )  # fmt: skip
+    before, acted = ground.rights(), ground.hand().trip("kill")
+    assert max(map(len, acted.reissue)) < 400
+    granted_again(ground, acted)
+    assert ground.rights() == before
+
+
 def test_names_are_quoted_whatever_they_hold(ground: Ground) -> None:
     role = "odd; -- role"
     ground.server.execute(
@@ -451,6 +477,12 @@ def test_without_psycopg_it_says_what_to_install(
     with pytest.raises(Trouble) as error:
         ground.hand()
     assert "pip install 'offswitch[postgres]'" in str(error.value)
+
+
+def test_certificates_that_the_dsn_names_may_be_read(ground: Ground) -> None:
+    dsn = f"{ground.server.dsn('shop', 'off')} sslrootcert=/etc/ca.pem"
+    settings = ground.hand(dsn=dsn, look_dsn="postgresql://a/b?sslrootcert=%2Fca&sslcrl=/l")
+    assert settings.settings.reads() == ("/etc/ca.pem", "/ca", "/l")
 
 
 @pytest.mark.parametrize(

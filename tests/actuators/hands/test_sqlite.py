@@ -316,15 +316,27 @@ def test_SR_1_what_is_put_in_its_place_is_not_cut(disk: Ground, how: str) -> Non
         assert look.look().stands is not True
 
 
-def test_SR_1_a_link_as_its_log_is_left_alone_and_told(disk: Ground) -> None:
+@pytest.mark.parametrize("how", ["link", "second name", "folder"])
+def test_SR_1_what_is_put_in_place_of_its_log_is_set_aside_unharmed(disk: Ground, how: str) -> None:
+    """A log that is a link would lie elsewhere, open to all; its file may be somebody else's."""
     disk.make().close()
-    victim = disk.folder / "victim"
+    victim, log = disk.folder / "victim", disk.folder / "prices.db-wal"
     victim.write_text("somebody else's")
-    (disk.folder / "prices.db-wal").symlink_to(victim)
+    match how:
+        case "link":
+            log.symlink_to(victim)
+        case "second name":
+            log.hardlink_to(victim)
+        case _:
+            (log / "full").mkdir(parents=True)
     act, look = disk.hand(), disk.hand(Role.LOOK)
-    assert "prices.db-wal: it is a link" in act.trip("kill").detail
+    detail = act.trip("kill").detail
+    assert "prices.db-wal: it " in detail
+    assert "set aside as prices.db-wal.aside-" in detail
     assert victim.stat().st_mode & 0o777 != 0
-    assert look.look().stands is None
+    assert log.is_file()
+    assert log.stat().st_mode & 0o777 == 0
+    assert look.look().stands is True
 
 
 def test_the_folder_goes_with_it_where_that_is_said(disk: Ground) -> None:

@@ -45,7 +45,7 @@ _REHEARSED = 40
 _ENDING_US = 250_000
 _LOCKED = {"55P03", "XX000", "40P01", "57014"}
 """Somebody else held it: over soon, or as soon as that one has ended."""
-_MOST_LINES = 300
+_MOST_LINES = 190
 _REFUSED_US = 500_000
 """So long one refused login counts: each costs the server ten milliseconds."""
 _PASSING = ("too many", "connection slots", "starting up", "shutting down", "recovery")
@@ -77,6 +77,8 @@ class Postgres(Hand):
         self._before: Known | None = None
         """As it was while it could still log in: what a person may have to give again."""
         self._tripped = False
+        self._ended: dict[int, Ended] = {}
+        """Whose sessions this stop has ended, by the server's number of each."""
         self._turn = 0
         self._refused: tuple[int, str] = (0, "")
         """When the target's own login was refused last, and by which words."""
@@ -168,8 +170,9 @@ class Postgres(Hand):
         statements = cuts(some, session.version)
         bars = [target.bar for target in known.targets] if session is self._main else []
         left_query = rights_query(known.oids)
-        answers = session.ask("BEGIN", *statements, left_query, *bars, "ROLLBACK")
-        spelt = ["BEGIN", *statements, left_query, *bars]
+        # The login first: whoever may not take that (a replica, for one) can do nothing.
+        spelt = ["BEGIN", *bars, *statements, left_query]
+        answers = session.ask(*spelt, "ROLLBACK")
         for statement, answer in zip(spelt, answers, strict=False):
             if not isinstance(answer, Refusal):
                 continue
@@ -178,7 +181,7 @@ class Postgres(Hand):
             if statement in bars:
                 return f"!it may not take the login: {answer.why}"
             return f"it may not take back all rights, only the login: {answer.why}"
-        left_rows = answers[1 + len(statements)]
+        left_rows = answers[len(spelt) - 1]
         left = read_rights(left_rows if isinstance(left_rows, list) else [])
         kept = [one for one in left if (one.kind, one.name) in chosen]
         if kept:
@@ -207,7 +210,7 @@ class Postgres(Hand):
         """Take rights, login and sessions."""
         del level
         self._tripped = True
-        ended: dict[int, Ended] = {}
+        ended = self._ended
         try:
             self._strike(ended)
         except Trouble:
@@ -320,20 +323,22 @@ class Postgres(Hand):
         before = self._before
         if before is None or not any(target.login for target in before.targets):
             return ()  # it came up under a stop: the one before it has said it
-        lines: list[str] = []
+        lines = [
+            f"ALTER ROLE {target.name} LOGIN; -- with a new password: \\password {target.name}"
+            for target in before.targets
+        ]
         for database, rights in before.rights.items():
             if rights:
                 lines.append(f"\\connect {before.quoted_database(database)}")
                 lines += again(rights)
         if len(lines) > _MOST_LINES:
             lines = [*lines[:_MOST_LINES], f"-- and {len(lines) - _MOST_LINES} lines more"]
-        for target in before.targets:
-            lines.append(f"ALTER ROLE {target.name} LOGIN; -- with a new password: \\password")
         return tuple(printable(line, 1000) for line in lines)
 
     def release(self) -> Acted:
         """Give nothing back."""
         self._tripped = False
+        self._ended = {}
         said = "rights and login are not given back: a person does it, by the SQL of this record"
         return Acted(said, reissue=self._reissue())
 

@@ -9,7 +9,7 @@ can an owner be kept from giving itself its rights again: the sessions' end and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from offswitch.actuators.hands.postgres.session import Row
@@ -18,6 +18,7 @@ __all__ = ["Right", "again", "cuts", "quoted", "read_rights", "rights_query"]
 
 _TOGETHER = 100
 """So many things are named by one statement: what keeps one of them keeps all of these."""
+_LONGEST = 120
 _MEMBER = "MEMBER"
 _ORDER = ("TABLE", "ROUTINE", _MEMBER, "SCHEMA", "SEQUENCE", "LARGE OBJECT", "FOREIGN SERVER")
 """What is cut first: by what data is written at once."""
@@ -152,6 +153,17 @@ def _as(grantor: str, statement: str) -> str:
     return f"DO {quoted(body)}"
 
 
+def _short(privileges: Sequence[str]) -> Iterator[str]:
+    """Join them to parts that a record keeps whole, however many columns a table has."""
+    some: list[str] = []
+    for one in privileges:
+        if some and len(", ".join([*some, one])) > _LONGEST:
+            yield ", ".join(some)
+            some = []
+        some.append(one)
+    yield ", ".join(some)
+
+
 def again(rights: Iterable[Right]) -> list[str]:
     """Spell what a person has to execute to give these again, each thing in one statement."""
     given: dict[tuple[int, str, str, str, str, bool], list[str]] = {}
@@ -167,5 +179,7 @@ def again(rights: Iterable[Right]) -> list[str]:
             lines.append(f"GRANT {name} TO {role}{option};")
             continue
         option = " WITH GRANT OPTION" if passing else ""
-        lines.append(f"GRANT {', '.join(privileges)} ON {kind} {name} TO {role}{option};{by}")
+        lines += [
+            f"GRANT {some} ON {kind} {name} TO {role}{option};{by}" for some in _short(privileges)
+        ]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +20,7 @@ def _no_password(dsn: str) -> str:
     return dsn
 
 
+_CERTIFICATES = re.compile(r"ssl(?:rootcert|cert|key|crl)\s*=\s*'?((?:/|%2[Ff])[^\s'&]+)")
 _Dsn = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_password)]
 _Role = Annotated[str, Field(pattern=r"^[^\x00-\x1f'\"\\]{1,63}$")]
 _Database = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,63}$")]
@@ -53,6 +55,11 @@ class PostgresSection(ActuatorSection):
         if self.token_file is not None and len(self.roles) > 1:
             raise ValueError("token_file is the password of one role: give each role a hand")
         return self
+
+    def reads(self) -> tuple[str, ...]:
+        """Name the certificates by which it knows the server."""
+        dsns = f"{self.dsn} {self.look_dsn or ''}"
+        return tuple(dict.fromkeys(unquote(path) for path in _CERTIFICATES.findall(dsns)))
 
     @property
     def roles(self) -> list[str]:

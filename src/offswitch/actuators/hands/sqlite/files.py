@@ -20,6 +20,7 @@ import array
 import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 import struct
@@ -50,7 +51,7 @@ _LOCK = struct.Struct("@hhqqi4x")
 _PENDING, _SPAN = 0x4000_0000, 512
 _WAL_WRITE, _WAL_SPAN = 120, 3
 """The bytes of its index that whoever writes, checkpoints or recovers a log has to lock."""
-_EXT = 0xEF53
+_EXT, _EXT_HOLDS_SINCE = 0xEF53, (5, 3)
 _HEADER = b"SQLite format 3\x00"
 
 
@@ -155,6 +156,8 @@ def freeze(fd: int, *, value: bool = True) -> None:
 
 def holds_open_descriptors(fd: int) -> bool:
     """Tell whether it lies where `immutable` is known to hold descriptors that are open."""
+    if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < _EXT_HOLDS_SINCE:
+        return False
     import ctypes  # noqa: PLC0415 - it is loaded before, and wanted for one number
 
     libc = ctypes.CDLL(None, use_errno=True)

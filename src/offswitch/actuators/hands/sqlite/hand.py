@@ -39,9 +39,12 @@ from offswitch.actuators.hands.sqlite.files import (
     open_at,
 )
 from offswitch.actuators.hands.sqlite.section import SqliteSection
+from offswitch.clock import SystemClock
 from offswitch.printable import printable
 
 __all__ = ["Sqlite"]
+
+_CLOCK = SystemClock()
 
 
 class Sqlite(Hand):
@@ -141,7 +144,8 @@ class Sqlite(Hand):
             failed += self._cut_name(self._name, database=True)
         for end in BESIDE:
             if facts_at(self._folder, self._name + end) is not None:
-                failed += self._cut_name(self._name + end)
+                wrong = self._cut_name(self._name + end)
+                failed += self._set_aside(self._name + end, wrong) if wrong else []
         self._occupy()
         if self.settings.folder:
             failed += self._cut_folder()
@@ -178,6 +182,15 @@ class Sqlite(Hand):
             return self._cut_file(name, fd)
         finally:
             os.close(fd)
+
+    def _set_aside(self, name: str, wrong: list[str]) -> list[str]:
+        """Give another name to what is no file of SQLite's: through it a log could go elsewhere."""
+        aside = f"{name}.aside-{_CLOCK.wall_us()}"
+        try:
+            os.rename(name, aside, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError as error:
+            return [*wrong, f"nor could it be set aside: {error.strerror}"]
+        return [*wrong, f"it was set aside as {printable(aside)}"]
 
     def _cut_file(self, name: str, fd: int) -> list[str]:
         """Take the rights to one file, and its writers' descriptors; give what failed."""
