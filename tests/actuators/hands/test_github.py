@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,16 +165,35 @@ def test_VER_2_who_came_up_after_the_stop_saw_nothing_good_and_cannot_tell(stage
     assert stage.look("org_pat").look().stands is None
 
 
-def test_what_turned_stays_so_until_it_is_good_again() -> None:
-    turned = Turned(5_000_000)
+def test_VER_3_what_was_seen_is_handed_to_the_process_that_looks_next(stage: Stage) -> None:
+    look = stage.look("app_token")
+    look.arm()
+    stage.hand("app_token").trip("kill")
+    assert look.look().stands is True
+    assert APP not in look.memory
+    after = Github(look.settings, replace(look.context, remembered=look.memory))
+    assert after.look().stands is True
+    after.memory = ""  # the reset
+    assert after.look().stands is None, "of another stop it knows nothing"
+    after.close()
+
+
+def test_what_turned_stays_so_until_it_is_good_again_or_the_stop_is_over(stage: Stage) -> None:
+    turned = Turned(hand := stage.look("app_token"))
     assert turned.bad("a", 0)
     turned.good("a", 1_000_000)
     assert not turned.bad("a", 20_000_000)
     assert not turned.bad("a", 10**12)
     assert turned.has("a")
+    assert not turned.has("b")
     turned.good("a", 10**12)
     assert not turned.has("a")
     assert "was seen to be good 21 s ago" in turned.bad("a", 10**12 + 21_000_000)
+    turned.good("b", 10**12)
+    assert not turned.bad("b", 10**12)
+    hand.memory = ""
+    assert not turned.has("b")
+    assert len(hand.memory) < 4096
 
 
 def test_each_of_several_tokens_is_revoked_and_tried(stage: Stage) -> None:

@@ -110,6 +110,9 @@ def test_VER_2_and_RST_8_credentials_are_revoked_seen_to_be_refused_and_never_gi
     world.github.forgets = False
     until(lambda: TOKEN not in world.github.app_tokens, "it is told again")
     until(lambda: home.target(TARGET)["confirmed"], "and seen")
+    home.kill_warden()
+    home.restart()
+    until(lambda: home.target(TARGET)["confirmed"], "what was seen is known to the next one")
     assert home.cli("stop", TARGET, "--json").returncode == 0
 
     assert home.reset(TARGET)["state"] == "done"

@@ -138,7 +138,7 @@ def test_DRL_4_a_credential_that_has_changed_is_unproven_until_it_is_proven_anew
     declare(installation, world.declared("hook", TARGET, key))
     ready(installation)
     pid = hand(installation)["pid"]
-    key.write_text("another key")
+    key.write_text("what was rotated in")
     until(lambda: hand(installation)["state"] == "unproven", "noticed")
     refused = "answers a probe by another key"
     until(lambda: refused in hand(installation)["detail"], "it is read, and refused there")

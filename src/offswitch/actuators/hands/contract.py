@@ -53,6 +53,8 @@ class Context:
     """Key of `Settings.SECRETS` → what was read there while there were rights to read it."""
     started_us: int = 0
     """When this process was started (wall clock): a stop of an earlier one may hold already."""
+    remembered: str = ""
+    """The `Hand.memory` of an earlier process that looked, while the same stop holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,15 @@ class Hand(ABC):
 
     cell: CellFacts | None = None
     """Of its target, or the last that it had; set from outside, at any time."""
+    memory: str = ""
+    """What it has to know to go on looking, and could not see again: set by `look`, handed to a
+    process that comes in its place, emptied at the reset. No secret; at most four KiB."""
 
     def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - its own Settings
         """Hold what was said; connect nowhere yet."""
         self.settings = settings
         self.context = context
+        self.memory = context.remembered
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Open what only root may open, before rights are given away. May raise `Trouble`."""

@@ -123,7 +123,7 @@ class Github(Hand):
         self._refused_us: dict[str, int] = {}
         """When a credential was last refused by a 401 (CLOCK_MONOTONIC)."""
         self._accepted_us: int | None = None
-        self._turn = Turned(settings.prove)
+        self._turn = Turned(self)
 
     def open(self) -> None:
         """Connect."""

@@ -57,6 +57,7 @@ _SILENT_S = 3.0
 _FAILED_S = 20.0
 """How long one that could not begin waits until it is started again."""
 _BEFORE_OTHERS = -15
+_MOST_MEMORY = 4096
 _IMPORTS = ("encodings.idna", "http.client", "ssl", "stringprep", "unicodedata")
 _SEEN = ("/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _MORE_SEEN = ("/etc/host.conf", "/etc/gai.conf", "/usr/share/zoneinfo", "/usr/lib", "/lib")
@@ -156,6 +157,8 @@ class Process:
                 self._latched, self._due = False, 0.0
             case "latched":
                 self._latched, self._due = message["value"] is True, 0.0
+                if not self._latched:
+                    self._ready.memory = self._spare.memory = ""
             case "cell":
                 self._ready.cell = self._spare.cell = _cell_of(message["cell"])
                 self._due = 0.0
@@ -196,7 +199,15 @@ class Process:
                 detail = self._shown(seen.detail)
                 number = int(message["id"])
                 frames.send(sight, {"id": number, "stands": seen.stands, "detail": detail})
+                self._remember()
         return bool(data)
+
+    def _remember(self) -> None:
+        """Have the warden keep what the look has to know, for a process in the place of this."""
+        memory = self._ready.memory[:_MOST_MEMORY]
+        if memory != self._spare.memory:
+            self._spare.memory = memory
+            self._say({"event": "remember", "memory": memory})
 
     def _look(self) -> Sight:
         try:
@@ -334,7 +345,8 @@ def _begin(link: socket.socket, role: Role, told: dict[str, Any]) -> Process:
     """Become what we are told to be; raises what is wrong with it."""
     cls: type[Hand] = of_kind(ACTUATORS, str(told["kind"])).cls
     settings = cls.Settings.model_validate_json(json.dumps(told["settings"]))
-    context = Context(role, secrets_of(settings, role), SystemClock().wall_us())
+    remembered = str(told.get("remembered", ""))
+    context = Context(role, secrets_of(settings, role), SystemClock().wall_us(), remembered)
     process = Process(link, role, lambda: cls(settings, context), settings.prove / 1e6)
     process.prepare()
     for module in (*_IMPORTS, *cls.IMPORTS):

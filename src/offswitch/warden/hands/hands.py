@@ -34,6 +34,8 @@ __all__ = ["Hands"]
 _LOOK_S = 1.0
 _MOST = 256
 _FILE = "hands.json"
+_SEEN_FILE = "hands-seen.json"
+_MOST_SEEN = 1 << 20
 
 
 class Hands:
@@ -64,8 +66,9 @@ class Hands:
         except OffswitchError as error:
             self._core.notes["hands"] = f"which hands were declared is not known: {error.message}"
             specs = []
+        seen = self._seen()
         for spec in specs:
-            self._take(spec)
+            self._take(spec, seen.get(spec.name, ""))
         self._core.loop.every(_LOOK_S, self._look_after)
 
     def _kept(self) -> list[Spec]:
@@ -78,6 +81,15 @@ class Hands:
             return []
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise Corrupt(f"{path}: {error}", "start `offswitch up` again") from None
+
+    def _seen(self) -> dict[str, str]:
+        """Give what looks asked to be remembered; what cannot be read is as if never seen."""
+        try:
+            with open(f"{self._core.place.home}/{_SEEN_FILE}", "rb") as file:
+                found = json.loads(file.read(_MOST_SEEN))
+            return {str(name): str(memory) for name, memory in found.items()}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return {}
 
     @staticmethod
     def read(items: Any) -> list[Spec]:  # noqa: ANN401 - what was sent
@@ -105,9 +117,11 @@ class Hands:
             self._take(spec)
         self._keep()
 
-    def _take(self, spec: Spec) -> None:
+    def _take(self, spec: Spec, seen: str = "") -> None:
         self._numbers += 1
-        one = One(self._core, spec, self._numbers, self._changed, self._came_new)
+        one = One(self._core, spec, self._numbers, self._changed, self._came_new, self._keep_seen)
+        if self._latched(one):
+            one.looks.remembered = seen  # of the same stop; one that is over has nothing to say
         self._leaving.discard(spec.name)
         self._by_name[spec.name] = one
         self._by_target.setdefault(spec.target, []).append(one)
@@ -160,6 +174,13 @@ class Hands:
                 core.notes["hands"] = why
 
         core.errands.send(lambda: write_whole(f"{core.place.home}/{_FILE}", body, 0o600), kept)
+
+    def _keep_seen(self) -> None:
+        """Write down what looks asked to be remembered, likewise."""
+        found = {name: one.looks.remembered for name, one in self._by_name.items()}
+        body = json.dumps({name: memory for name, memory in found.items() if memory}).encode()
+        path = f"{self._core.place.home}/{_SEEN_FILE}"
+        self._core.errands.send(lambda: write_whole(path, body, 0o600), lambda _outcome: None)
 
     def end(self) -> None:
         """Let all go."""

@@ -24,6 +24,7 @@ __all__ = ["One", "worst"]
 _ORDER = ("ready", "degraded", "unproven", "absent")
 _COMING_S = 15.0
 """How long a process may take to come up; its deadline begins when it has."""
+_MOST_MEMORY = 4096
 _BLIND_SILENCE = "its look has proven nothing yet"
 
 
@@ -48,9 +49,15 @@ class One:
         number: int,
         changed: Callable[[One], None],
         lost: Callable[[One], None],
+        kept: Callable[[], None],
     ) -> None:
-        """Start nothing yet; `lost` hears that a new process knows nothing of a stop."""
+        """Start nothing yet.
+
+        `lost` hears that a new process knows nothing of a stop, `kept` that there is something else
+        to remember.
+        """
         self._core = core
+        self._kept = kept
         self.spec = spec
         self.number = number
         """By which the observer knows its look."""
@@ -74,7 +81,7 @@ class One:
             core,
             spec,
             changed=lambda: changed(self),
-            heard=lambda _message: None,
+            heard=self._remembered,
             began=lambda: changed(self),
             looks=True,
         )
@@ -134,6 +141,7 @@ class One:
         """Have it undo what may be undone, if it has cut; one that is lost is told later."""
         if self._owes:
             self.looks.say({"op": "latched", "value": False})
+            self._remembered({"event": "remember"})
             self._ask({"op": "release"}, _Asked(None, lambda _done, _detail: None))
 
     def _ask(self, message: dict[str, Any], asked: _Asked) -> None:
@@ -144,6 +152,13 @@ class One:
             return
         self._asked[number] = asked
         self._limit(number, self._deadline_s if self.acts.here else _COMING_S)
+
+    def _remembered(self, message: dict[str, Any]) -> None:
+        """Keep what its look must know, should another process look (and the next warden)."""
+        memory = str(message.get("memory", ""))[:_MOST_MEMORY]
+        if message.get("event") == "remember" and memory != self.looks.remembered:
+            self.looks.remembered = memory
+            self._kept()
 
     @property
     def _deadline_s(self) -> float:

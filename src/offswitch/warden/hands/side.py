@@ -57,6 +57,8 @@ class Side:
         self._ending = False
         self.here = False
         """Whether the process that lives has said that it can be told to act."""
+        self.remembered = ""
+        """What a process that looks asked to be handed to the one in its place."""
         self.cell: dict[str, Any] | None = None
         """Of the target, as every new process is told."""
         self.sight: socket.socket | None = None
@@ -135,7 +137,8 @@ class Side:
         self._core.children.expect(pid, lambda status: self._lost(link, status))
         self._core.loop.watch(link.fileno(), lambda _events: self._take(link))
         spec = self._spec
-        link.say({"op": "be", "name": spec.name, "kind": spec.kind, "settings": spec.settings})
+        told = {"name": spec.name, "kind": spec.kind, "settings": spec.settings}
+        link.say({"op": "be", **told, "remembered": self.remembered})
         if self.cell is not None:
             link.say({"op": "cell", "cell": self.cell})
         self.here = False
