@@ -37,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "secret_file": "/s",
         "token_file": "/t",
     },
+    "llama_cpp": {"url": URL, "key_file": "/k"},
     "litellm": {"replicas": [URL], "secret_file": "/s", "token_file": "/t"},
     "nvml": {},
     "oauth": {
@@ -46,6 +47,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "secret_file": "/s",
         "token_file": "/t",
     },
+    "ollama": {"url": URL, "key_file": "/k"},
     "postgres": {
         "dsn": "host=127.0.0.1 port={port} user=offswitch dbname=shop connect_timeout=2",
         "role": "agent",

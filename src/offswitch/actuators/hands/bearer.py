@@ -27,14 +27,15 @@ class Bearer:
     """One server that takes the token, or not."""
 
     def __init__(
-        self, endpoint: Endpoint, token: str, prove_us: int, sure: bytes | None = None
+        self, endpoint: Endpoint, token: str, turned: Turned, sure: bytes | None = None
     ) -> None:
         """Read `endpoint` by `token`; a refusal with `sure` in it needs no more proof."""
         self.clock: Clock = SystemClock()
         self._endpoint = endpoint
         self._token = token
         self._sure = sure
-        self._turned = Turned(prove_us)
+        self._turned = turned
+        self._what = f"{endpoint.place} {token}"
 
     @property
     def place(self) -> str:
@@ -46,12 +47,12 @@ class Bearer:
         answer = self._ask(self._token)
         now_us = self.clock.mono_us()
         if answer.ok:
-            self._turned.good(self.place, now_us)
+            self._turned.good(self._what, now_us)
             return Sight(False, f"{self.place} still takes the token ({answer.status})")
         if answer.status in _REFUSED and not _without_store(answer):
             said = f"{self.place} refuses the token ({answer.status})"
             sure = self._sure is not None and self._sure in answer.body
-            doubt = "" if sure else self._turned.bad(self.place, now_us)
+            doubt = "" if sure else self._turned.bad(self._what, now_us)
             return Sight(None if doubt else True, said + doubt)
         said = unsaid(answer.text, [self._token], 120)
         return Sight(None, f"{self.place} answers {answer.status}, which tells nothing: {said}")

@@ -35,6 +35,7 @@ from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route
 from offswitch.actuators.hands.endpoint import Endpoint
 from offswitch.actuators.hands.http import Answer, Line
 from offswitch.actuators.hands.together import at_once, everywhere, troubles, worst
+from offswitch.actuators.hands.turned import Turned
 from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import new_nonce
 from offswitch.config.secret import Secret
@@ -107,13 +108,14 @@ class LiteLLM(Hand):
             Line(url, headers=headers, timeout_s=patience, ca_file=settings.ca_file)
             for url in settings.replicas
         ]
+        turned = Turned(self)
         self._bearers = [
             Bearer(
                 Endpoint(
                     url.rstrip("/") + settings.probe, timeout_s=patience, ca_file=settings.ca_file
                 ),
                 self._token,
-                settings.prove,
+                turned,
                 _BLOCKED,
             )
             for url in settings.replicas

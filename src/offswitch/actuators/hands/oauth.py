@@ -132,13 +132,13 @@ class OAuth(Hand):
         asked = settings.introspection_url
         self._asking = {name: self._endpoint(asked) for name in self._tokens} if asked else {}
         access = self._tokens.get("access_token")
+        self._turned = Turned(self)
         self._bearers = [
-            Bearer(self._endpoint(url), access, settings.prove)
+            Bearer(self._endpoint(url), access, self._turned)
             for url in settings.resources
             if access
         ]
         self._signer: Signer | None = None
-        self._turned = Turned(settings.prove)
         self._plain = False
         """Whether our secret goes into the header as it stands."""
 
@@ -312,10 +312,10 @@ class OAuth(Hand):
         place = self._asking[name].place
         now_us = self.clock.mono_us()
         if active is True:
-            self._turned.good(name, now_us)
+            self._turned.good(f"{name} {self._tokens[name]}", now_us)
             return Sight(False, f"{place}: the {name} is active")
         if active is False:
-            doubt = self._turned.bad(name, now_us)
+            doubt = self._turned.bad(f"{name} {self._tokens[name]}", now_us)
             return Sight(None if doubt else True, f"{place}: the {name} is not active{doubt}")
         return Sight(None, f"{place} does not say whether the {name} is active")
 

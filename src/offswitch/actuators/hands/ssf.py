@@ -30,6 +30,7 @@ from offswitch.actuators.hands.endpoint import Endpoint
 from offswitch.actuators.hands.http import Answer
 from offswitch.actuators.hands.jws import SIGNING_IMPORTS, Signer
 from offswitch.actuators.hands.together import at_once, everywhere, troubles, worst
+from offswitch.actuators.hands.turned import Turned
 from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import Clock, SystemClock, new_nonce
 from offswitch.config.secret import Secret
@@ -110,10 +111,9 @@ class Ssf(Hand):
         self._secrets = context.secrets
         self._pushing = [self._endpoint(settings.receiver) for _ in settings.events]
         token = self._secrets.get("token_file")
+        turned = Turned(self)
         self._bearers = [
-            Bearer(self._endpoint(url), token, settings.prove)
-            for url in settings.resources
-            if token
+            Bearer(self._endpoint(url), token, turned) for url in settings.resources if token
         ]
         self._signer: Signer | None = None
 

@@ -13,6 +13,7 @@ after, too (`Hand.memory`); a reset ends that.
 from __future__ import annotations
 
 import hashlib
+import threading
 
 from offswitch.actuators.hands.contract import Hand
 from offswitch.clock import new_nonce
@@ -30,14 +31,16 @@ class Turned:
         self._hand = hand
         self._limit_us = 2 * int(hand.settings.prove) + _SLACK_US
         self._good: dict[str, int] = {}
+        self._lock = threading.Lock()  # a hand may look in several places at once
 
     def good(self, what: str, now_us: int) -> None:
         """It is good."""
-        self._good[what] = now_us
-        if self.has(what):
-            salt, *marks = self._hand.memory.split()
-            kept = [mark for mark in marks if mark != _mark(salt, what)]
-            self._hand.memory = " ".join([salt, *kept])
+        with self._lock:
+            self._good[what] = now_us
+            if self.has(what):
+                salt, *marks = self._hand.memory.split()
+                kept = [mark for mark in marks if mark != _mark(salt, what)]
+                self._hand.memory = " ".join([salt, *kept])
 
     def has(self, what: str) -> bool:
         """Tell whether it has turned during the stop that holds."""
@@ -46,6 +49,10 @@ class Turned:
 
     def bad(self, what: str, now_us: int) -> str:
         """It is bad; gives why that proves nothing, or nothing where it does."""
+        with self._lock:
+            return self._bad(what, now_us)
+
+    def _bad(self, what: str, now_us: int) -> str:
         if self.has(what):
             return ""
         seen_us = self._good.get(what)

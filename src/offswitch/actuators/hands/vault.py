@@ -114,7 +114,7 @@ class Vault(Hand):
         self._line = self._lines[0]
         self._held: tuple[str, ...] = ()
         self.clock: Clock = SystemClock()
-        self._turned = Turned(settings.prove)
+        self._turned = Turned(self)
         self._doubted = False
         """Whether what was seen gone last may have been gone for long."""
 
