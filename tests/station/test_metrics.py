@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,6 +25,8 @@ def scraped(home: House) -> dict[tuple[str, str], float]:
 def test_metrics_tell_how_long_stops_took_and_what_is_ready_and_name_nobody(home: House) -> None:
     home.installation.run(PYTHON, "-c", "import time\nwhile 1: time.sleep(1)", target="shop/hush")
     until(lambda: scraped(home).get(("offswitch_readiness", "process,ready")), "it is seen")
+    since_s = scraped(home)["offswitch_readiness_since_seconds", "process,ready"]
+    assert 0 <= time.time() - since_s < 3600
     home.installation.stop("shop/hush")
     found = until(
         lambda: [s for s in [scraped(home)] if s.get(("offswitch_stop_seconds_count", "process"))],
