@@ -12,6 +12,7 @@ import pytest
 from hooked_world import KEY, HookedWorld
 from installation import Installation, until
 from needs import needs_root
+from offswitch.cli.assess import _missing
 
 TARGET = "shop/eu"
 
@@ -86,3 +87,15 @@ def test_MON_6_a_key_that_is_gone_is_named_with_the_layer_that_it_takes_along(
     assert "! LOST: credentials by hook" in told.stdout
     until(lambda: state() == "unproven", "and the layer says so itself", 10)
     assert json.loads(fresh.cli("doctor", "--json").stdout)["ok"] is False
+
+
+def test_MON_6_what_a_hand_needs_is_looked_for_and_what_cannot_be_told_is_not_gone(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "key"
+    there.touch()
+    needs = ["sh", "json", "no_such_program", str(there), f"{there}/x", "libnvidia-ml.so.1"]
+    files = [str(tmp_path / "gone"), "keyring:user:key", str(there)]
+    found = _missing({"files": files, "route": {"needs": needs}})
+    assert found == [str(tmp_path / "gone"), f"{there}/x", "no_such_program"]
+    assert _missing({"route": None}) == []

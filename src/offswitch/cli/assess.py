@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -42,24 +43,31 @@ def examined(scope: str | None) -> tuple[dict[str, Any], list[Assessment]]:
 
 
 def _missing(hand: dict[str, Any]) -> list[str]:
-    """Name the files and programs without which a hand cannot act, and that are not there."""
+    """Name the files, programs and packages that a hand cannot act without, and that are gone."""
     route = hand.get("route") or {}
-    needs = [str(one) for one in [*(hand.get("files") or []), *(route.get("needs") or [])]]
-    return [one for one in dict.fromkeys(needs) if _gone(one)]
+    needs = [str(one) for one in route.get("needs") or []]
+    paths = [str(one) for one in hand.get("files") or []]
+    gone = [path for path in (*paths, *needs) if path.startswith("/") and _no_file(path)]
+    gone += [name for name in needs if "/" not in name and _no_program(name)]
+    return list(dict.fromkeys(gone))
 
 
-def _gone(need: str) -> bool:
-    if "/" not in need:
-        return shutil.which(need, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None
-    if not need.startswith("/"):
-        return False  # no path of this machine
+def _no_file(path: str) -> bool:
     try:
-        os.stat(need)
+        os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False  # not for whoever asks to see
     return False
+
+
+def _no_program(name: str) -> bool:
+    """Tell whether neither a program nor a package of that name is here; of libraries, no."""
+    if ".so" in name or not name.isidentifier():
+        return False
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return found is None and find_spec(name) is None
 
 
 def command(
