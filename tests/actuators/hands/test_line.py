@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from actuators.hands.stubs.web import Asked, Said, Stub
 from offswitch.actuators.hands.contract import Trouble
@@ -59,3 +67,52 @@ def test_SR_4_what_others_say_is_told_without_the_secrets_in_it() -> None:
     assert unsaid("wJalrXUtnFEMI/K7", ["id = AKIA\nsecret = wJalrXUtnFEMI/K7\n"]) == "•••"
     assert unsaid("ab", ["ab", ""]) == "ab"
     assert len(unsaid("x" * 9999, ["secret"])) == 200
+
+
+def test_a_server_is_believed_by_the_certificate_that_was_named_and_by_no_other(
+    tmp_path: Path,
+) -> None:
+    certificate = _certificate(tmp_path)
+    echo = _Echo()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
+    echo._server.socket = context.wrap_socket(echo._server.socket, server_side=True)
+    url = echo.url.replace("http://127.0.0.1", "https://localhost")
+    known, unknown = Line(url, ca_file=str(certificate)), Line(url)
+    other = Line(echo.url.replace("http", "https"), ca_file=str(certificate))
+    try:
+        assert known.ask("GET", "/").json()["host"] == url.removeprefix("https://")
+        assert known.transport == "tls"
+        for line in (unknown, other):
+            with pytest.raises(Trouble, match="certificate"):
+                line.open()
+    finally:
+        for line in (known, unknown, other):
+            line.close()
+        echo.close()
+
+
+def _certificate(folder: Path) -> Path:
+    """Make a certificate of `localhost`, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(tz=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(private)
+    path = folder / "certificate.pem"
+    path.write_bytes(made.public_bytes(pem))
+    return path
