@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from adopted_ground import tree
 from container_engine import Engine, engine_in
 from installation import until
 from model_server_stubs import Stub
@@ -192,3 +193,17 @@ def test_VER_2_a_kill_that_is_refused_while_it_runs_is_no_kill(hand: Make) -> No
         with pytest.raises(Trouble, match="kill is answered 500"):
             hand(url=stub.url, container="web").trip("kill")
         assert not paused[0], "Docker kills none that is paused: it was thawed to die"
+
+
+def test_VER_3_what_cgroups_it_had_is_known_to_the_process_that_looks_next(hand: Make) -> None:
+    with Stub() as stub:
+        stub.answer = lambda *_: (200, inspected(running=False))  # type: ignore[method-assign]
+        first = hand(Role.LOOK, url=stub.url, container="web")
+        first._cgroups.learn(f"0{tree()}\n0/sys/fs/cgroup/nowhere-of-ours\n0/etc\n")
+        assert first.look().stands is False, "the root of the tree is never empty"
+        assert first.memory.startswith(f"0{tree()}\n")
+        assert "/etc" not in first.memory
+        settings = first.settings
+        later = Docker(settings, Context(Role.LOOK, remembered=first.memory))
+        assert later.look().stands is False
+        later.close()

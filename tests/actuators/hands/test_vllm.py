@@ -204,3 +204,14 @@ def test_what_it_says_is_shown_bounded_and_harmless(stub: VllmStub, hand: Make) 
         act.trip("kill")
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_VER_3_a_look_that_comes_in_the_place_of_another_knows_that_it_had_answered(
+    stub: VllmStub, hand: Make
+) -> None:
+    first = hand(stub, Role.LOOK)
+    first.look()
+    stub.close()
+    later = Vllm(first.settings, Context(Role.LOOK, remembered=first.memory))
+    later.open()
+    assert later.look().stands is True

@@ -16,6 +16,7 @@ __all__ = ["CgroupOf"]
 _ROOT = "/sys/fs/cgroup"
 _MOST_FOLDERS = 256
 _MOST_KNOWN = 64
+_LONGEST = 4000
 
 
 class CgroupOf:
@@ -47,6 +48,18 @@ class CgroupOf:
         found = self._folder("", folder)
         if found is not None:
             self._folders[found] = True
+
+    @property
+    def told(self) -> str:
+        """What is remembered, for a process that comes in the place of this one."""
+        text = "".join(f"{int(again)}{folder}\n" for folder, again in self._folders.items())
+        return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition("\n")[0]
+
+    def learn(self, told: str) -> None:
+        """Remember what an earlier process did."""
+        for line in told.splitlines():
+            if line[1:].startswith(self._root):
+                self._folders[line[1:]] = line[0] == "1"
 
     def populated(self) -> str:
         """Name a folder in which there is a process; empty: there is none."""

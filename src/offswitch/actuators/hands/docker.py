@@ -122,6 +122,7 @@ class Docker(Hand):
         )
         self._engine = "Docker or Podman"
         self._cgroups = CgroupOf()
+        self._cgroups.learn(context.remembered)
         self._known: dict[str, _Found] = {}
         """Those seen alive when it was proven last."""
         self._policies: dict[str, str] = {}
@@ -195,6 +196,7 @@ class Docker(Hand):
                 self._cgroups.note(each.identity, each.pid)
                 return Sight(False, f"{each.name} is {each.status}, process {each.pid}")
         left = self._cgroups.populated()
+        self.memory = self._cgroups.told
         if left:
             return Sight(False, f"its engine calls it stopped, and processes are left in {left}")
         names = ", ".join(f"{each.name} {each.status}" for each in found[:8])

@@ -75,8 +75,8 @@ class ServingHand(Hand):
         """Hold what was said."""
         super().__init__(settings, context)
         self.clock: Clock = SystemClock()
-        self.seen = False
-        """Whether it has answered to this instance."""
+        self.seen = context.remembered != ""
+        """Whether it has answered to this instance, or to one before it under the same stop."""
         secrets = context.secrets
         looking = context.role is Role.LOOK
         self._key = (looking and secrets.get("look_key_file")) or secrets.get("key_file")
@@ -117,7 +117,7 @@ class ServingHand(Hand):
             raise Trouble(
                 f"{self.line.place} refuses {method} {path} ({answer.status})", "see its key_file"
             )
-        self.seen = True
+        self.seen, self.memory = True, "it answered"
         return answer
 
     def wrong(self, path: str, answer: Answer) -> Trouble:

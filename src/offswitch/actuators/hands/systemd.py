@@ -108,6 +108,7 @@ class Systemd(Hand):
         seconds = max(0.2, settings.deadline / 1e6 * 0.8)
         self._bus = Bus(_PRIVATE if acts else _BUS, _NAME, hello=not acts, timeout_s=seconds)
         self._cgroups = CgroupOf()
+        self._cgroups.learn(context.remembered)
         self._triggers: tuple[str, ...] = ()
         self._proven: tuple[_State, ...] = ()
         self._folder = -1
@@ -208,6 +209,7 @@ class Systemd(Hand):
                 self._seen_alive(each.name)
                 return Sight(False, each.words())
         left = self._cgroups.populated()
+        self.memory = self._cgroups.told
         if left:
             return Sight(False, f"systemd calls it inactive, and processes are left in {left}")
         if self.settings.refuse_starts:
