@@ -42,6 +42,11 @@ __all__ = ["Postgres"]
 
 _REHEARSED = 40
 """So many things are rehearsed at a time, in turns: each leaves a dead row in the catalogue."""
+_BEFORE_THE_END = 4
+"""So many statements take rights before login and sessions go: with a thousand tables, those wait
+for no more."""
+_HALF = 0.45
+"""Of the deadline: a held session that is dead leaves time for another one."""
 _ENDING_US = 250_000
 _LOCKED = {"55P03", "XX000", "40P01", "57014"}
 """Somebody else held it: over soon, or as soon as that one has ended."""
@@ -234,9 +239,11 @@ class Postgres(Hand):
                 session.send(*cuts(known.rights.get(database, ()), session.version))
                 sent.append(session)
         statements = cuts(known.rights[""], self._main.version)
-        bars = [target.bar for target in known.targets]
-        answers = self._main.ask(*statements, *bars, end_query(known.oids))
-        self._note(ended, answers[-1])
+        bars, end = [target.bar for target in known.targets], end_query(known.oids)
+        first, rest = statements[:_BEFORE_THE_END], statements[_BEFORE_THE_END:]
+        patience_s = self.settings.deadline / 1e6 * _HALF
+        answers = self._main.ask(*first, *bars, end, *rest, timeout_s=patience_s)
+        self._note(ended, answers[len(first) + len(bars)])
         for session in sent:
             with suppress(Trouble):
                 session.take()
