@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 
-from actuators.hands.authorization_server import AuthorizationServer, Client, Resource
+from actuators.hands.authorization_server import ISSUER, AuthorizationServer, Client, Resource
 from actuators.hands.stubs.litellm import MASTER, Database, Replica
 from installation import Installation, until
 from needs import needs, needs_root
@@ -99,11 +100,13 @@ def test_VER_2_a_revoked_credential_used_on_a_second_worker_is_confirmed_when_bo
 def test_RST_8_a_revoked_token_stays_refused_through_a_reset_and_a_restart(
     installation: Installation, tmp_path: Path
 ) -> None:
-    server = AuthorizationServer()
-    server.clients["agent"], server.clients["looker"] = Client("agent", "s"), Client("looker", "l")
+    """Our client signs, in a process that has given its rights away."""
+    server, key = AuthorizationServer(), ECKey.generate_key("P-256")
+    server.clients["agent"] = Client("agent", public_key=key)
+    server.clients["looker"] = Client("looker", "l")
     resource, token = Resource(server), server.grant("agent")
     files = {
-        "secret_file": "s",
+        "secret_file": key.as_pem(private=True).decode(),
         "look_secret_file": "l",
         "token_file": token.access_token,
         "refresh_token_file": token.refresh_token,
@@ -112,6 +115,7 @@ def test_RST_8_a_revoked_token_stays_refused_through_a_reset_and_a_restart(
     declare(
         installation,
         f'kind = "oauth"\nclient_id = "agent"\nlook_client_id = "looker"\n{text}'
+        f'method = "private_key_jwt"\naudience = "{ISSUER}"\n'
         f'revocation_url = "{server.url}/revoke"\nintrospection_url = "{server.url}/introspect"\n'
         f'resources = ["{resource.url}/me"]\n',
     )
