@@ -210,6 +210,29 @@ def test_MON_3_the_keys_that_an_agent_made_for_itself_are_listed_and_blocked(
         assert all(replica.refused(key) is not None for replica in stage.replicas)
 
 
+def test_MON_3_one_key_that_is_refused_keeps_no_other_from_being_blocked(stage: Stage) -> None:
+    second = named(stage.database.make("sk-second"))
+    hand = stage.hand(keys=["0" * 64, second], team="no-such-team")
+    with pytest.raises(Trouble, match="has not blocked"):
+        hand.trip("kill")
+    for key in (KEY, "sk-second"):
+        assert all(replica.refused(key) is not None for replica in stage.replicas)
+
+
+def test_SR_4_what_is_no_key_of_litellms_is_neither_sent_nor_told(stage: Stage) -> None:
+    hand = stage.hand()
+    odd = LiteLLM(
+        hand.settings, Context(Role.ACT, {"secret_file": MASTER, "token_file": "odd key"})
+    )
+    proven = odd.arm()
+    assert proven.state is Ready.UNPROVEN
+    assert "sk-" in proven.detail
+    with pytest.raises(Trouble, match="no key to block"):
+        odd.trip("kill")
+    assert not any("odd" in asked.path for asked in stage.replicas[0].asked)
+    odd.close()
+
+
 def test_a_team_is_blocked_as_a_whole_and_a_person_is_told_to_unblock_it(stage: Stage) -> None:
     hand = stage.hand(team="sales")
     assert hand.arm().state is Ready.READY

@@ -239,6 +239,7 @@ def test_SR_4_no_secret_is_in_any_text(stage: Stage) -> None:
     [
         {"introspection_url": None},
         {"token_file": None},
+        {"token_file": None, "refresh_token_file": "/r", "resources": ["https://api.example/me"]},
         {"look_client_id": "looker"},
         {"method": "private_key_jwt"},
         {"method": "none"},

@@ -22,6 +22,7 @@ database, does not answer that this very key is not found.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -47,6 +48,8 @@ __all__ = ["LiteLLM", "LiteLLMSettings"]
 
 _PAGE, _MOST_PAGES = 100, 10
 _SHORT = 8
+_PREFIX = "sk-"
+_HASH = re.compile(r"[0-9a-f]{64}")
 _GONE = frozenset({401, 404})
 _BLOCKED = b"Key is blocked"
 """Why a key is refused that was blocked, and was not renewed meanwhile."""
@@ -120,8 +123,13 @@ class LiteLLM(Hand):
             )
             for url in settings.replicas
         ]
-        own = _hash_of(self._token)
-        self._named = tuple(dict.fromkeys([*([own] if own else []), *settings.keys]))
+        self._late = [
+            Line(url, headers=headers, timeout_s=patience, ca_file=settings.ca_file)
+            for url in settings.replicas
+        ]
+        """For the keys that `user` has got meanwhile, beside the known ones."""
+        own = [_hash_of(self._token)] if self._token.startswith(_PREFIX) else []
+        self._named = tuple(dict.fromkeys([*own, *settings.keys]))
         self._known = self._named
         """The named ones and those of `user`, as they were when this was proven."""
         self._aliases: dict[str, str] = {}
@@ -138,11 +146,14 @@ class LiteLLM(Hand):
                 partial(self._would_block, line) for line in self._lines
             ]
             proven = worst([*at_once(checks), *self._there(first)])
+        if not self._token.startswith(_PREFIX):
+            why = f"{self.settings.token_file} holds no key of LiteLLM's, which begins with sk-"
+            return Readiness(Ready.UNPROVEN, why)
         return worst([proven, *self._unseen()])
 
     def _would_block(self, line: Line) -> Readiness:
         """Have a key blocked that was never there; only who may block finds that out."""
-        made_up = _hash_of(f"sk-{new_nonce()}")
+        made_up = _hash_of(_PREFIX + new_nonce())
         answer = line.ask("POST", "/key/block", {"key": made_up})
         if answer.ok or (answer.status in _GONE and made_up.encode() in answer.body):
             return Readiness(Ready.READY, f"{line.place} would block")
@@ -189,7 +200,8 @@ class LiteLLM(Hand):
                 raise Trouble(f"{line.place} lists no keys: {self._words(answer)}")
             told = _table(answer.json())
             keys = told.get("keys")
-            found += [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+            some = keys if isinstance(keys, list) else []
+            found += [key for key in some if isinstance(key, str) and _HASH.fullmatch(key)]
             pages = told.get("total_pages")
             if not isinstance(pages, int) or page >= pages:
                 return found
@@ -207,15 +219,22 @@ class LiteLLM(Hand):
     # --- the stop -------------------------------------------------------------------
 
     def trip(self, level: str) -> Acted:
-        """Block what is known at every replica, then what `user` has got meanwhile."""
+        """Block what is known at every replica, and beside that what `user` has got meanwhile."""
         del level
-        known = self._known
-        came = at_once([self._blocks(line, known, self.settings.team) for line in self._lines])
+        known, team = self._known, self.settings.team
+        if not known and team is None:
+            raise Trouble("there is no key to block", "write the agent's key to its token_file")
+        calls: list[Callable[[], tuple[str, ...]]] = [
+            partial(self._block, line, known, team) for line in self._lines
+        ]
         if self.settings.user is not None:
-            came += self._block_new(known)
+            calls.append(partial(self._block_new, known))
+        came = at_once(calls)
         wrong = troubles(came)
         if wrong:
             raise Trouble(wrong, "what answered has blocked it; see the others")
+        if self.settings.user is not None and isinstance(came[-1], tuple):
+            self._known = tuple(dict.fromkeys([*known, *came[-1]]))
         more = len(self._known) - 1
         return Acted(
             f"blocked at {len(self._lines)} replica{'s' * (len(self._lines) > 1)}"
@@ -224,33 +243,33 @@ class LiteLLM(Hand):
             reissue=self._reissue(),
         )
 
-    def _blocks(self, line: Line, keys: tuple[str, ...], team: str | None) -> Callable[[], str]:
-        def block() -> str:
-            for key in keys:
-                self._done(line, line.ask("POST", "/key/block", {"key": key}), key)
-            if team is not None:
-                self._done(line, line.ask("POST", "/team/block", {"team_id": team}), "")
-            return line.place
+    def _block(self, line: Line, keys: tuple[str, ...], team: str | None) -> tuple[str, ...]:
+        """Block a team and keys at one replica; one that it refuses keeps none from the others."""
+        wrong = []
+        if team is not None:
+            answer = line.ask("POST", "/team/block", {"team_id": team})
+            wrong += [] if answer.ok else [self._words(answer)]
+        for key in keys:
+            answer = line.ask("POST", "/key/block", {"key": key})
+            gone = answer.status in _GONE and key.encode() in answer.body
+            wrong += [] if answer.ok or gone else [self._words(answer)]
+        if wrong:
+            raise Trouble(f"{line.place} has not blocked it: {wrong[0]}")
+        return keys
 
-        return block
-
-    def _block_new(self, known: tuple[str, ...]) -> list[str | Trouble]:
+    def _block_new(self, known: tuple[str, ...]) -> tuple[str, ...]:
         """Block what was made after it was proven: an agent may make keys of its own."""
-        for line in self._lines:
+        for line in self._late:
             try:
                 new = tuple(key for key in self._of_user(line) if key not in known)
             except Trouble as trouble:
-                came: list[str | Trouble] = [trouble]
+                last = trouble
                 continue
-            self._known = (*known, *new)
-            return at_once([self._blocks(each, new, None) for each in self._lines]) if new else []
-        return came
-
-    def _done(self, line: Line, answer: Answer, key: str) -> None:
-        """Take an answer for done; a key that is not there any more is as good as blocked."""
-        gone = key and answer.status in _GONE and key.encode() in answer.body
-        if not answer.ok and not gone:
-            raise Trouble(f"{line.place} has not blocked it: {self._words(answer)}")
+            came = at_once([partial(self._block, each, new, None) for each in self._late])
+            if new and (wrong := troubles(came)):
+                raise Trouble(wrong)
+            return new
+        raise last
 
     def look(self) -> Sight:
         """Use the agent's key at every replica."""
@@ -301,7 +320,7 @@ class LiteLLM(Hand):
 
     def close(self) -> None:
         """Hang up."""
-        for line in self._lines:
+        for line in (*self._lines, *self._late):
             line.close()
         for bearer in self._bearers:
             bearer.close()
@@ -311,9 +330,7 @@ class LiteLLM(Hand):
 
 
 def _hash_of(key: str) -> str:
-    """Give the name by which LiteLLM keeps a key; empty for no key."""
-    if not key.startswith("sk-"):
-        return key
+    """Give the name by which LiteLLM keeps a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -107,6 +107,8 @@ class OAuthSettings(ActuatorSection):
             raise ValueError(
                 "nothing could see it: name 'introspection_url', or 'resources' and 'token_file'"
             )
+        if self.resources and not self.token_file:
+            raise ValueError("'resources' take the access token: name 'token_file'")
         if (self.look_client_id is None) != (self.look_secret_file is None):
             raise ValueError("'look_client_id' and 'look_secret_file' go together")
         return self

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route, Sight, Trouble
@@ -45,7 +45,18 @@ _NO_ACCESSOR = frozenset({400, 403, 404})
 _GONE = (b"invalid accessor", b"token not found")
 """In what words: the second where it ends just then, by its prefix (seen)."""
 
-Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*/?$", max_length=500)]
+
+def _plain(value: str) -> str:
+    if {".", ".."} & set(value.split("/")):
+        raise ValueError("a path without . and ..")
+    return value
+
+
+Path = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*/?$", max_length=500),
+    AfterValidator(_plain),
+]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 
 
@@ -239,7 +250,7 @@ class Vault(Hand):
         lent: list[tuple[str, dict[str, Any] | None]]
         lent = [(f"sys/leases/{how}/{prefix}", None) for prefix in self.settings.prefixes]
         came = self._revoke([*ends, *lent])
-        if ends and lent:  # a last lease may have been taken while the token still lived
+        if ends and lent and not troubles(came):  # a last lease, taken while the token still lived
             came += self._revoke(lent)
         wrong = troubles(came)
         if wrong:
