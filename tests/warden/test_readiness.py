@@ -92,17 +92,31 @@ def test_DRL_4_a_layer_that_is_taken_away_is_entered_as_absent(tmp_path: Path) -
     ]
 
 
-def test_a_thousand_targets_that_fall_at_once_are_one_entry(tmp_path: Path) -> None:
+def test_a_thousand_targets_that_fall_at_once_are_two_entries(tmp_path: Path) -> None:
     ground, _row, looker = grown(tmp_path)
     rows = [ground.table.put(Tracked(Target(f"shop/n{number}"))) for number in range(1000)]
     for row in rows:
         row.readiness = {"network": ("ready", "")}
     looker.look()
+    looker.look()
     for row in rows:
         row.readiness = {"network": ("absent", "no cgroup v2")}
     looker.look()
     [told] = ground.recording.entries
-    assert (told["count"], len(told["targets"])) == (1000, 20)
+    assert (told["count"], len(told["targets"])) == (500, 20), "a stop waits for no more than that"
+    looker.look()
+    assert [one["count"] for one in ground.recording.entries] == [500, 500]
+
+
+def test_a_target_that_is_known_no_more_has_no_layer_that_has_fallen(tmp_path: Path) -> None:
+    ground, row, looker = grown(tmp_path)
+    row.readiness = {**row.readiness, "data": ("unproven", "the password was refused")}
+    looker.look()
+    ground.table.drop(NAME)
+    looker.look()
+    assert [(one["layer"], one["state"]) for one in ground.recording.entries] == [
+        ("data", "unproven"), ("data", "gone"),
+    ]  # fmt: skip
 
 
 def test_DRL_4_a_drills_doubt_dates_the_layer_and_is_entered_as_the_drills(tmp_path: Path) -> None:

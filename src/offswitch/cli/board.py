@@ -215,7 +215,10 @@ def _table(rows: list[dict[str, Any]], selected: str, room: int) -> RenderableTy
             Text("▶" if chosen else " "),
             Text.assemble(
                 Text(printable(row["target"]), style="bold underline" if chosen else ""),
-                Text(f"  ! {short}" if (short := lacking(row)) else "", style="bold"),
+                Text(
+                    f"  ! {short}" if (short := lacking(row, time.time_ns() // 1000)) else "",
+                    style="bold",
+                ),
             ),
             state_text(row),
             level_text(row),

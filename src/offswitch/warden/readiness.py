@@ -17,7 +17,7 @@ what drills have proven before (`drills.voids`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from offswitch.model.level import Level
 from offswitch.model.reserved import is_drill
@@ -29,6 +29,8 @@ from offswitch.warden.table import Tracked
 __all__ = ["Readiness", "details", "since", "states"]
 
 _LOOK_S = 0.25
+_AT_ONCE = 500
+"""Targets that are looked at between two stops."""
 _NAMED = 20
 _LONGEST = 500
 _ABSENT = "absent"
@@ -85,15 +87,25 @@ def _missing(row: Tracked) -> list[str]:
     return sorted(named & HAND_LAYERS - LOCAL - row.readiness.keys())
 
 
+class _Known:
+    """One target as it was looked at last."""
+
+    __slots__ = ("code", "found", "states")
+
+    def __init__(self, core: Core, row: Tracked) -> None:
+        self.states = states(core, row)
+        self.found = {layer: state for layer, (state, _why) in row.readiness.items()}
+        """As the row alone has it: what else has changed has another cause."""
+        self.code = unproven(core)
+
+
 class Readiness:
     """Writes down what becomes more or less ready. Of one warden, in its loop."""
 
     def __init__(self, core: Core) -> None:
         """Look at the rows of `core`; nothing is known of them yet."""
         self._core = core
-        self._known: dict[str, dict[str, str]] = {}
-        self._found: dict[str, dict[str, str]] = {}
-        """As the rows alone had it: what else has changed has another cause."""
+        self._known: dict[str, _Known] = {}
         self._doubts: tuple[bool, frozenset[str]] = (False, frozenset())
 
     def begin(self) -> None:
@@ -101,46 +113,38 @@ class Readiness:
         self._core.loop.every(_LOOK_S, self.look)
 
     def look(self) -> None:
-        """Write down what has changed since the last look."""
-        core = self._core
+        """Write down what has changed since the last look, of some hundred targets at a time."""
+        core, shifted = self._core, self._core.table.shifted
         doubts = (unproven(core), frozenset(core.drilled.doubts))
-        names: Iterable[str] = list(core.table.shifted)
-        core.table.shifted.clear()
         if doubts != self._doubts:
-            names = core.table.names()
+            self._doubts = doubts
+            shifted.update(dict.fromkeys(core.table.names()))
         steps: dict[Step, list[tuple[str, str]]] = {}
-        for name in names:
+        for name in list(shifted)[:_AT_ONCE]:
+            del shifted[name]
             if not is_drill(name):
-                self._compare(name, doubts, steps)
-        self._doubts = doubts
+                self._compare(name, steps)
         for step, those in steps.items():
             self._enter(step, those)
 
-    def _compare(
-        self,
-        name: str,
-        doubts: tuple[bool, frozenset[str]],
-        steps: dict[Step, list[tuple[str, str]]],
-    ) -> None:
+    def _compare(self, name: str, steps: dict[Step, list[tuple[str, str]]]) -> None:
         core, row = self._core, self._core.table.get(name)
-        before, found_before = self._known.pop(name, None), self._found.pop(name, {})
+        before = self._known.pop(name, None)
         if row is None:
-            for layer, fell in (before or {}).items():
+            for layer, fell in before.states.items() if before is not None else ():
                 if fell != "ready":  # whoever was told that it has fallen is told that it is over
                     steps.setdefault((layer, fell, _GONE, "layer"), []).append((name, ""))
             return
-        now, found = states(core, row), {layer: one[0] for layer, one in row.readiness.items()}
-        self._known[name], self._found[name] = now, found
+        self._known[name] = now = _Known(core, row)
         if before is None:
             return  # a target that is new has not changed
         why = details(core, row)
-        for layer in before.keys() | now.keys():
-            was, state = before.get(layer), now.get(layer, _ABSENT)
-            if was is None or was == state:
-                continue  # what it did not have before it has not lost
-            itself = found_before.get(layer) != found.get(layer)
-            code = doubts[0] != self._doubts[0]
-            cause = "layer" if itself else "code" if code else "drill"
+        for layer, was in before.states.items():  # what it did not have before it has not lost
+            state = now.states.get(layer, _ABSENT)
+            if was == state:
+                continue
+            itself = before.found.get(layer) != now.found.get(layer)
+            cause = "layer" if itself else "code" if before.code != now.code else "drill"
             steps.setdefault((layer, was, state, cause), []).append((name, why.get(layer, "")))
 
     def _enter(self, step: Step, those: list[tuple[str, str]]) -> None:

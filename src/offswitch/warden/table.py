@@ -294,14 +294,14 @@ class Table:
             return False
         del self._rows[name]
         self._names.remove(name)
-        self.touched[name] = None
+        self.touched[name] = self.shifted[name] = None
         return True
 
     def drop(self, name: str) -> None:
         """Forget a target altogether; whoever drops it has seen that nothing of it is left."""
         if self._rows.pop(name, None) is not None:
             self._names.remove(name)
-            self.touched[name] = None
+            self.touched[name] = self.shifted[name] = None
 
     def take_away(self, names: Iterable[str]) -> None:
         """Remove what is kept of forgotten targets. For the disk's thread."""
