@@ -14,7 +14,6 @@ import os
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from offswitch.control.place import Place
@@ -30,7 +29,7 @@ from offswitch.warden.cells.remains import Remains
 from offswitch.warden.kept import GARBLED, path_of
 from offswitch.warden.listener import Listener
 from offswitch.warden.page_writer import PageWriter
-from offswitch.warden.since import kept, spelled, stamped
+from offswitch.warden.since import stamped
 from offswitch.warden.whole_file import write_whole
 
 __all__ = ["Table", "Tracked"]
@@ -188,36 +187,6 @@ class Tracked:
     def unseen(self) -> None:
         """What was seen of it up to now says nothing any more."""
         self.confirmed = self.stands = False
-
-    def passed(self) -> dict[str, Any]:
-        """Give what no file knows of it, for the next code of this warden (SR-23)."""
-        return {
-            "state": self.state.value,
-            "labels": dict(self.target.labels),
-            "kind": self.target.kind,
-            "ours": self.ours,
-            "uid": self.uid,
-            "user": self.user,
-            "sharing": self.sharing,
-            "log": self.log,
-            "since_us": self.since_us,
-            "declared": self.declared,
-            "receipts": [asdict(receipt) for receipt in self.receipts],
-            "confirmed": self.confirmed,
-            "stands": self.stands,
-            "order": self.order,
-            "ready_since": spelled(self.ready_since, self.readiness),
-        }
-
-    def take_up(self, passed: dict[str, Any]) -> None:
-        """Go on as the code before left it; whether it lives is found out anew."""
-        self.target = Target(self.target.name, dict(passed["labels"]), str(passed["kind"]))
-        self.state = State(passed["state"])
-        for name in ("uid", "user", "sharing", "log", "since_us", "declared", "order"):
-            setattr(self, name, passed[name])
-        self.receipts = [Receipt(**receipt) for receipt in passed["receipts"]]
-        self.confirmed, self.stands = passed["confirmed"], passed["stands"]
-        self.ready_since = kept(self.ready_since, self.readiness, passed.get("ready_since"))
 
     def facts(self) -> dict[str, Any]:
         """What the next warden needs to find it."""

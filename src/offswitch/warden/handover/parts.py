@@ -14,6 +14,7 @@ from offswitch.warden.door.feed import Feed
 from offswitch.warden.door.ops import Operations
 from offswitch.warden.door.server import Connection, Server
 from offswitch.warden.gates.gates import Gates
+from offswitch.warden.handover import row as row_of
 from offswitch.warden.handover.passed import Passed
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.reset.resetting import Resetter
@@ -65,7 +66,7 @@ def gather(parts: Parts, asked: list[Connection]) -> Passed:
             for each in open_
         ],
         asked=[each.sock.fileno() for each in asked if not each.closed],
-        rows={row.target.name: row.passed() for row in core.table},
+        rows={row.target.name: row_of.passed(row) for row in core.table},
         graves=parts.starter.graves.facts(),
         stopping=parts.stopper.passed(),
         resetting={**parts.resetter.passed(), "news": core.news.passed()},
@@ -83,7 +84,7 @@ def take_up(passed: Passed, parts: Parts) -> dict[int, Connection]:
     for name, state in passed.rows.items():
         row = core.table.get(name) or Tracked.named(name)
         core.table.put(row)
-        row.take_up(state)
+        row_of.take_up(row, state)
         if state["ours"] and row.leader is not None and row.cell is not None:
             row.ours = True  # our child, as it was before
             core.children.expect(row.leader, partial(starter.ended, row, row.leader))

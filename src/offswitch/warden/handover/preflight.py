@@ -22,6 +22,7 @@ from offswitch.decide.authority import read_authority
 from offswitch.errors import Corrupt, Internal, OffswitchError, Refused, from_kind
 from offswitch.model.target import Target
 from offswitch.warden.handover.passed import Passed
+from offswitch.warden.handover.row import take_up
 from offswitch.warden.installation import installation_id
 from offswitch.warden.latch.store import glance
 from offswitch.warden.press import Press
@@ -76,7 +77,7 @@ def _could_take_over(place: Place, passed: Passed, *, record: bool) -> None:
     for item in table.load_declared():
         declared_target(item)
     for name, row in passed.rows.items():
-        Tracked(Target(name)).take_up(row)
+        take_up(Tracked(Target(name)), row)
     for press in passed.stopping["presses"]:
         Press.taken_up(press, [], None)
 
