@@ -272,3 +272,27 @@ def test_SR_4_each_role_reads_the_secrets_that_it_needs_and_no_other(
         token_file=str(tmp_path / "three"),
     )
     assert secrets_of(settings, role) == wanted
+
+
+def test_VER_3_what_a_look_has_to_know_is_told_once_and_forgotten_at_the_reset() -> None:
+    world = World()
+
+    def arm(hand: Scripted) -> Readiness:
+        hand.memory = "it answered"
+        return READY
+
+    def look(hand: Scripted) -> Sight:
+        hand.memory = hand.memory or "it was there"
+        return Sight(True, hand.memory)
+
+    world.arm, world.look = arm, look
+    with served(world, prove_s=60, role=Role.LOOK) as warden:
+        warden.readiness()
+        for _ in range(3):
+            warden.look()
+        assert warden.hear() == {"event": "remember", "memory": "it answered"}
+        frames.send(warden.link, {"op": "latched", "value": True})
+        frames.send(warden.link, {"op": "latched", "value": False})
+        warden.readiness()
+        warden.look()
+        assert warden.hear()["memory"] == "it answered", "told again, since it was forgotten"

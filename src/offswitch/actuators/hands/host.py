@@ -102,6 +102,8 @@ class Process:
         shown = (self._ready.context.secrets, self._spare.context.secrets)
         self._secrets = {secret for each in shown for secret in each.values()}
         self._latched = False
+        self._remembered = self._ready.memory
+        """What the warden keeps of it."""
         self._due = 0.0
         self._began: float | None = None
         """When the proof that is under way began (CLOCK_MONOTONIC)."""
@@ -158,7 +160,7 @@ class Process:
             case "latched":
                 self._latched, self._due = message["value"] is True, 0.0
                 if not self._latched:
-                    self._ready.memory = self._spare.memory = ""
+                    self._ready.memory = self._spare.memory = self._remembered = ""
             case "cell":
                 self._ready.cell = self._spare.cell = _cell_of(message["cell"])
                 self._due = 0.0
@@ -205,8 +207,9 @@ class Process:
     def _remember(self) -> None:
         """Have the warden keep what the look has to know, for a process in the place of this."""
         memory = self._ready.memory[:_MOST_MEMORY]
-        if memory != self._spare.memory:
-            self._spare.memory = memory
+        self._spare.memory = memory
+        if memory != self._remembered:
+            self._remembered = memory
             self._say({"event": "remember", "memory": memory})
 
     def _look(self) -> Sight:
