@@ -94,6 +94,15 @@ def test_VER_6_a_stream_that_is_cut_is_given_up_by_the_server(
     gate.release("shop/chat")
 
 
+def test_VER_6_a_conversation_by_which_it_would_write_on_for_nobody_is_not_passed_on(
+    llama: LlamaServer, gate: Gate
+) -> None:
+    _client, task = begin(llama, gate, chat(stream=True), "X-Conversation-Id: c-1\r\n")
+    gate.stop("shop/chat")
+    assert llama.ended(task, SOON_S) is not None
+    gate.release("shop/chat")
+
+
 def test_VER_6_while_it_reads_a_long_prompt_too(llama: LlamaServer, gate: Gate) -> None:
     _client, task = begin(llama, gate, chat(stream=True, prompt="ba da fi go mu " * 1200))
     gate.stop("shop/chat")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from offswitch.gateway.exchange import Head
+from offswitch.gateway.plan.route import EvidenceKind
 from offswitch.gateway.plan.upstream import Upstream
 from offswitch.gateway.wire.emit import emit
 from offswitch.gateway.wire.strict import CHUNKED
@@ -56,3 +57,11 @@ def test_a_websocket_is_asked_for_as_one() -> None:
     written = emit(Head(b"GET", b"/v1/realtime", []), OPEN, 0, websocket=True)
     assert written.endswith(b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n")
     assert b"content-length" not in written
+
+
+def test_VER_6_a_header_by_which_a_server_would_write_on_for_nobody_stays_here() -> None:
+    head = Head(b"POST", b"/", [(b"x-conversation-id", b"c-1"), (b"x-other", b"1")])
+    withheld = EvidenceKind.LLAMA_CPP.withheld
+    assert b"conversation" not in emit(head, OPEN, 0, without=withheld)
+    assert b"\r\nx-other: 1\r\n" in emit(head, OPEN, 0, without=withheld)
+    assert b"x-conversation-id: c-1" in emit(head, OPEN, 0, without=EvidenceKind.VLLM.withheld)

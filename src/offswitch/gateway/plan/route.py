@@ -35,6 +35,9 @@ class Step(StrEnum):
     """The model that is asked for: the fallback answers."""
 
 
+_CONVERSATIONS = frozenset({b"x-conversation-id"})
+
+
 class EvidenceKind(StrEnum):
     """How a server is asked whether it has really stopped."""
 
@@ -44,6 +47,11 @@ class EvidenceKind(StrEnum):
     SGLANG = "sglang"
     OLLAMA = "ollama"
     PROMETHEUS = "prometheus"
+
+    @property
+    def withheld(self) -> frozenset[bytes]:
+        """Headers by which such a server would write on for a client that has gone (VER-6)."""
+        return _CONVERSATIONS if self is EvidenceKind.LLAMA_CPP else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,11 @@ def emit(
     *,
     websocket: bool = False,
     instead: Iterable[tuple[bytes, bytes]] = (),
+    without: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """Write the head of a request: `framing` as in `Begun`, `instead` for headers that changed."""
     changed = {name for name, _ in instead}
-    dropped = (_DROPPED if upstream.key else _OURS) | changed
+    dropped = (_DROPPED if upstream.key else _OURS) | changed | without
     parts = [
         b"%b %b%b HTTP/1.1\r\nhost: %b\r\n"
         % (head.method, upstream.prefix, head.target, upstream.authority)

@@ -189,7 +189,12 @@ class Flow(Asking):
         connection.tap = self._tap
         instead = verdict.headers if isinstance(verdict, Rewritten) else ()
         data = emit(
-            begun.head, route.upstream, self._framing, websocket=begun.websocket, instead=instead
+            begun.head,
+            route.upstream,
+            self._framing,
+            websocket=begun.websocket,
+            instead=instead,
+            without=route.evidence.kind.withheld,
         )
         if self._whole:
             data += self._body
