@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from database_writer import Writer
 from installation import Installation, until
 from needs import needs
-from offswitch.actuators.hands.sqlite.files import holds_open_descriptors
+from offswitch.actuators.hands.sqlite.files import freeze, holds_open_descriptors
 from offswitch.cli.declare import declare
 from offswitch.config.load import installed_kinds, load
 from postgres_server import PostgresServer
@@ -34,7 +35,7 @@ look_dsn = "{look}"
 look_password_file = "{folder}/look.password"
 token_file = "{folder}/agent.password"
 role = "agent"
-prove = "1h"
+prove = "{prove}"
 """
 SQLITE = """
 [[actuator]]
@@ -67,9 +68,9 @@ class Ground:
         config.chmod(0o600)
         self.home.ask(declare(load(str(config), installed_kinds())))
 
-    def ready(self) -> None:
+    def ready(self, state: str = "ready") -> None:
         def proven() -> bool:
-            return bool(self.home.target(TARGET)["readiness"].get("data") == "ready")
+            return bool(self.home.target(TARGET)["readiness"].get("data") == state)
 
         try:
             until(proven, "the layer is ready")
@@ -92,7 +93,10 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 
 
 @pytest.fixture
-def orders(ground: Ground, postgres: PostgresServer) -> PostgresServer:
+def orders(
+    ground: Ground, postgres: PostgresServer, request: pytest.FixtureRequest
+) -> PostgresServer:
+    """A role that writes orders, and the hand that stops it, proven once or as often as is said."""
     postgres.database("shop")
     postgres.execute(ROLES, database="shop")
     for name, said in (("off", "may stop"), ("look", "may look"), ("agent", "its own")):
@@ -100,7 +104,13 @@ def orders(ground: Ground, postgres: PostgresServer) -> PostgresServer:
         file.write_text(f"{said}\n")
         file.chmod(0o600)
     dsn, look = postgres.tcp("shop", "off"), postgres.tcp("shop", "looker")
-    said = POSTGRES.format(target=TARGET, dsn=dsn, look=look, folder=ground.folder)
+    said = POSTGRES.format(
+        target=TARGET,
+        dsn=dsn,
+        look=look,
+        folder=ground.folder,
+        prove=getattr(request, "param", "1h"),
+    )
     ground.declare(said)
     ground.ready()
     return postgres
@@ -130,20 +140,46 @@ def test_VER_1_a_hand_that_could_not_act_is_found_out_by_the_look(
         agent.execute("SELECT 1")
 
 
-def test_SR_4_a_hand_with_a_user_of_its_own_closes_a_database_that_it_could_not_read(
-    ground: Ground,
+@pytest.mark.parametrize("orders", ["500ms"], indirect=True)
+def test_DRL_4_a_password_that_is_rotated_is_noticed_within_ten_seconds(
+    ground: Ground, orders: PostgresServer
 ) -> None:
-    folder = ground.folder / "private"
-    folder.mkdir(0o700)
-    path = folder / "prices.db"
-    writer = Writer(path)
+    def data() -> str:
+        return str(ground.home.target(TARGET)["readiness"]["data"])
+
+    orders.execute("ALTER ROLE off PASSWORD 'another one'")
+    until(lambda: data() == "unproven", "it is noticed", 10)
+    file = ground.folder / "off.password"
+    file.write_text("another one\n")
+    until(lambda: data() == "ready", "the new one is read and proven", 10)
+
+
+@contextlib.contextmanager
+def private(below: Path) -> Iterator[tuple[Path, Writer]]:
+    """A database in a folder of somebody's own, and a writer who has it open."""
+    folder = Path(tempfile.mkdtemp(prefix="offswitch-private-", dir=below))
+    writer = Writer(folder / "prices.db")
     try:
         writer.execute("PRAGMA busy_timeout=20")
         writer.execute("PRAGMA journal_mode=wal")
         writer.execute("CREATE TABLE prices (n)")
         for each in (folder, *folder.iterdir()):
             os.chown(each, 1234, 1234)
-        fd = os.open(folder, os.O_RDONLY)
+        yield folder / "prices.db", writer
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            writer.close()
+        for each in folder.iterdir():
+            with contextlib.suppress(OSError), each.open("rb") as file:
+                freeze(file.fileno(), value=False)
+        shutil.rmtree(folder)
+
+
+def test_SR_4_a_hand_with_a_user_of_its_own_closes_a_database_that_it_could_not_read(
+    ground: Ground,
+) -> None:
+    with private(ground.folder) as (path, writer):
+        fd = os.open(path, os.O_RDONLY)
         needs(holds_open_descriptors(fd), "temporary files on ext4")
         os.close(fd)
         ground.declare(SQLITE.format(target=TARGET, path=path))
@@ -157,8 +193,16 @@ def test_SR_4_a_hand_with_a_user_of_its_own_closes_a_database_that_it_could_not_
         with pytest.raises(AssertionError):
             writer.execute("INSERT INTO prices VALUES (1)")
         assert path.stat().st_mode & 0o777 == 0
-    finally:
-        with contextlib.suppress(OSError):
-            writer.close()
-        for each in folder.iterdir():
-            subprocess.run(["chattr", "-i", each], check=False)
+
+
+def test_VER_1_where_an_open_descriptor_goes_on_the_stop_is_confirmed_once_it_is_closed(
+    ground: Ground,
+) -> None:
+    with private(Path("/dev/shm")) as (path, writer):
+        ground.declare(SQLITE.format(target=TARGET, path=path))
+        ground.ready("degraded")
+        code, layer = ground.stop()
+        assert (code, layer["confirmed"]) == (4, False), layer
+        assert "somebody has it open for writing" in layer["detail"]
+        writer.close()
+        until(lambda: ground.home.target(TARGET)["confirmed"], "its look sees it", 5)

@@ -174,10 +174,9 @@ class Session:
             "keepalives_idle": "5",
             "tcp_user_timeout": "5000",
             "options": options,
+            "password": self._password,  # also an empty one: else libpq takes PGPASSWORD
             **self._keys,
         }
-        if self._password:
-            keys["password"] = self._password
         try:
             told = conninfo_to_dict(self._dsn)
         except Error as error:

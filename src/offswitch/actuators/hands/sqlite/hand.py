@@ -18,6 +18,7 @@ next opening. Nothing is given back: the commands for it are in the record (RST-
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 from contextlib import suppress
@@ -67,8 +68,6 @@ class Sqlite(Hand):
         """Descriptors that hold locks, by the end of the name."""
         self._was: dict[str, str] = {}
         """Name → the commands that give back what was taken from it."""
-        self._seen: tuple[Facts, ...] = ()
-        """What lay there when it was first seen to be cut."""
 
     def prepare(self) -> None:
         """Open folder and database while there are all rights to."""
@@ -273,13 +272,13 @@ class Sqlite(Hand):
             if said:
                 (free if certain else unknown).append(f"{printable(name, 80)}: {said}")
         if free or unknown:
-            self._seen = ()
+            self.memory = ""
             return Sight(None if not free else False, "; ".join([*free, *unknown]))
-        now = tuple(seen)
-        if self._seen and now != self._seen:
-            self._seen = ()
+        now = hashlib.blake2b(repr(seen).encode(), digest_size=16).hexdigest()
+        before, self.memory = self.memory, now
+        if before not in {"", now}:
+            self.memory = ""
             return Sight(stands=False, detail="it was changed since it was cut")
-        self._seen = now
         return Sight(stands=True, detail=f"no rights, no writer, {there.size} bytes, unchanged")
 
     def _could_be_written(self, name: str, facts: Facts) -> tuple[str, bool]:
