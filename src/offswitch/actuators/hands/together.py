@@ -34,11 +34,18 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T | Trouble]:
         except Exception as error:  # noqa: BLE001 - in a thread of its own it would be lost
             came[place] = Trouble(f"{type(error).__name__}: {error}")
 
-    threads = [threading.Thread(target=make, args=(n,), daemon=True) for n in range(1, len(calls))]
-    for thread in threads:
-        thread.start()
-    if calls:
-        make(0)
+    own = [0] if calls else []
+    threads = []
+    for place in range(1, len(calls)):
+        thread = threading.Thread(target=make, args=(place,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had: one after the other, then
+            own.append(place)
+        else:
+            threads.append(thread)
+    for place in own:
+        make(place)
     for thread in threads:
         thread.join()
     return came
