@@ -301,6 +301,7 @@ def check_hand(
             said = _Said(hand, [])
             _ask_all(said, role, section)
             hand.leave()
+            said.texts.append(hand.memory)
         finally:
             hand.close()
             hand.close()

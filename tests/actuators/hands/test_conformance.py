@@ -201,6 +201,12 @@ class _Shows(_Odd):
         return f"_Shows({dict(self.context.secrets)})"
 
 
+class _KeepsIt(_Odd):
+    def look(self) -> Sight:
+        self.memory = f"refused: {self.context.secrets['secret_file']}"
+        return Sight(None, "nobody")
+
+
 class _Slow(_Odd):
     def trip(self, level: str) -> Acted:
         time.sleep(self.settings.deadline / 1e6 + 0.6)
@@ -264,6 +270,7 @@ def test_what_keeps_every_promise_passes() -> None:
         _Boasts,
         _Tells,
         _Shows,
+        _KeepsIt,
         _Slow,
         _Mute,
         _Leaves,

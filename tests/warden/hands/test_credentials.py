@@ -113,6 +113,9 @@ def test_VER_2_and_RST_8_credentials_are_revoked_seen_to_be_refused_and_never_gi
     home.kill_warden()
     home.restart()
     until(lambda: home.target(TARGET)["confirmed"], "what was seen is known to the next one")
+    seen = Path(home.home, "hands-seen.json")
+    assert json.loads(seen.read_text()).keys() == {"code"}
+    assert TOKEN not in seen.read_text()
     assert home.cli("stop", TARGET, "--json").returncode == 0
 
     assert home.reset(TARGET)["state"] == "done"
@@ -120,6 +123,7 @@ def test_VER_2_and_RST_8_credentials_are_revoked_seen_to_be_refused_and_never_gi
     assert any("signs in" in one for one in world.hands()["code"]["reissue"])
     until(lambda: world.hands()["code"]["state"] == "unproven", "the old token proves nothing")
     assert TOKEN not in world.github.app_tokens
+    until(lambda: seen.read_text() == "{}", "what was seen is forgotten")
     assert "aws:TokenIssueTime" in world.role.policies["OffswitchRevoke"]
 
     everything = json.dumps([world.hands(), home.entries(), home.status()]) + home.said()
