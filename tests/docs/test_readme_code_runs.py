@@ -128,7 +128,7 @@ def test_every_option_that_a_page_shows_is_known(page: Path) -> None:
     known = {"run", "stop", "reset", "start", "status", "up", "demo", "board", "doctor"}
     known |= {"target", "rule", "detector", "ledger", "config", "install"}
     known |= {"alarm", "decision", "discover", "drill", "incident", "people", "sensor", "ticket"}
-    known |= {"gateway", "hook", "mcp"}
+    known |= {"gateway", "hook", "mcp", "assess"}
     assert shown <= known, "a page shows a command that is not there"
 
 
