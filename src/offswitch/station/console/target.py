@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from offswitch.diagnose.assessment import assess
 from offswitch.errors import NotFound, OffswitchError
 from offswitch.model.target import check_name
 from offswitch.station.console.board import AGAIN_S, Reads
@@ -56,9 +57,11 @@ async def _more(parts: Parts, name: str) -> dict[str, Any]:
     """Ask the warden and the record; what cannot be asked is said to be so."""
     declared = next((each for each in parts.config.target if each.name == name), None)
     shown: dict[str, Any] = {"declared": declared, "told": None, "entries": [], "unread": ""}
+    shown["rests"] = None
     try:
         message = {"op": "target", "name": name}
         shown["told"] = await ask(parts.place.warden_socket, message, _PATIENCE_S)
+        shown["rests"] = await _rests(parts, name)
     except NotFound:
         pass
     except OffswitchError as error:
@@ -70,6 +73,14 @@ async def _more(parts: Parts, name: str) -> dict[str, Any]:
     except OffswitchError as error:
         shown["unread"] = error.message
     return shown
+
+
+async def _rests(parts: Parts, name: str) -> dict[str, Any] | None:
+    """Give on what the stop of a target rests, and what one loss would disarm (MON-6)."""
+    message = {"op": "assess", "scope": name}
+    facts = await ask(parts.place.warden_socket, message, _PATIENCE_S)
+    found = [one for one in facts.get("targets") or [] if one.get("target") == name]
+    return assess(found[0], facts.get("ours") or {}).as_dict() if found else None
 
 
 def _concerns(public: dict[str, Any], name: str) -> bool:
