@@ -39,6 +39,7 @@ from offswitch.warden.press import Press, Reply, own_press
 from offswitch.warden.proving import Proving
 from offswitch.warden.reach import available, meant, reached
 from offswitch.warden.table import Tracked
+from offswitch.warden.taken_along import take_along
 from offswitch.warden.turns import Turns
 
 __all__ = ["Stopper"]
@@ -67,6 +68,8 @@ class Stopper:
         self._lasting = Lasting(core.loop, self._outlived)
         self._obeyed: list[str] = []
         """Nonces of presses that the keeper was not told of yet."""
+        self._under_way: list[Stop] = []
+        """What is being carried out just now: whom that takes along is in it, too."""
         self._told: dict[str, int] = {}
         """Target → when it was last written down that it moved."""
         self._fresh: list[Tracked] = []
@@ -86,6 +89,15 @@ class Stopper:
 
         `asker` is whom `reply` answers, should another code answer in our place.
         """
+        self._under_way += stops
+        try:
+            return self._carry_out(stops, reply, asker, wait=wait)
+        finally:
+            del self._under_way[-len(stops) :]
+
+    def _carry_out(
+        self, stops: list[Stop], reply: Reply | None, asker: Connection | None, *, wait: bool
+    ) -> Press:
         core = self._core
         press = Press(stops, reply, wait=wait)
         press.asker = asker
@@ -113,6 +125,8 @@ class Stopper:
         if not self._obeyed:
             core.loop.later(_TELL_KEEPER_S, self._tell_keeper)
         self._obeyed += [stop.nonce for stop in stops]
+        if owner is None:
+            take_along(core, press, self._under_way, self.press, first=False)
         return press
 
     def _command_all(self, press: Press) -> None:
@@ -123,6 +137,7 @@ class Stopper:
             row.target.name: max(core.level(row) or press.level, press.level) for row in press.rows
         }
         press.prior = {row.target.name: row.state.value for row in press.rows}
+        take_along(core, press, self._under_way, self.press, first=True)
         for row in press.rows:
             self.set_word(row, press.levels[row.target.name])
             press.commanded[row.target.name] = {COOPERATIVE: press.since_ns()}

@@ -1,0 +1,85 @@
+"""Whom a stop takes along: by an order of its own, before it or with it, and never further."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from installation import Installation, until
+from offswitch.warden.taken_along import dependents
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        None,
+        {"dependents": 7},
+        {"dependents": [7, {}, {"target": "a b"}, {"target": "x", "level": "much"}]},
+        {"dependents": {"target": "x"}},
+    ],
+)
+def test_SR_8_a_broken_plan_takes_nobody_along(plan: object) -> None:
+    assert list(dependents({"stop": plan})) == []
+
+
+def declare(home: Installation, **plans: dict[str, Any]) -> None:
+    impact = {"who": "buyers", "harm": "h", "bearable": "1h", "told_by": "support"}
+    home.ask(
+        {
+            "op": "declare",
+            "targets": [
+                {"name": name.replace("_", "/"), "stop": plan, "stop_impact": impact}
+                for name, plan in plans.items()
+            ],
+        }
+    )
+
+
+def orders(home: Installation) -> list[dict[str, Any]]:
+    return [entry for entry in home.entries() if entry["kind"] == "order"]
+
+
+def test_ACT_1_dependents_are_stopped_first_or_with_it_by_orders_that_name_it(
+    installation: Installation,
+) -> None:
+    """A loop of three; one of them is told of, and one is brought to rest and no further."""
+    front = {"target": "shop/front", "level": "drain", "first": True}
+    declare(
+        installation,
+        shop_model={
+            "dependents": [front, {"target": "shop/feed"}],
+            "tell": [{"who": "the shift"}, {"target": "shop/front"}, {"target": "x y"}],
+        },
+        shop_front={"dependents": [{"target": "shop/model"}]},
+        shop_feed={"dependents": [{"target": "shop/model", "level": "poweroff"}]},
+    )
+    for name in ("shop/model", "shop/front", "shop/feed", "shop/else"):
+        installation.run("sleep", "1000", target=name)
+    answer = installation.stop("shop/model", reason="it lies")
+    assert (answer["confirmed"], answer["scopes"]) == (True, ["shop/model"])
+    levels = {row["target"]: row["level"] for row in installation.status()["targets"]}
+    assert levels == {
+        "shop/model": "kill", "shop/front": "drain", "shop/feed": "kill", "shop/else": None,
+    }  # fmt: skip
+    found = until(lambda: len(orders(installation)) == 3 and orders(installation), "three orders")
+    assert [(one["scope"], one["level"]) for one in found] == [
+        ("shop/front", "drain"), ("shop/model", "kill"), ("shop/feed", "kill"),
+    ]  # fmt: skip
+    assert {one["by"] for one in found} == {found[1]["by"]}
+    assert {one["reason"] for one in (found[0], found[2])} == {
+        "stopped along with shop/model: it lies"
+    }
+    told = [entry for entry in installation.entries() if entry.get("what") == "tell first"]
+    assert [one["who"] for one in told] == ["the shift", "support (of shop/front)"]
+    assert told[0]["orders"] == [found[1]["digest"]]
+    assert installation.reset("shop/model")["state"] == "done"
+    assert installation.target("shop/feed")["level"] == "kill", "each has a reset of its own"
+
+
+def test_ACT_1_a_lesser_stop_takes_nobody_further_than_itself(installation: Installation) -> None:
+    declare(installation, a={"dependents": [{"target": "b", "level": "kill"}]}, b={})
+    for name in ("a", "b"):
+        installation.run("sleep", "1000", target=name)
+    installation.stop("a", level="restrict")
+    assert installation.target("b")["level"] == "restrict"
