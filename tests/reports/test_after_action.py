@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from chronicle import Chronicle, digest
+from offswitch.cli.incident_words import in_full
 from offswitch.ledger.reader import ShownEntry
 from offswitch.reports.after_action import Fact, Head, Report, cited, clock, length, report_of
 from offswitch.reports.incidents import incidents_of
@@ -71,6 +72,11 @@ def a_full_life(told: Chronicle, words: str = "the feed was old") -> None:
     name = told.order(by="rule:mass-write", channel="rule", given_us=told.now, reason=words)
     told.receipts(name, unseen=("network",), detail=words)
     told.add(
+        "note",
+        {"detail": words, "happened": ["job 7: half done", words], "reissue": [words]},
+        what="acted", target="shop/agent", layer="data", actuator="orders", done="yes",
+    )  # fmt: skip
+    told.add(
         "evidence", target="shop/agent", order=name, level="kill", kept={"log.tail": "ab" * 32}
     )
     told.wait(30)
@@ -124,6 +130,7 @@ def test_REP_3_what_somebody_wrote_is_marked_as_an_opinion(told: Chronicle) -> N
     written = [fact for fact in report.every if "words of somebody" in fact.value]
     plain = {fact.field for fact in written if not fact.opinion}
     ours = {"kind", "sealed.evidence", "sealed.detail", "sealed.what"}
+    ours |= {"sealed.happened", "sealed.reissue"}
     assert plain <= ours, "what a detector claims, or the observer saw, is none"
     opinions = {fact.name for fact in written if fact.opinion}
     assert {"reason", "note", "cause", "action", "handed over to"} <= opinions
@@ -239,3 +246,63 @@ def test_odd_times_are_shown_and_not_fatal() -> None:
 def test_the_first_stop_is_named(told: Chronicle) -> None:
     a_full_life(told)
     assert next(fact for fact in made(told).facts if fact.name == "first stop").raw == digest(1)
+
+
+def test_VER_5_what_was_not_confirmed_is_stored_listed_and_exported_with_its_why(
+    told: Chronicle,
+) -> None:
+    """One layer was never seen, one late, and one was put off and not needed."""
+    name = told.order()
+    told.receipts(name, unseen=("network", "process"), detail="3 sockets are left")
+    late = len(told.entries) - 1
+    told.receipts(name, unseen=("network",), detail="3 sockets are left")
+    told.add(
+        "receipt",
+        {"by": "uid:1000", "detail": "put off by its plan, and not needed so far"},
+        target="shop/agent", order=name, layer="container", confirmed="no", counted="no",
+    )  # fmt: skip
+    incident = incidents_of(told.entries)[0]
+    assert [one.layer for one in incident.unconfirmed] == ["network"]
+    report = made(told)
+    missed = [fact for fact in report.doubts if fact.name == "not confirmed"]
+    assert [fact.value for fact in missed] == [
+        "network of shop/agent was commanded and not observed"
+    ]
+    [why] = [fact for fact in report.doubts if fact.name == "what may still act"]
+    assert (why.value, why.field) == ("3 sockets are left", "sealed.detail")
+    [once] = [fact for fact in report.doubts if fact.name == "late"]
+    assert once.value == "process of shop/agent was not observed in time, and was later"
+    assert once.entries[0] == late
+    assert any("not needed" in fact.value for fact in report.layers)
+    exported = report.as_dict()
+    assert [one["value"] for one in exported["doubts"]] == [one.value for one in report.doubts]
+    text = Page(Paper().html(report)).text
+    assert all(fact.value in text for fact in report.doubts)
+
+
+def test_ACT_9_and_RST_8_what_was_in_flight_and_what_must_be_made_anew_are_listed(
+    told: Chronicle,
+) -> None:
+    told.order()
+    for what, happened, reissue in (
+        ("acted", ["job 7: half done", "job 8: queued"], ["the token of <b>svc</b>"]),
+        ("acted", ["job 7: half done"], []),
+        ("released", [], ["the token of <b>svc</b>", "the grant on prices"]),
+    ):
+        told.add(
+            "note",
+            {"detail": "d", "happened": happened or None, "reissue": reissue or None},
+            what=what, target="shop/agent", layer="data", actuator="orders", done="yes",
+        )  # fmt: skip
+    [acted] = incidents_of(told.entries)[0].acted
+    assert acted.happened == ((1, "job 7: half done"), (1, "job 8: queued"))
+    assert acted.reissue == ((1, "the token of <b>svc</b>"), (3, "the grant on prices"))
+    report = made(told)
+    assert [fact.value for fact in report.happened] == ["job 7: half done", "job 8: queued"]
+    page = Page(Paper().html(report))
+    assert "What was in flight" in page.text
+    assert "What must be made anew" in page.text
+    assert "the token of <b>svc</b>" in page.text, "hostile words stay text"
+    words = in_full(incidents_of(told.entries)[0])
+    assert "in flight when it was stopped" in words
+    assert "shop/agent orders  the grant on prices  #3" in words

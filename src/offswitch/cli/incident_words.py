@@ -63,6 +63,7 @@ def _all_of(one: Incident) -> Iterator[str]:
     yield from (f"  {name:<14}{printable(text, 1000)}" for name, text in facts if text)
     yield from _delays(one.delays)
     yield from _layers(one)
+    yield from _lists(one)
     yield ""
     yield "timeline (UTC)"
     yield from map(_event, one.events)
@@ -93,7 +94,7 @@ def _layers(one: Incident) -> Iterator[str]:
     yield "layers"
     for layer in one.layers[:_SHOWN_LAYERS]:
         seen = (
-            "confirmed" if layer.confirmed else "NOT CONFIRMED" if layer.counted else "cooperative"
+            "confirmed" if layer.confirmed else "NOT CONFIRMED" if layer.counted else "not counted"
         )
         name = printable(f"{layer.target} {layer.layer}", 80)
         yield f"  {seen:<14}{name}  {printable(layer.detail, 300)}  #{layer.index}"
@@ -102,6 +103,24 @@ def _layers(one: Incident) -> Iterator[str]:
         yield f"  … {left} more: --json"
     for target in one.silent[:_SHOWN_LAYERS]:
         yield f"  NOT OBSERVED  {printable(target, 200)}"
+
+
+def _lists(one: Incident) -> Iterator[str]:
+    """What was in flight, and what must be made anew, as hands list it."""
+    for title, of in (("in flight when it was stopped", 0), ("must be made anew", 1)):
+        found = [
+            (acted, index, text)
+            for acted in one.acted
+            for index, text in (acted.happened, acted.reissue)[of]
+        ]
+        if found:
+            yield ""
+            yield title
+        for acted, index, text in found[:_SHOWN_LAYERS]:
+            name = printable(f"{acted.target} {acted.actuator}", 80)
+            yield f"  {name}  {printable(text, 300)}  #{index}"
+        if len(found) > _SHOWN_LAYERS:
+            yield f"  … {len(found) - _SHOWN_LAYERS} more: --json"
 
 
 def _event(event: Event) -> str:

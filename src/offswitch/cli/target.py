@@ -116,6 +116,12 @@ def _one_table(row: dict[str, Any]) -> Table:
         date = (row.get("readiness_since") or {}).get(layer)
         since = f" since {_when(date)}" if type(date) is int and date > 0 else ""
         table.add_row(f"layer {layer}", Text.assemble(shown, f"{since}  {detail}"))
+    for hand in row.get("hands") or []:
+        title = printable(f"hand {hand['name']}")
+        for text in hand.get("happened") or []:
+            table.add_row(f"{title}: in flight", Text(printable(text)))
+        for text in hand.get("reissue") or []:
+            table.add_row(f"{title}: make anew", Text(printable(text)))
     for layer in row.get("layers") or []:
         effect = layer.get("effect_ns")
         seen = f"seen after {effect / 1e6:.1f} ms" if effect is not None else "not seen"

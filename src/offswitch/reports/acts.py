@@ -14,7 +14,7 @@ from offswitch.reports.delays import Delays, split
 from offswitch.reports.incident import Layer
 from offswitch.reports.said import Moment, Said
 
-__all__ = ["COOPERATIVE", "Acts"]
+__all__ = ["COOPERATIVE", "Acts", "counts"]
 
 COOPERATIVE = "guard"
 """The layer that is listed and never counted (`warden.plan`)."""
@@ -39,6 +39,8 @@ class _Fact:
     confirmed: bool
     detail: str
     seen_in: int | None
+    counted: bool
+    missed_in: int | None
 
 
 class Acts:
@@ -87,6 +89,8 @@ class Acts:
         """One layer has acted."""
         target, layer, order = said.text("target"), said.text("layer"), said.text("order")
         confirmed, detail = said.text("confirmed") == "yes", said.words("detail") or ""
+        counted = counts(said)
+        missed_in = said.index if counted and not confirmed else None
         zero = said.number("accepted_mono_us") or self._zero.get(order)
         effect = _since(said, zero, "effect_ns") if confirmed else None
         key = (target, layer)
@@ -107,6 +111,8 @@ class Acts:
                 confirmed=confirmed,
                 detail=detail,
                 seen_in=said.index if confirmed else None,
+                counted=counted,
+                missed_in=missed_in,
             )
             if episode == 0:
                 self._opening[key] = fact
@@ -114,7 +120,8 @@ class Acts:
         if fact.effect is None and effect is not None:
             fact.effect, fact.recorded, fact.seen_in = effect, said.now(), said.index
         fact.index, fact.level, fact.order = said.index, said.text("level"), order
-        fact.confirmed, fact.detail = confirmed, detail
+        fact.confirmed, fact.detail, fact.counted = confirmed, detail, counted
+        fact.missed_in = missed_in if fact.missed_in is None else fact.missed_in
 
     def precede(self, near: Acts) -> None:
         """What was seen of a near miss was the beginning."""
@@ -135,9 +142,10 @@ class Acts:
                 commanded_us=fact.commanded.wall_us,
                 effect_us=None if fact.effect is None else fact.effect.wall_us,
                 confirmed=fact.confirmed,
-                counted=layer != COOPERATIVE,
+                counted=fact.counted,
                 detail=fact.detail,
                 seen_in=fact.seen_in,
+                missed_in=fact.missed_in,
             )
             for (target, layer), fact in self._facts.items()
         ]
@@ -152,7 +160,7 @@ class Acts:
         first, last = self._tripped(self._given, told)
         facts = {key: fact for key, fact in self._opening.items() if key[0] in self._first_targets}
         acted = _last(fact.commanded for fact in facts.values())
-        counted = [fact for (_target, layer), fact in facts.items() if layer != COOPERATIVE]
+        counted = [fact for fact in facts.values() if fact.counted]
         seen = [fact.effect for fact in counted if fact.effect is not None]
         confirmed = _last(seen) if len(seen) == len(counted) else None
         recorded = _last(fact.recorded for fact in facts.values())
@@ -172,6 +180,11 @@ class Acts:
             return _first(its_own), _last(its_own)
         first = _first(one for one, _what in before)
         return first, first
+
+
+def counts(said: Said) -> bool:
+    """Tell whether a receipt is of a layer that counts: no guard's, and none that was put off."""
+    return said.text("layer") != COOPERATIVE and said.text("counted") != "no"
 
 
 def _since(said: Said, zero: int | None, field: str) -> Moment:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from offswitch.ledger.reader import ShownEntry
+from offswitch.reports.acts import COOPERATIVE
 from offswitch.reports.incident import Event, Incident, Layer
 
 __all__ = ["Cited", "Fact", "Head", "Line", "Report", "cited", "clock", "length", "report_of"]
@@ -28,6 +29,7 @@ _LONGEST_ENTRY = 4000
 _MOST_FINDINGS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = 253_402_300_799_999_999
+_NOT_LOOKED_FOR = "not looked for: it is cooperative"
 _RULE = "by rule of the report"
 _OURS = frozenset({"receipt", "moved"})
 """Kinds whose sealed words are the warden's and the observer's own."""
@@ -99,6 +101,10 @@ class Report:
     """What could not be confirmed, was not recorded, was erased or is damaged."""
     orders: tuple[Fact, ...]
     layers: tuple[Fact, ...]
+    happened: tuple[Fact, ...]
+    """What was in flight or queued when it was stopped, as hands list it (ACT-9)."""
+    reissue: tuple[Fact, ...]
+    """What a person has to make anew before it can work again (RST-8)."""
     evidence: tuple[Fact, ...]
     """What findings rest on, and the files that were kept."""
     timeline: tuple[Line, ...]
@@ -111,8 +117,9 @@ class Report:
         """All facts of all parts."""
         told = tuple(line.fact for line in self.timeline)
         words = tuple(line.words for line in self.timeline if line.words is not None)
-        parts = (self.facts, self.doubts, self.orders, self.layers, self.evidence, told, words)
-        return tuple(fact for part in (*parts, self.opinions) for fact in part)
+        acts = (self.facts, self.doubts, self.orders, self.layers, self.happened, self.reissue)
+        parts = (*acts, self.evidence, told, words, self.opinions)
+        return tuple(fact for part in parts for fact in part)
 
     def as_dict(self) -> dict[str, Any]:
         """Give what JSON has of it."""
@@ -124,6 +131,8 @@ class Report:
             "doubts": [asdict(one) for one in self.doubts],
             "orders": [asdict(one) for one in self.orders],
             "layers": [asdict(one) for one in self.layers],
+            "happened": [asdict(one) for one in self.happened],
+            "reissue": [asdict(one) for one in self.reissue],
             "evidence": [asdict(one) for one in self.evidence],
             "timeline": [asdict(one) for one in self.timeline],
             "left_out": dict(self.incident.left_out),
@@ -152,6 +161,8 @@ def report_of(incident: Incident, entries: Mapping[int, ShownEntry], head: Head)
         doubts=tuple(made.doubts()),
         orders=tuple(made.orders()),
         layers=tuple(made.layer(one) for one in incident.layers),
+        happened=tuple(made.listed("happened")),
+        reissue=tuple(made.listed("reissue")),
         evidence=tuple(made.evidence()),
         timeline=tuple(made.line(event) for event in incident.events),
         opinions=tuple(made.opinions()),
@@ -275,6 +286,10 @@ class _Making:
             yield Fact("not confirmed", text, (one.index,), "confirmed", "no")
             if one.detail:
                 yield self._said("what may still act", one.index, "sealed.detail")
+        for one in of.layers:
+            if one.missed_in is not None and one.confirmed:
+                text = f"{one.layer} of {one.target} was not observed in time, and was later"
+                yield self._follows("late", text, (one.missed_in, one.index))
         for target in of.silent:
             text = f"{target} was covered, and no receipt of a layer that counts tells of it"
             orders = tuple(order.index for order in of.orders)
@@ -328,7 +343,8 @@ class _Making:
 
     def layer(self, one: Layer) -> Fact:
         """Say what one layer did."""
-        seen = "NOT confirmed" if one.counted else "not looked for: it is cooperative"
+        seen = "not needed: put off by the plan" if one.layer != COOPERATIVE else _NOT_LOOKED_FOR
+        seen = "NOT confirmed" if one.counted else seen
         if one.confirmed:
             seen = "confirmed"
             if one.effect_us is not None:
@@ -337,6 +353,13 @@ class _Making:
         first = () if one.seen_in in {None, one.index} else (one.seen_in or 0,)
         confirmed = "yes" if one.confirmed else "no"
         return Fact(one.target, text, (*first, one.index), "confirmed", confirmed)
+
+    def listed(self, what: str) -> Iterator[Fact]:
+        """List what hands say was in flight (`happened`), or has to be made anew (`reissue`)."""
+        for one in self._of.acted:
+            for index, text in one.happened if what == "happened" else one.reissue:
+                name = f"{one.layer} of {one.target}, by {one.actuator}"
+                yield Fact(name, text, (index,), f"sealed.{what}", text)
 
     def evidence(self) -> Iterator[Fact]:
         """Give what the first findings rest on, and which files were kept of what was stopped."""

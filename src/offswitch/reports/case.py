@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from offswitch.model.entry import EntryKind
 from offswitch.model.level import Level
-from offswitch.reports.acts import COOPERATIVE, Acts
+from offswitch.reports.acts import COOPERATIVE, Acts, counts
 from offswitch.reports.incident import (
+    Acted,
     Closing,
     Event,
     Incident,
@@ -40,6 +41,9 @@ _MOST_TARGETS = 20_000
 _SHOWN_LAYERS = 2000
 _SHOWN_TARGETS = 2000
 _MOST_NOTES = 500
+_MOST_ACTED = 500
+"""Hands of which it is kept what they did."""
+_MOST_LISTED = 400
 _LONGEST = 2000
 _BELIEVED_US = 600_000_000
 """How much earlier than the warden took it a press may say that it was given."""
@@ -138,6 +142,7 @@ class Case:
         self._watched: set[str] = set()
         """Those of which the receipt of a layer that counts does."""
         self._notes: list[Note] = []
+        self._acted: dict[tuple[str, str], Acted] = {}
         self._value: Incident | None = None
 
     # --- taking in ----------------------------------------------------------------
@@ -247,17 +252,37 @@ class Case:
         """One layer has acted on one of its targets."""
         target, layer = said.text("target"), said.text("layer")
         confirmed = said.text("confirmed") == "yes"
-        missing = "which is cooperative" if layer == COOPERATIVE else "NOT seen"
+        counted = counts(said)
+        missing = "NOT seen" if counted else "not needed: put off by the plan"
+        missing = "which is cooperative" if layer == COOPERATIVE else missing
         seen = "seen" if confirmed else missing
         self.add(said, f"{layer} of {target}: commanded, {seen}", None, said.words("detail") or "")
         self._acts.receipt(said, self._episode)
         self._told.add(target)
-        if layer != COOPERATIVE:
+        if counted:
             self._watched.add(target)
-        if not confirmed and layer != COOPERATIVE and not self._unseen:
+        if not confirmed and counted and not self._unseen:
             self._unseen = True
             if not self._graded:
                 self._raise(1, "not confirmed at first", said.index)
+
+    def acted(self, said: Said) -> None:
+        """A hand says what it has done, what was in flight, and what is to be made anew."""
+        key = (said.text("target"), said.text("actuator"))
+        known = self._acted.get(key)
+        if known is None and len(self._acted) >= _MOST_ACTED:
+            return
+        happened, reissue = said.word_list("happened"), said.word_list("reissue")
+        before = ((), ()) if known is None else (known.happened, known.reissue)
+        self._acted[key] = Acted(
+            target=key[0],
+            layer=said.text("layer"),
+            actuator=key[1],
+            index=said.index,
+            done=said.text("done") == "yes",
+            happened=_more(before[0], happened, said.index),
+            reissue=_more(before[1], reissue, said.index),
+        )
 
     def moved(self, said: Said) -> None:
         """Something of it lived again."""
@@ -363,6 +388,8 @@ class Case:
         cited = {graded_in, self._aware[1], self.opened_in}
         cited |= {one.index for one in layers} | {one.seen_in for one in layers if one.seen_in}
         cited |= {one.index for one in self._orders.values()}
+        cited |= {one.missed_in for one in layers if one.missed_in is not None}
+        cited |= {at for one in self._acted.values() for at, _ in (*one.happened, *one.reissue)}
         cited |= {m.index for s in delays.segments for m in (s.begin, s.end) if m is not None}
         return Incident(
             id=self.name,
@@ -404,6 +431,7 @@ class Case:
             last_us=self.last_us,
             last_in=self.last_in,
             aliases=tuple(self.aliases),
+            acted=tuple(self._acted[key] for key in sorted(self._acted)),
             also=tuple(sorted(cited - {one.index for one in events})),
         )
 
@@ -431,3 +459,11 @@ class Case:
             return IncidentState.COMMANDED
         silent = self._covered.keys() - self._watched
         return IncidentState.UNCONFIRMED if silent else IncidentState.CONFIRMED
+
+
+def _more(
+    known: tuple[tuple[int, str], ...], listed: tuple[str, ...], index: int
+) -> tuple[tuple[int, str], ...]:
+    """Add what was not listed before; a command that is given again lists the same again."""
+    texts = {text for _at, text in known}
+    return (*known, *((index, one) for one in listed if one not in texts))[:_MOST_LISTED]

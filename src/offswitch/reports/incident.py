@@ -24,6 +24,7 @@ from typing import Any
 from offswitch.reports.delays import Delays
 
 __all__ = [
+    "Acted",
     "Closing",
     "Event",
     "Incident",
@@ -155,6 +156,25 @@ class Layer:
     """What was seen, or what may still act; empty where it was erased."""
     seen_in: int | None = None
     """The entry that first tells of the effect."""
+    missed_in: int | None = None
+    """The first entry by which it counts and was not observed in time; None: it was (VER-5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What a hand found and did at one target, in its own words, which confirm nothing."""
+
+    target: str
+    layer: str
+    actuator: str
+    index: int
+    """The latest entry that tells of it."""
+    done: bool
+    """Whether it says that it has acted."""
+    happened: tuple[tuple[int, str], ...]
+    """What was in flight or queued, and how far it had come, each with its entry (ACT-9)."""
+    reissue: tuple[tuple[int, str], ...]
+    """What a person has to make anew before the target can work again, likewise (RST-8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +265,8 @@ class Incident:
     """The latest entry that belongs to it."""
     aliases: tuple[str, ...] = ()
     """Names of near misses that became this incident."""
+    acted: tuple[Acted, ...] = ()
+    """What hands did beyond this machine's own layers, by target and actuator."""
     also: tuple[int, ...] = field(default=())
     """Entries that its facts cite and that are not in `events`."""
 

@@ -54,6 +54,8 @@ _MOST_COVERED = 20_000
 _MOST_GAPS = 50
 
 _IGNORED = frozenset({EntryKind.DRILL, EntryKind.PEOPLE, EntryKind.ERASE, EntryKind.LEASE})
+_BY_HANDS = frozenset({"acted", "released"})
+"""What a note of the warden's says that tells what a hand has done."""
 
 
 class Incidents:
@@ -390,6 +392,9 @@ class Incidents:
             self._near_miss(said, near)
         elif said.text("what") != "defect":
             self._other(said)
+            if said.text("what") in _BY_HANDS:
+                for case in self._related(said):
+                    case.acted(said)
 
     def _gap(self, said: Said) -> None:
         """Something was not recorded: that may have been of any incident that is under way."""

@@ -334,3 +334,37 @@ def test_a_station_that_starts_anew_tells_of_what_is_still_fallen(
     assert one(events.settled(START_US + 10 * SECOND)).event is Event.READINESS
     events.take(fell(record, "gone"))
     assert events.settled(START_US + 11 * SECOND) == []
+
+
+def test_ACT_10_who_is_to_be_told_first_stands_at_the_head_of_the_page(
+    events: Events, record: Record
+) -> None:
+    events.take(record.stop("shop", "shop/a", why="it lies"))
+    for who in ("the shift", "support (of shop/front)"):
+        events.take(record.entry("note", {"who": who}, what="tell first", target="shop/a"))
+    told = one(events.due(START_US))
+    assert told.page.happening.startswith("TELL FIRST: the shift, support (of shop/front). kill of")
+
+
+def test_SR_10_a_page_says_what_else_would_go_with_the_machine(
+    events: Events, record: Record
+) -> None:
+    order = record.stop("a", "a")
+    events.take(order)
+    for entry in record.receipts(order, "a", "process"):
+        events.take(entry)
+    what = "page: not confirmed, a person must look"
+    events.take(record.entry("note", what=what, target="a", missing=["process"], others=["b"]))
+    assert one(events.due(START_US)).page.otherwise.endswith("with the machine would go b")
+
+
+def test_VER_5_what_a_plan_put_off_and_nobody_needed_is_not_called_unseen(
+    events: Events, record: Record
+) -> None:
+    order = record.stop("a", "a")
+    events.take(order)
+    for entry in record.receipts(order, "a"):
+        events.take(entry)
+    put_off = {"target": "a", "order": order.public["digest"], "layer": "container"}
+    events.take(record.entry("receipt", {}, **put_off, confirmed="no", counted="no"))
+    assert one(events.due(START_US)).state == "confirmed"

@@ -48,6 +48,7 @@ _MOST_PLACES = 200_000
 _MANY = 200
 _PERSONS = ("person:", "uid:", "device:", "token:", "name:")
 _PAGED = "page: not confirmed"
+_TELL = "tell first"
 _LASTING = ("bypass for ", "shelve for ")
 
 
@@ -205,6 +206,8 @@ class Events:
         if stop is not None:
             stop.targets.add(target)
         incident.touched = True
+        if said.text("counted") == "no":
+            return  # put off by its plan, and not needed
         seen = said.text("confirmed") == "yes"
         incident.layers.setdefault(target, {})[said.text("layer")] = seen
         if target in incident.missing and _all_seen(incident, target):
@@ -213,11 +216,15 @@ class Events:
     def _note(self, said: Said) -> None:
         if said.text("what") == "readiness":
             self._fallen.take(said)
+        incident = self._places.at(said.text("target"))
+        if said.text("what") == _TELL and incident is not None and len(incident.tell) < _MANY:
+            incident.tell[said.words("who") or "somebody"] = None
+            incident.grown = incident.touched = True
         if not said.text("what").startswith(_PAGED):
             return
-        incident = self._places.at(said.text("target"))
         if incident is not None and not incident.reset_us:
             incident.missing[said.text("target")] = tuple(said.texts("missing"))
+            incident.others[said.text("target")] = tuple(said.texts("others"))
             incident.worse = incident.grown = incident.touched = True
 
     def _moved(self, said: Said) -> None:

@@ -37,6 +37,8 @@ def incident_page(context: Context, incident: Incident) -> Page:
     if more:
         others = ", ".join(scope for scope in scopes[:10] if scope != incident.scope)
         happening = f"first: {happening}; then {len(scopes) - 1} more: {others}"
+    if incident.tell:
+        happening = f"TELL FIRST: {', '.join(incident.tell)}. {happening}"
     bad = [name for name in targets if incident.seen(name) is False]
     acting = [_unseen(incident, name) for name in bad]
     acting += [
@@ -49,13 +51,17 @@ def incident_page(context: Context, incident: Incident) -> Page:
     wanted = command("status", incident.scope)
     if bad:
         wanted = command("stop", bad[0], "--level", "poweroff")
+    otherwise = _OTHERWISE.get(state, "it stays latched until somebody resets it")
+    with_it = incident.others.get(bad[0], ()) if bad else ()
+    if with_it:
+        otherwise += f"; with the machine would go {', '.join(with_it)}"
     return Page(
         f"{head}{more}",
         happening,
         tuple(f"{name}: confirmed" for name in targets if incident.seen(name)),
         tuple(acting),
         context.cost(incident.scope, incident.rule),
-        _OTHERWISE.get(state, "it stays latched until somebody resets it"),
+        otherwise,
         context.link("incidents", incident.name),
         wanted,
     )

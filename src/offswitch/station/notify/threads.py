@@ -40,6 +40,10 @@ class Incident:
     """Target → layer → whether it was seen to have acted."""
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Target → layers of which the warden says that a person must look."""
+    tell: dict[str, None] = field(default_factory=dict)
+    """Who is to be told first, as the stop plans say."""
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Target that was not confirmed → what else would go with the machine that it is on."""
     happening: str = ""
     rule: str = ""
     reset_us: int = 0

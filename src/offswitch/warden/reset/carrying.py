@@ -40,6 +40,7 @@ _LOOK_S = CONFIRM_S + 0.5
 """How long the observer may take: as long as after a stop, and until that is known."""
 _DURABLE_S = 10.0
 _POLL_S = 0.005
+_MOST_ANEW = 100
 
 AGAIN = "open it again: offswitch reset SCOPE --reason TEXT"
 
@@ -270,7 +271,8 @@ class Carrier:
             self._let_go(row)
         wider = core.wider(opened.order.scope)
         entries.done(core, opened.waiting, opened.stops, opened.rows, prior, opened.written_off)
-        answer = opened.answer(opened, "done", cleared, _wider_needs(wider))
+        needs = [*_wider_needs(wider), *_to_make_anew(core, opened.rows)]
+        answer = opened.answer(opened, "done", cleared, needs)
         answer["wider"] = [live.stop.digest for live in wider]
         answer["exit"] = 3 if wider else 0
         opened.reply(answer)
@@ -299,6 +301,14 @@ class Carrier:
         if level is None:
             row.receipts, row.order = [], None
             row.unseen()
+
+
+def _to_make_anew(core: Core, rows: Iterable[Tracked]) -> list[str]:
+    """Say what was revoked for good: a reset gives none of it back (RST-8)."""
+    if core.hands is None:
+        return []
+    found = [(row.target.name, each) for row in rows for each in core.hands.reissue(row)]
+    return [f"{name}: make anew: {each}" for name, each in found[:_MOST_ANEW]]
 
 
 def _wider_needs(wider: Iterable[Live]) -> list[str]:
