@@ -187,13 +187,29 @@ def test_a_poweroff_that_was_not_confirmed_is_named(fresh: Installation) -> None
     assert lines[2].startswith("NO  targets"), "what is wrong comes first"
 
 
-def test_a_declared_safe_state_is_shown(installation: Installation) -> None:
-    plan = {"kill": ["process", "data"]}
-    target = {"name": "safe/a", "safe_state": "prices stay as they are", "stop": plan}
+def test_ACT_10_a_declared_safe_state_and_a_plan_are_shown_before_a_stop(
+    installation: Installation,
+) -> None:
+    plan = {
+        "kill": ["process", "data"],
+        "sequence": ["data", "container"],
+        "escalate": [{"after": 500_000, "layers": ["relay"]}],
+        "deadlines": {"data": 250_000},
+        "dependents": [{"target": "safe/b", "level": "drain", "first": True}],
+        "tell": [{"who": "the shift"}],
+    }
+    impact = {"who": "buyers", "harm": "orders queue up", "bearable": "1h", "told_by": "support"}
+    state = "hold last: prices stay as they are"
+    target = {"name": "safe/a", "safe_state": state, "stop": plan, "stop_impact": impact}
     installation.ask({"op": "declare", "targets": [target]})
-    text = installation.cli("target", "show", "safe/a").stdout
-    assert "prices stay as they are" in text
+    text = " ".join(installation.cli("target", "show", "safe/a").stdout.split())
+    assert state in text
     assert "kill: guard, network, process, sweep, data" in text, "a plan only adds"
+    off = "data then container; relay after 500 ms if not all is seen; data must be seen within 250"
+    assert off in text
+    assert "safe/b (drain, first); tell the shift" in text
+    ready = installation.cli("stop").stdout
+    assert f"buyers: orders queue up, bearable for 1h; safe state: {state}" in ready
 
 
 def test_help_lists_every_verb_that_there_is(installation: Installation) -> None:

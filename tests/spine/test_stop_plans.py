@@ -104,6 +104,19 @@ def shop(ground: Shop) -> Iterator[Shop]:
     ground.again()
 
 
+def test_RST_8_a_reset_says_what_it_gives_back_to_nobody(shop: Shop) -> None:
+    shop.plan(sequence=["serving", "container"])
+    shop.stop()
+    until(lambda: shop.installation.target("shop/a")["confirmed"], "all of it is stopped")
+    answer = shop.installation.reset("shop/a")
+    assert answer["needs"] == ["shop/a: make anew: data that data has cut"]
+    until(lambda: shop.worlds["serving"].releases, "what can be undone is")
+    assert shop.worlds["data"].releases == 0
+    for world in shop.worlds.values():
+        world.state = "running"
+    shop.stop()
+
+
 def test_ACT_1_a_step_comes_when_the_one_before_has_answered_and_the_rest_at_once(
     shop: Shop,
 ) -> None:
@@ -116,6 +129,7 @@ def test_ACT_1_a_step_comes_when_the_one_before_has_answered_and_the_rest_at_onc
     assert layers["container"]["commanded_ns"] >= 200_000_000
 
 
+@pytest.mark.long
 def test_ACT_1_a_step_that_hangs_holds_up_the_next_until_its_deadline(shop: Shop) -> None:
     shop.plan(sequence=["serving", "container"], deadlines={"serving": 150_000})
     shop.worlds["serving"].mood = "hangs"
@@ -155,6 +169,7 @@ def test_SR_10_at_the_end_whatever_was_put_off_comes_unless_all_was_seen(shop: S
     assert shop.after("container") < 4
 
 
+@pytest.mark.long
 def test_ACT_1_a_lesser_stop_has_the_hands_that_its_plan_names_and_no_others(shop: Shop) -> None:
     shop.plan(drain=["serving"], freeze=["serving"])
     layers = shop.stop("drain")
@@ -165,6 +180,7 @@ def test_ACT_1_a_lesser_stop_has_the_hands_that_its_plan_names_and_no_others(sho
     assert shop.worlds["data"].stops == []
 
 
+@pytest.mark.long
 def test_VER_4_a_lesser_stop_that_misses_a_deadline_becomes_a_kill_of_everything(
     shop: Shop,
 ) -> None:

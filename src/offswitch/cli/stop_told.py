@@ -39,7 +39,8 @@ def tell_ready(places: list[Place], *, as_json: bool) -> int:
     commands = []
     for row in rows:
         command = f"offswitch stop {printable(row['target'])}"
-        commands.append((command, state_words(row)))
+        costs = f"   ({printable(row['on_stop'], 200)})" if row.get("on_stop") else ""
+        commands.append((command, state_words(row) + costs))
     everything = "offswitch stop --all"
     if as_json:
         hint = "; ".join([*(command for command, _state in commands), everything])

@@ -148,6 +148,8 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Text]]:
         ("since", Text(_when(since) if since else "")),
         ("signals", signals_text(row)),
         ("plan", Text(_plan(row.get("plan") or {}))),
+        ("put off", Text(_put_off(declared.get("stop") or {}))),
+        ("takes along", Text(_taken_along(declared.get("stop") or {}))),
         ("safe state", Text(printable(declared.get("safe_state") or ""))),
         ("stop impact", Text(printable("; ".join(f"{k}: {v}" for k, v in impact.items())))),
         ("log", Text(printable(row.get("log") or ""))),
@@ -168,6 +170,34 @@ def _user(row: dict[str, Any]) -> str:
 def _plan(plan: dict[str, list[str]]) -> str:
     """Say which layers a stop of each level commands."""
     return "\n".join(f"{level}: {printable(', '.join(plan[level]))}" for level in plan)
+
+
+def _put_off(plan: dict[str, Any]) -> str:
+    """Say what its stop plan puts off, and by when what must be seen."""
+    lines = [" then ".join(plan["sequence"])] if plan.get("sequence") else []
+    lines += [
+        f"{', '.join(step['layers'])} after {_ms(step['after'])} if not all is seen"
+        for step in plan.get("escalate") or []
+    ]
+    lines += [
+        f"{layer} must be seen within {_ms(limit)}"
+        for layer, limit in (plan.get("deadlines") or {}).items()
+    ]
+    return printable("; ".join(lines))
+
+
+def _taken_along(plan: dict[str, Any]) -> str:
+    """Say whom a stop takes along, and who is told first."""
+    lines = [
+        f"{one['target']} ({one.get('level') or 'likewise'}{', first' if one.get('first') else ''})"
+        for one in plan.get("dependents") or []
+    ]
+    told = [one.get("who") or f"whoever tells of {one['target']}" for one in plan.get("tell") or []]
+    return printable("; ".join([*lines, *(f"tell {who}" for who in told)]))
+
+
+def _ms(us: int) -> str:
+    return f"{us / 1000:g} ms"
 
 
 def _when(time_us: int) -> str:

@@ -135,7 +135,18 @@ def target(core: Core, row: Tracked) -> dict[str, Any]:
         "escapable": row.uid == 0,
         "user": row.user,
         "adopted": row.adopted.text if row.adopted is not None else None,
+        "on_stop": _on_stop(row.declared or {}),
     }
+
+
+def _on_stop(declared: dict[str, Any]) -> str:
+    """Say what a stop costs others, and how it leaves what the target moves (ACT-10)."""
+    impact, safe = declared.get("stop_impact"), declared.get("safe_state")
+    said = [_cut(f"safe state: {safe}")] if isinstance(safe, str) else []
+    if isinstance(impact, dict):
+        who, harm, bearable = (str(impact.get(key, "")) for key in ("who", "harm", "bearable"))
+        said.insert(0, _cut(f"{who}: {harm}, bearable for {bearable}"))
+    return "; ".join(said)
 
 
 def _left_s(row: Tracked, mono_us: int) -> int | None:

@@ -32,6 +32,8 @@ from offswitch.warden.whole_file import write_whole
 __all__ = ["Hands"]
 
 _LOOK_S = 1.0
+_NEVER_BACK = frozenset({"credentials", "data"})
+"""What no reset gives back (RST-8)."""
 _MOST = 256
 _FILE = "hands.json"
 _SEEN_FILE = "hands-seen.json"
@@ -306,8 +308,19 @@ class Hands:
         return dict(self._local.get(row.target.name, {}))
 
     def reissue(self, row: Tracked) -> list[str]:
-        """List what a person must make anew before a target can work again (RST-8)."""
-        return [each for one in self._by_target.get(row.target.name, ()) for each in one.reissue]
+        """List what a person must make anew before a target can work again (RST-8).
+
+        Of what a latched one has cut for good it is said in any case: some hands say more of it
+        only when they hear of the reset.
+        """
+        level = self._core.level(row)
+        found: list[str] = []
+        cut = planned(row, level) if level is not None else ()
+        for one in self._by_target.get(row.target.name, ()):
+            found += one.reissue
+            if not one.reissue and one.spec.layer in _NEVER_BACK and one.spec.layer in cut:
+                found.append(f"{one.spec.layer} that {one.spec.name} has cut")
+        return found
 
     def report(self, row: Tracked) -> list[dict[str, Any]]:
         """Say of each hand of a target what it is, how it stands, and on what it rests."""

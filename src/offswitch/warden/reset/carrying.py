@@ -260,6 +260,7 @@ class Carrier:
         core = self._core
         prior = {row.target.name: row.state for row in opened.rows}
         held = {row.target.name for row in self._held(opened)}
+        lost = _to_make_anew(core, opened.rows)
         cleared = core.latch.clear(opened.order)
         self._pending.drop(opened.order.digest)
         self.end(opened)
@@ -271,8 +272,7 @@ class Carrier:
             self._let_go(row)
         wider = core.wider(opened.order.scope)
         entries.done(core, opened.waiting, opened.stops, opened.rows, prior, opened.written_off)
-        needs = [*_wider_needs(wider), *_to_make_anew(core, opened.rows)]
-        answer = opened.answer(opened, "done", cleared, needs)
+        answer = opened.answer(opened, "done", cleared, [*_wider_needs(wider), *lost])
         answer["wider"] = [live.stop.digest for live in wider]
         answer["exit"] = 3 if wider else 0
         opened.reply(answer)
