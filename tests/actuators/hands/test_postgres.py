@@ -18,6 +18,7 @@ from offswitch.actuators.hands.postgres.section import PostgresSection
 from postgres_server import PostgresServer
 
 ROLES = ("agent", "app", "off", "onlooker", "writers", "bob", '"odd; -- role"')
+ALL = ("DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE")
 MAKE = f"""
 DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC;
 DROP ROLE IF EXISTS {", ".join(ROLES)};
@@ -214,7 +215,8 @@ def test_VER_2_a_role_that_no_REVOKE_holds_is_degraded_and_cut_all_the_same(
     readiness = act.arm()
     assert readiness.state is Ready.DEGRADED, readiness
     assert why in readiness.detail
-    act.trip("kill")
+    assert "may not take back" not in readiness.detail
+    assert act.trip("kill").detail.endswith("no right left")
     assert "terminating connection" in refused(agent, "GRANT ALL ON prices TO agent")
     assert ground.hand(Role.LOOK).look().stands
 
@@ -292,6 +294,20 @@ def test_no_lock_of_the_agent_holds_up_a_stop(ground: Ground) -> None:
     assert acted.detail == "no login, 3 sessions ended, no right left"
     assert took_s < 0.5, took_s
     assert ground.hand(Role.LOOK).look().stands
+
+
+def test_what_the_agent_drops_or_makes_in_time_spoils_nothing(ground: Ground) -> None:
+    """A statement names many tables, and one that is gone meanwhile makes it fail."""
+    ground.server.execute("GRANT CREATE ON SCHEMA public TO agent", database="shop")
+    act, agent = ground.hand(dsn=ground.server.dsn("shop")), ground.agent()
+    agent.execute("CREATE TABLE mine (id bigserial PRIMARY KEY, note text)")
+    agent.execute("CREATE TEMPORARY TABLE passing (n int)")
+    assert "may not take back" not in act.arm().detail
+    agent.execute("DROP TABLE mine")
+    agent.execute("CREATE TABLE another (n int)")
+    act._strike({})
+    assert ground.rights() <= {("another", None, name, False, "agent") for name in ALL}
+    assert act.trip("kill").detail.endswith("no right left")
 
 
 def test_rights_that_were_passed_on_or_come_by_membership_go_too(ground: Ground) -> None:

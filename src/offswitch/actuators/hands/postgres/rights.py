@@ -25,7 +25,11 @@ _ORDER = ("TABLE", "ROUTINE", _MEMBER, "SCHEMA", "SEQUENCE", "LARGE OBJECT", "FO
 
 
 _RELATION = "format('%I.%I', n.nspname, c.relname)"
-_RELATIONS = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+_RELATIONS = (
+    "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'"
+)
+"""What has an access list; a temporary table ends with its session."""
 _COLUMNS = f"{_RELATIONS} JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped"
 _TABLE_KIND = "CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END"
 _ROUTINE = "(pg_identify_object('pg_proc'::regclass, p.oid, 0)).identity"
@@ -60,6 +64,8 @@ class Right:
     """ "INSERT"; of a membership empty."""
     passing: bool
     """Whether it may be passed on."""
+    own: bool = False
+    """Whether the thing is its own, to be dropped or made at any moment."""
 
     @property
     def text(self) -> str:
@@ -81,13 +87,13 @@ def rights_query(oids: Sequence[int]) -> str:
     parts = [_listed(roles, *one) for one in _LISTS]
     parts.append(
         f"SELECT '{_MEMBER}', quote_ident(pg_get_userbyid(m.roleid)), '', m.grantor, m.member, '',"  # noqa: S608 - numbers and our own words
-        f" m.admin_option, false FROM pg_auth_members m WHERE m.member IN ({roles})"
+        f" m.admin_option, false, false FROM pg_auth_members m WHERE m.member IN ({roles})"
     )
     return (
         "SELECT kind, name, col, CASE WHEN owned THEN '' ELSE"  # noqa: S608
         " quote_ident(pg_get_userbyid(grantor)) END, quote_ident(pg_get_userbyid(grantee)),"
-        f" privilege, passing FROM ({' UNION ALL '.join(parts)})"
-        " AS given (kind, name, col, grantor, grantee, privilege, passing, owned)"
+        f" privilege, passing, own FROM ({' UNION ALL '.join(parts)})"
+        " AS given (kind, name, col, grantor, grantee, privilege, passing, owned, own)"
         " ORDER BY 1, 2, 3, 4, 5, 6"
     )
 
@@ -96,13 +102,14 @@ def _listed(roles: str, kind: str, name: str, acl: str, source: str, owner: str)
     """Ask one kind of access list; an owner without a list has what `acldefault` says."""
     lists, wanted, column = acl, f"{acl} IS NOT NULL", "''"
     if acl == "c.relacl":
-        lists = f"coalesce({acl}, acldefault('r', {owner}))"
+        sort = "CASE WHEN c.relkind = 'S' THEN 's'::\"char\" ELSE 'r' END"
+        lists = f"coalesce({acl}, acldefault({sort}, {owner}))"
         wanted = f"({wanted} OR {owner} IN ({roles}))"
     elif acl == "a.attacl":
         column = "quote_ident(a.attname)"
     return (
         f"SELECT {kind}, {name}, {column}, x.grantor, x.grantee, x.privilege_type,"  # noqa: S608 - numbers and our own words
-        f" x.is_grantable, x.grantor = {owner}"
+        f" x.is_grantable, x.grantor = {owner}, x.grantee = {owner}"
         f" FROM {source}, LATERAL aclexplode({lists}) x WHERE {wanted} AND x.grantee IN ({roles})"
     )
 
@@ -118,6 +125,7 @@ def read_rights(rows: Iterable[Row]) -> tuple[Right, ...]:
             row[4] or "",
             row[5] or "",
             row[6] == "t",
+            row[7] == "t",
         )
         for row in rows
     )
@@ -128,13 +136,18 @@ def _place(kind: str) -> int:
 
 
 def cuts(rights: Iterable[Right], version: int, together: int = _TOGETHER) -> list[str]:
-    """Spell the statements that take these away, what writes first; each stands for itself."""
-    named: dict[tuple[int, str, str, str], dict[str, None]] = {}
+    """Spell the statements that take these away, what writes first; each stands for itself.
+
+    What is the role's own comes last and apart: dropped meanwhile, it would spoil a statement.
+    """
+    named: dict[tuple[bool, int, str, str, str], dict[str, None]] = {}
     for one in rights:
-        key = (_place(one.kind), one.kind, one.grantor, one.role)
+        key = (one.own, _place(one.kind), one.kind, one.grantor, one.role)
         named.setdefault(key, {})[one.name] = None
     statements = []
-    for (_first, kind, grantor, role), names in sorted(named.items(), key=lambda item: item[0]):
+    for (_own, _first, kind, grantor, role), names in sorted(
+        named.items(), key=lambda item: item[0]
+    ):
         every = list(names)
         for start in range(0, len(every), together):
             some = ", ".join(every[start : start + together])
