@@ -291,10 +291,8 @@ def check_hand(
     for name in cls.IMPORTS:
         importlib.import_module(name)
     for role in Role:
-        acts = role is Role.ACT
-        spared = {key for key in kept if key.startswith("look_") or f"look_{key}" in kept}
-        spared = {key for key in spared if key.startswith("look_") is acts}
-        shown = {key: text for key, text in kept.items() if key not in spared}
+        looks = role is Role.LOOK
+        shown = {key: text for key, text in kept.items() if section.given(key, looks=looks)}
         before = set(os.listdir("/proc/self/fd"))
         hand = cls(section, Context(role, shown))
         try:

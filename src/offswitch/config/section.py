@@ -173,6 +173,16 @@ class ActuatorSection(Section):
         """Name the layer that it is of."""
         return self.LAYER
 
+    def given(self, key: str, *, looks: bool) -> bool:
+        """Tell whether the process that acts, or looks, is given the secret of that key.
+
+        Whoever acts needs none that is there for looking; whoever looks none that has its like. A
+        kind that knows better says so: what is not needed is not given (SR-4).
+        """
+        if not looks:
+            return not key.startswith("look_")
+        return getattr(self, f"look_{key}", None) is None
+
     def reads(self) -> tuple[str, ...]:
         """Name the folders and files that it reads; a kind adds what its own keys name."""
         return self.READS

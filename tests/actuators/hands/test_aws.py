@@ -279,6 +279,15 @@ def test_a_look_by_the_credential_that_acts_is_a_lesser_one(stage: Stage) -> Non
     assert stage.look(look_secret_file=None).arm().state is Ready.DEGRADED
 
 
+def test_SR_4_each_process_is_given_the_credential_that_it_needs(stage: Stage) -> None:
+    section = stage.look(**stage.tries()).settings
+    given = {
+        looks: {key for key in section.SECRETS if section.given(key, looks=looks)}
+        for looks in (False, True)
+    }
+    assert given == {False: {"secret_file"}, True: {"look_secret_file", "token_file"}}
+
+
 @pytest.mark.parametrize(
     "keys",
     [

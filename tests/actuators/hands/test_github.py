@@ -51,7 +51,9 @@ class Stage:
         )
         if section.look_secret_file is not None:
             secrets["look_secret_file"] = self.github.org_reader
-        kept = {key: secrets[key] for key in secrets if getattr(section, key) is not None}
+        looks = use is Role.LOOK
+        named = {key for key in secrets if getattr(section, key) is not None}
+        kept = {key: secrets[key] for key in named if section.given(key, looks=looks)}
         self.made.append(Github(section, Context(use, kept)))
         return self.made[-1]
 
@@ -235,6 +237,13 @@ def test_a_bulk_revocation_is_not_handed_in_again_and_again(stage: Stage) -> Non
     stage.github.unauthenticated = 0
     with pytest.raises(Trouble, match="rate limit"):
         stage.hand("bulk").trip("kill")
+
+
+def test_SR_4_a_look_is_not_given_the_secret_by_which_tokens_are_revoked(stage: Stage) -> None:
+    assert set(stage.look("app_token").context.secrets) == {"token_file"}
+    assert set(stage.look("org_pat").context.secrets) == {"secret_file"}
+    assert set(stage.look("org_pat", look_secret_file="/l").context.secrets) == {"look_secret_file"}
+    assert set(stage.hand("app_token").context.secrets) == {"token_file", "secret_file"}
 
 
 def test_an_organisations_look_may_have_a_credential_of_its_own(stage: Stage) -> None:

@@ -187,6 +187,12 @@ def test_what_is_given_to_its_process_is_what_was_declared(stage: Stage) -> None
     assert WebhookSection.model_validate_json(text) == section
 
 
+def test_SR_4_the_look_is_not_given_the_key_that_signs(stage: Stage) -> None:
+    section = stage.look(look_key_file=None).settings
+    assert section.given("key_file", looks=False)
+    assert not section.given("key_file", looks=True)
+
+
 def test_SR_4_no_text_shows_a_key_even_where_the_receiver_quotes_it(stage: Stage) -> None:
     hand, look = stage.hand(), stage.look()
     texts = [repr(hand), repr(hand.context), repr(hand.settings), repr(hand.route())]

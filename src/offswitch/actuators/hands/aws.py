@@ -95,6 +95,10 @@ class AwsSection(ActuatorSection):
             raise ValueError("a probe needs token_file, by which it is fetched")
         return self
 
+    def given(self, key: str, *, looks: bool) -> bool:
+        """Give the target's own credential to the look alone."""
+        return super().given(key, looks=looks) and (looks or key != "token_file")
+
     def sts(self) -> str:
         """Tell where STS is asked."""
         if self.sts_endpoint is not None:

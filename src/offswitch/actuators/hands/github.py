@@ -99,6 +99,12 @@ class GithubSection(ActuatorSection):
             raise ValueError("look_secret_file is for org_pat: elsewhere the token itself is tried")
         return self
 
+    def given(self, key: str, *, looks: bool) -> bool:
+        """Give a look the app's secret only where it lists by it."""
+        if looks and key == "secret_file" and self.way != "org_pat":
+            return False
+        return super().given(key, looks=looks)
+
 
 class Github(Hand):
     """Revokes tokens at GitHub."""

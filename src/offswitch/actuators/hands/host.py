@@ -73,16 +73,11 @@ class _Proof:
 
 
 def secrets_of(settings: ActuatorSection, role: Role) -> dict[str, str]:
-    """Read the secrets that an instance of that role needs, and no other.
-
-    Whoever acts needs none that is there for looking; whoever looks none that has its like.
-    """
+    """Read the secrets that an instance of that role needs, and no other."""
     found = {}
     for key in sorted(settings.SECRETS):
         path = getattr(settings, key)
-        other = getattr(settings, f"look_{key}", None)
-        spared = key.startswith("look_") if role is Role.ACT else other is not None
-        if path is not None and not spared:
+        if path is not None and settings.given(key, looks=role is Role.LOOK):
             found[key] = read_any_secret(path)
     return found
 

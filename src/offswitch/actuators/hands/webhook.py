@@ -98,6 +98,10 @@ class WebhookSection(ActuatorSection):
         """Name the layer that it is of."""
         return self.as_layer
 
+    def given(self, key: str, *, looks: bool) -> bool:
+        """Give no look the key that signs."""
+        return super().given(key, looks=looks) and not (looks and key == "key_file")
+
     def wanted(self) -> dict[str, str | int | float | bool] | None:
         """Give what must stand at `look_url` once it is stopped."""
         if self.look_is is None and self.safe_state is not None:
