@@ -15,6 +15,7 @@ from model_server_stubs import Stub
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role, Trouble
 from offswitch.actuators.hands.docker import Docker
+from offswitch.clock import SimulatedClock
 
 Make = Callable[..., Docker]
 
@@ -68,6 +69,11 @@ def test_VER_2_a_killed_container_stands_and_one_that_runs_or_is_paused_does_not
     told = act.trip("kill")
     assert not engine.running()
     assert engine.name in told.happened[0]
+    look.clock = SimulatedClock()
+    sight = look.look()
+    assert sight.stands is None
+    assert "may be about to start it again" in sight.detail
+    look.clock.advance(1_200_000)
     assert look.look().stands is True
     act.trip("kill")
     assert look.look().stands is True, "once more does no harm"

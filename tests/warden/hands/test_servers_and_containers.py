@@ -157,3 +157,20 @@ def test_VER_6_callers_are_cut_off_by_a_hand_without_root_and_the_stop_is_not_co
                 caller.recv(1)
         assert answer["confirmed"] is False
         assert "tokens written" in layer_of(answer, "serving")["detail"]
+
+
+@pytest.mark.long
+def test_ACT_8_an_adopted_container_that_restarts_by_itself_is_down_for_good_by_both_ways(
+    installation: Installation, engine: Engine
+) -> None:
+    needs_root()
+    assert engine.run("--restart", "always").returncode == 0
+    installation.ask({"op": "adopt", "target": TARGET, "as": {"container": engine.name}})
+    up(installation, container(engine), "container")
+    answer = installation.stop(TARGET)
+    until(lambda: installation.target(TARGET)["confirmed"], f"by both: {answer}", 15)
+    restarts = engine("inspect", "-f", "{{.RestartCount}}", engine.name).stdout
+    assert not engine.running()
+    until(lambda: hand(installation)["happened"], "it tells what it was", 15)
+    assert engine("inspect", "-f", "{{.RestartCount}}", engine.name).stdout == restarts
+    assert installation.target(TARGET)["pids"] == 0

@@ -8,15 +8,27 @@ stands alone then.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
-__all__ = ["CgroupOf"]
+__all__ = ["CgroupOf", "bears"]
 
 _ROOT = "/sys/fs/cgroup"
 _MOST_FOLDERS = 256
 _MOST_KNOWN = 64
 _LONGEST = 4000
+
+
+def bears(pid: int, name: str) -> bool:
+    """Whether there is a process `pid`, and its cgroup bears `name`; unknown is yes."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return name in file.read(1 << 16)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno != errno.ESRCH
 
 
 class CgroupOf:

@@ -1,9 +1,9 @@
 """Containers, by the API of Docker or Podman (`podman system service`): killed, and none returns.
 
 The warden kills an adopted container by its cgroup, in less than a millisecond; this hand is the
-second way, and tells the engine, which would else start it again: killed by its engine a container
-counts as stopped by hand, and a restart policy that would bring it back is taken away (Docker;
-Podman has that call since 5, and leaves alone what was killed through it).
+second way, and tells the engine, which would else start it again: a restart policy that would bring
+it back is taken away (Docker; Podman has that call since 5), or it is told to stop until it was the
+engine that stopped it: then it counts as stopped by hand.
 
 *Stopped* is said when the engine has no process of it and waits for no restart, and the cgroup that
 it had is empty, where that can be seen. A paused container is not stopped: it goes on when anybody
@@ -18,17 +18,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import model_validator
 
 from offswitch.actuators.contract import Readiness, Ready
-from offswitch.actuators.hands.cgroup_of import CgroupOf
+from offswitch.actuators.hands.cgroup_of import CgroupOf, bears
 from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route, Sight, Trouble
 from offswitch.actuators.hands.http import Answer, Line
-from offswitch.clock import new_nonce
+from offswitch.actuators.hands.serving import Still
+from offswitch.clock import Clock, SystemClock, new_nonce
 from offswitch.config.section import ActuatorSection
 from offswitch.printable import printable
 
@@ -38,6 +40,10 @@ _DAC_OVERRIDE = 1
 _DOCKER = "/var/run/docker.sock"
 _GONE = 404
 _BRINGS_BACK = frozenset({"always", "unless-stopped", "on-failure"})
+_STOPPED = frozenset({204, 404})
+_AGAIN_S = 0.005
+_STILL_US = 1_200_000
+"""For how long one that its engine might start again must not have been."""
 _KILLS = frozenset({"kill", "poweroff"})
 _MOST = 64
 _NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,200}$"
@@ -97,6 +103,8 @@ class _Found:
     sessions: int
     """Programs that were started in it from outside (`exec`) and are not gone."""
     since: str
+    restarts: int
+    """How often its engine has started it again."""
 
     def words(self) -> str:
         """Say what it is, in one line."""
@@ -123,6 +131,8 @@ class Docker(Hand):
         self._engine = "Docker or Podman"
         self._cgroups = CgroupOf()
         self._cgroups.learn(context.remembered)
+        self.clock: Clock = SystemClock()
+        self._still = Still(_STILL_US)
         self._known: dict[str, _Found] = {}
         """Those seen alive when it was proven last."""
         self._policies: dict[str, str] = {}
@@ -172,18 +182,21 @@ class Docker(Hand):
                 f"no {level} of containers: whoever may speak to their engine undoes a pause",
                 "name the process layer for this level",
             )
+        end = self.clock.mono_us() + int(self.settings.deadline * 0.7)
         named = self.settings.container
-        if named is not None:
-            self._kill(named)  # by its name and at once; what else there is to do comes after
+        by_engine = {named} if named is not None and self._kill(named) else set()
         found = self._found()
         happened = tuple(each.words() for each in (*self._known.values(),) or found)
+        loose = []
         for each in found:
-            if each.alive:
-                self._kill(each.identity)
-        kept = [each.name for each in found if not self._stays_down(each)]
+            if not by_engine and each.alive and self._kill(each.identity):
+                by_engine.add(each.identity)
+            if not self._stays_down(each) and not by_engine & {named, each.identity}:
+                loose.append(each)
+        loose = [each for each in loose if not self._caught(each, end)]
         words = f"{self._engine} was told to kill {len(found) or 'what is called that: nothing is'}"
-        if kept:
-            words += f"; it takes no restart policy away from {', '.join(kept)}"
+        if loose:
+            words += f"; it may start {', '.join(each.name for each in loose)} again"
         return Acted(words, happened)
 
     def look(self) -> Sight:
@@ -193,6 +206,7 @@ class Docker(Hand):
             if each.paused:
                 return Sight(False, f"{each.name} is paused: that is not stopped")
             if each.alive:
+                self._still = Still(_STILL_US)
                 self._cgroups.note(each.identity, each.pid)
                 return Sight(False, f"{each.name} is {each.status}, process {each.pid}")
         left = self._cgroups.populated()
@@ -200,6 +214,10 @@ class Docker(Hand):
         if left:
             return Sight(False, f"its engine calls it stopped, and processes are left in {left}")
         names = ", ".join(f"{each.name} {each.status}" for each in found[:8])
+        coming = [each for each in found if each.policy in _BRINGS_BACK]
+        starts = sum(each.restarts for each in coming)
+        if coming and not self._still.holds(starts, self.clock.mono_us()):
+            return Sight(None, f"{names}; its engine may be about to start it again")
         return Sight(True, names or "nothing is called that any more")
 
     def release(self) -> Acted:
@@ -227,12 +245,28 @@ class Docker(Hand):
 
     # --- the engine's words -----------------------------------------------------------
 
-    def _kill(self, who: str) -> None:
-        """Kill one. How an engine says that there is nothing to kill differs, so it is looked."""
+    def _caught(self, each: _Found, end_us: int) -> bool:
+        """Have its engine stop one itself: else it counts as ended of itself, and comes again.
+
+        The warden kills its cgroup meanwhile, and mostly comes first. Then this waits for the
+        engine to start it again, a tenth of a second or so, and is told once more.
+        """
+        path = f"/containers/{each.identity}/stop?t=0"
+        while self._line.ask("POST", path).status not in _STOPPED:
+            if self.clock.mono_us() > end_us:
+                return False
+            time.sleep(_AGAIN_S)
+        return True
+
+    def _kill(self, who: str) -> bool:
+        """Kill one; whether it was the engine that did it, or there is none.
+
+        How an engine says that there is nothing to kill differs, so it is looked.
+        """
         path = f"/containers/{quote(who, safe='')}"
         answer = self._line.ask("POST", f"{path}/kill?signal=KILL")
         if answer.ok or answer.status == _GONE:
-            return
+            return True
         found = self._inspected(who)
         if found is not None and found.paused:
             self._line.ask("POST", f"{path}/unpause")
@@ -240,6 +274,7 @@ class Docker(Hand):
             found = None if answer.ok else self._inspected(who)
         if found is not None and found.alive:
             raise self._wrong("kill", answer)
+        return found is None
 
     def _stays_down(self, each: _Found) -> bool:
         """Take a restart policy away that would bring it back; whether none is left."""
@@ -273,9 +308,14 @@ class Docker(Hand):
             raise self._wrong("inspect", answer)
         said = answer.json()
         try:
-            return _read(said)
+            found = _read(said)
         except (KeyError, TypeError, AttributeError, ValueError):
             raise Trouble(f"{self._line.place}: what it says of {who} is not understood") from None
+        if found.alive or found.pid <= 0:
+            return found
+        # Podman goes on naming the process of one that it stopped before it had begun.
+        lives = self.settings.url is not None or bears(found.pid, found.identity)
+        return replace(found, alive=lives)
 
     def _asked(self, method: str, path: str) -> Answer:
         answer = self._line.ask(method, path)
@@ -296,7 +336,7 @@ def _read(said: Any) -> _Found:  # noqa: ANN401 - what an engine sends
     if not all(isinstance(each, bool) for each in (running, paused, restarting)):
         raise TypeError(state)
     status = str(state.get("Status"))
-    alive = running or paused or restarting or int(pid) > 0 or status == "stopping"
+    alive = running or paused or restarting or status == "stopping"
     return _Found(
         identity=str(said["Id"]),
         name=printable(str(said["Name"]).lstrip("/"), 80),
@@ -307,4 +347,5 @@ def _read(said: Any) -> _Found:  # noqa: ANN401 - what an engine sends
         policy=str((said["HostConfig"].get("RestartPolicy") or {}).get("Name") or ""),
         sessions=len(said.get("ExecIDs") or ()),
         since=printable(str(state.get("StartedAt"))[:19], 20),
+        restarts=int(said.get("RestartCount") or 0),
     )

@@ -50,18 +50,19 @@ class ServingSettings(ActuatorSection):
 
 
 class Still:
-    """Whether a count of tokens has stood still for long enough to be called that."""
+    """Whether a count (of tokens, of starts) has stood still for long enough to be called that."""
 
-    def __init__(self) -> None:
+    def __init__(self, for_us: int = _STILL_US) -> None:
         """Begin with nothing seen."""
+        self._for_us = for_us
         self._seen: tuple[float, int] | None = None
         """The count, and since when (`mono_us`) it has been that."""
 
     def holds(self, count: float, now_us: int) -> bool:
-        """Take a count; whether it has been the same for a quarter of a second."""
+        """Take a count; whether it has been the same for so long."""
         if self._seen is None or self._seen[0] != count:
             self._seen = (count, now_us)
-        return now_us - self._seen[1] >= _STILL_US
+        return now_us - self._seen[1] >= self._for_us
 
 
 class ServingHand(Hand):
