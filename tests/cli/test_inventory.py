@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hooked_world import KEY, HookedWorld
+from hooked_world import HookedWorld
 from installation import PYTHON, Installation, until
 from needs import needs_root
 from offswitch.cli.inventory import inventory_lines, seen
@@ -64,7 +64,7 @@ def test_MON_3_what_a_hand_cannot_see_is_a_finding_and_what_it_sees_is_listed(
 ) -> None:
     needs_root()
     key = tmp_path / "key"
-    key.write_text("another key than the server's")
+    key.write_text("a key that nobody knows yet")
     key.chmod(0o600)
     hook = world.declared("hook", TARGET, key)
     fresh.ask({"op": "declare", "targets": [{"name": TARGET}], "actuators": [hook]})
@@ -74,7 +74,7 @@ def test_MON_3_what_a_hand_cannot_see_is_a_finding_and_what_it_sees_is_listed(
         return [one for one in told if "credentials by hook" in one]
 
     until(unknown, "what it has there is not known")
-    key.write_text(KEY)
+    world.key = key.read_text()
     until(lambda: not unknown(), "a hand that has proven itself has looked", 15)
     [hand] = shown(fresh)["hands"]
     assert (hand["actuator"], hand["layer"], hand["known"]) == ("hook", "credentials", True)

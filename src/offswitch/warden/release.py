@@ -24,6 +24,7 @@ HAND_PACKAGES = (
     "annotated_types",
     "cffi",
     "cryptography",
+    "nvidia_ml_py",
     "psycopg",
     "psycopg_binary",
     "pydantic",
