@@ -489,10 +489,13 @@ def test_a_server_that_is_not_there_is_a_trouble_and_no_wait(ground: Ground) -> 
 def test_without_psycopg_it_says_what_to_install(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    act = ground.hand()
+    act.close()
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(Trouble) as error:
-        ground.hand()
-    assert "pip install 'offswitch[postgres]'" in str(error.value)
+    for begin in (act.prepare, act.open):
+        with pytest.raises(Trouble) as error:
+            begin()
+        assert "pip install 'offswitch[postgres]'" in str(error.value)
 
 
 def test_certificates_that_the_dsn_names_may_be_read(ground: Ground) -> None:

@@ -28,7 +28,7 @@ from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route
 from offswitch.actuators.hands.postgres.known import Known, read_known
 from offswitch.actuators.hands.postgres.rights import again, cuts, read_rights, rights_query
 from offswitch.actuators.hands.postgres.section import PostgresSection
-from offswitch.actuators.hands.postgres.session import Answer, Refusal, Session
+from offswitch.actuators.hands.postgres.session import Answer, Refusal, Session, check_installed
 from offswitch.actuators.hands.postgres.sessions import (
     Ended,
     end_query,
@@ -87,6 +87,10 @@ class Postgres(Hand):
         self._turn = 0
         self._refused: tuple[int, str] = (0, "")
         """When the target's own login was refused last, and by which words."""
+
+    def prepare(self) -> None:
+        """Say what to install, where what it needs is not here."""
+        check_installed()
 
     def open(self) -> None:
         """Connect."""

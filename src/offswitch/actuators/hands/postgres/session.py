@@ -24,7 +24,7 @@ from offswitch.printable import printable
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
-__all__ = ["Answer", "Refusal", "Row", "Rows", "Session"]
+__all__ = ["Answer", "Refusal", "Row", "Rows", "Session", "check_installed"]
 
 _LOCK_MS, _STATEMENT_MS = 20, 500
 _PINNED = {
@@ -61,6 +61,14 @@ Answer: TypeAlias = "Rows | Refusal"
 def _said(text: bytes | str) -> str:
     plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
     return printable(plain.strip().partition("\n")[0], _SHOWN) or "the server says nothing"
+
+
+def check_installed() -> None:
+    """Raise `Trouble`, with what to type, where the extra is not installed."""
+    try:
+        import psycopg.pq  # noqa: PLC0415, F401 - an extra, imported by IMPORTS
+    except ImportError:
+        raise Trouble("psycopg is not installed here", _MISSING) from None
 
 
 class Session:
@@ -129,11 +137,10 @@ class Session:
 
     def attempt(self) -> str:
         """Try to connect; give why it was refused, empty where it was let in."""
-        try:
-            from psycopg import Error  # noqa: PLC0415 - an extra, imported by IMPORTS
-            from psycopg.pq import ConnStatus, PGconn, PollingStatus  # noqa: PLC0415
-        except ImportError:
-            raise Trouble("psycopg is not installed here", _MISSING) from None
+        check_installed()
+        from psycopg import Error  # noqa: PLC0415 - an extra, imported by IMPORTS
+        from psycopg.pq import ConnStatus, PGconn, PollingStatus  # noqa: PLC0415
+
         until_us = _CLOCK.mono_us() + self._timeout_us
         try:
             connection = PGconn.connect_start(self._info().encode())
