@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bpftool import taken_off
 from gate_ground import Ground
 from installation import PYTHON, Installation, until
 from needs import needs_root
+from offswitch.actuators import bpf
 from offswitch.warden.gates.bypass import judged
 
 NAME = "shop/agent"
@@ -66,6 +68,22 @@ def test_SR_26_a_cell_can_reach_its_gateway_and_not_the_server_behind_and_so_it_
     until(lambda: ground.readiness(NAME)["gateway"] != "unproven", "a canary has tried")
     assert ground.readiness(NAME)["gateway"] == "ready", why(ground)
     assert "1 direct routes refused" in why(ground)
+
+
+def test_SR_26_a_denied_route_that_somebody_opens_is_noticed_and_denied_again(
+    ground: Ground,
+) -> None:
+    ground.gate(NAME)
+    ground.installation.run("sleep", "1000", target=NAME)
+    until(lambda: ground.readiness(NAME)["gateway"] == "ready", "a canary has tried")
+    folder = ground.installation.ask({"op": "target", "name": NAME})["cell"]["path"]
+    fd = os.open(folder, os.O_RDONLY)
+    taken_off(fd, bpf.Attach.CONNECT4)
+    assert not bpf.attached(fd, bpf.Attach.CONNECT4)
+    until(lambda: bpf.attached(fd, bpf.Attach.CONNECT4), "it is noticed, and denied again", 10)
+    os.close(fd)
+    until(lambda: ground.readiness(NAME)["gateway"] == "ready", "and tried once more")
+    assert any(each.get("what") == "routes denied again" for each in ground.installation.entries())
 
 
 def test_SR_26_a_gateway_that_comes_after_its_target_is_proven_as_well(ground: Ground) -> None:

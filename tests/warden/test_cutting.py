@@ -6,12 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from needs import needs_root
 from offswitch.control.flows import Ends, FlowReader, FlowTable
+from offswitch.warden.core import Core
 from offswitch.warden.gates.cutting import Cutting
+from offswitch.warden.gates.notes import Notes
 
 SLOT, OTHER = 5, 6
 FLOWS = 400
@@ -93,11 +96,36 @@ def test_ACT_4_what_a_dead_worker_left_is_looked_for_to_the_end_of_its_table(
 def test_VER_2_what_cannot_be_listed_may_live(
     stalled: Stalled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(*_: object) -> None:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr("offswitch.warden.gates.cutting.Diag", none)
+    monkeypatch.setattr("offswitch.warden.gates.cutting.Diag", _none)
     stalled.dead = True
     cutting = Cutting()
     assert cutting.lives(stalled)  # type: ignore[arg-type]
     assert cutting.destroy([stalled], {SLOT})[0]  # type: ignore[list-item]
+
+
+def _none(*_: object) -> None:
+    raise OSError(24, "Too many open files")
+
+
+def test_ACT_4_what_a_kernel_will_not_destroy_is_told_as_buffered_bytes_that_nobody_knows(
+    stalled: Stalled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, cutting = Notes(cast(Core, None)), Cutting()
+    cutting.destroy([stalled], {SLOT})  # type: ignore[list-item]
+    assert not cutting.refused
+    os.seteuid(65534)
+    try:
+        _left, _more, gone = cutting.destroy([stalled], {OTHER})  # type: ignore[list-item]
+    finally:
+        os.seteuid(0)
+    assert (gone, cutting.refused) == (0, True)
+    notes.destroyed("shop", gone, refused=cutting.refused)
+    said = notes.beside("shop", "400 streams cut", "swept")
+    assert "buffered bytes unknown: sockets cannot be destroyed here" in said
+    notes.begin("shop")
+    assert "unknown" not in notes.beside("shop", "400 streams cut", "swept")
+    cutting.close()
+    monkeypatch.setattr("offswitch.warden.gates.cutting.Diag", _none)
+    cutting = Cutting()
+    cutting.destroy([stalled], {OTHER})  # type: ignore[list-item]
+    assert cutting.refused, "nor can they be where no conversation with the kernel is to be had"

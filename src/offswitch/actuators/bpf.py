@@ -12,10 +12,10 @@ import os
 import struct
 from enum import IntEnum
 
-__all__ = ["Attach", "Program", "attach", "attached", "detach", "load"]
+__all__ = ["Attach", "Program", "attach", "attached", "detach", "load", "number_of", "those_at"]
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}
-_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _PROG_QUERY = 5, 8, 9, 16
+_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _OBJ_INFO, _PROG_QUERY = 5, 8, 9, 15, 16
 _ALLOW_MULTI = 2
 _ATTR_SIZE = 128
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -99,8 +99,21 @@ def detach(cgroup: int, program: int, where: Attach) -> None:
 
 def attached(cgroup: int, where: Attach) -> int:
     """Count the programs that are attached to this very cgroup at this place."""
+    return len(those_at(cgroup, where))
+
+
+def those_at(cgroup: int, where: Attach) -> list[int]:
+    """Give the kernel's numbers of the programs that are attached to this very cgroup here."""
     count = 64
     ids = (ctypes.c_uint32 * count)()
     attributes = struct.pack("=IIIIQI", cgroup, where, 0, 0, ctypes.addressof(ids), count)
     (number,) = struct.unpack_from("=I", _bpf(_PROG_QUERY, attributes)[1], 24)
-    return int(number)
+    return list(ids[:number])
+
+
+def number_of(program: int) -> int:
+    """Give the kernel's number of a program that is open."""
+    info = (ctypes.c_uint32 * 64)()
+    length = ctypes.sizeof(info)
+    _bpf(_OBJ_INFO, struct.pack("=IIQ", program, length, ctypes.addressof(info)))
+    return int(info[1])  # struct bpf_prog_info: type, id

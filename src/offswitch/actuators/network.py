@@ -28,11 +28,14 @@ WARM = "warm"
 class Network:
     """Denies by BPF programs on the cell's cgroup."""
 
-    __slots__ = ("_problem", "_programs")
+    __slots__ = ("_numbers", "_problem", "_programs", "_warm")
 
     def __init__(self) -> None:
         """Load the programs; what the kernel refuses is said by `arm`."""
         self._programs: list[tuple[int, bpf.Attach]] = []
+        self._numbers: dict[bpf.Attach, int] = {}
+        """By which the kernel knows them."""
+        self._warm = ""
         self._problem = ""
         for kind, where, code in DENY:
             try:
@@ -64,11 +67,14 @@ class Network:
 
     def trip(self, cell: Cell) -> None:
         """Attach the denial; each program that fits closes its part, whatever the others do."""
-        if cell.path is None:
-            return
+        if cell.path is not None:
+            self.deny(cell.folder_fd)
+
+    def deny(self, folder: int) -> None:
+        """Attach it to the cgroup whose folder is open."""
         for program, where in self._programs:
             try:
-                bpf.attach(cell.folder_fd, program, where)
+                bpf.attach(folder, program, where)
             except OSError:
                 continue  # for one, when the cgroup is gone, and everything in it
 
@@ -83,13 +89,42 @@ class Network:
 
     def release(self, cell: Cell) -> None:
         """Take the denial off: for a thaw after a reset."""
-        if cell.path is None:
-            return
+        if cell.path is not None:
+            self.let_go(cell.folder_fd)
+
+    def let_go(self, folder: int) -> None:
+        """Take it off the cgroup whose folder is open."""
         for program, where in self._programs:
             try:
-                bpf.detach(cell.folder_fd, program, where)
+                bpf.detach(folder, program, where)
             except OSError:
                 continue
+
+    def there(self, folder: int) -> bool:
+        """Tell whether our very programs are attached there, all that could be loaded."""
+        if not self._numbers:
+            self._numbers = {where: bpf.number_of(program) for program, where in self._programs}
+        return all(number in bpf.those_at(folder, where) for where, number in self._numbers.items())
+
+    def warm(self) -> bool | None:
+        """Tell whether the cgroup that is denied for good is; where not it is again, as a rule.
+
+        None: there is none. Whoever has taken it off has made stops slower, or tries what he can.
+        """
+        if not self._warm or not self._programs:
+            return None
+        try:
+            fd = os.open(self._warm, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            self.keep_warm(os.path.dirname(self._warm))
+            return False
+        try:
+            if there := self.there(fd):
+                return there
+        finally:
+            os.close(fd)
+        self.keep_warm(os.path.dirname(self._warm))
+        return False
 
     def keep_warm(self, ground: str | None) -> None:
         """Keep the kernel's hooks switched on, by denying the network to an empty cgroup for good.
@@ -99,7 +134,7 @@ class Network:
         """
         if ground is None or not self._programs:
             return
-        folder = f"{ground}/{WARM}"
+        folder = self._warm = f"{ground}/{WARM}"
         try:
             os.makedirs(folder, exist_ok=True)
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

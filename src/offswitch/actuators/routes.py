@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from offswitch.actuators import bpf
 from offswitch.actuators.bpf import Attach, Program
 
-__all__ = ["Route", "deny", "goes_by", "local_networks", "routes_of"]
+__all__ = ["Route", "deny", "goes_by", "local_networks", "routes_of", "those_at"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Route = tuple[Network, int]
@@ -141,6 +141,12 @@ def _mapped(routes: Sequence[Route]) -> list[Route]:
             )
             found.append((ipaddress.IPv6Network((address, 96 + network.prefixlen)), port))
     return found
+
+
+def those_at(folder_fd: int) -> frozenset[tuple[Attach, int]]:
+    """Give what is attached to a cgroup at the places of a denial: place and program; OSError."""
+    places = (*_FOUR, *_SIX)
+    return frozenset((where, each) for where in places for each in bpf.those_at(folder_fd, where))
 
 
 def deny(folder_fd: int, routes: Sequence[Route]) -> str:

@@ -27,6 +27,8 @@ _ADOPTED = {
 def arm(core: Core, row: Tracked) -> dict[str, tuple[str, str]]:
     """Ask every layer of a kill whether it would work on this cell."""
     readiness = _local(core, row)
+    if core.reproof is not None:
+        readiness = core.reproof.over(row, readiness)
     return readiness if core.hands is None else core.hands.over(row, readiness)
 
 

@@ -87,6 +87,10 @@ class Gatekeeper(Protocol):
         """A target has a new cell."""
         ...
 
+    def deny_still(self, row: Tracked) -> None:
+        """See to it that a target's cell is still denied the direct routes."""
+        ...
+
     def ready(self, row: Tracked) -> tuple[str, str]:
         """Say whether the layer would work."""
         ...
@@ -169,6 +173,18 @@ class Handkeeper(Protocol):
         ...
 
 
+class Reprover(Protocol):
+    """Proves the local layers anew as long as it runs (`reproof.Reproof`). Never waits."""
+
+    def over(self, row: Tracked, ready: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        """Give a target's readiness from what its layers said when its cell was made."""
+        ...
+
+    def heard(self, who: str) -> None:
+        """A process of ours has said that it turns."""
+        ...
+
+
 @dataclass(slots=True)
 class Core:
     """The warden's parts."""
@@ -211,6 +227,7 @@ class Core:
     evidence: Witness | None = None
     gates: Gatekeeper | None = None
     hands: Handkeeper | None = None
+    reproof: Reprover | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Banners for `status`, by a key of their own."""
     shares: Shares = field(default_factory=Shares)

@@ -16,10 +16,11 @@ from offswitch.warden.core import TRIM_S, Core
 from offswitch.warden.evidence_link import Evidence
 from offswitch.warden.keeper_link import KeeperLink
 from offswitch.warden.observer_link import ObserverLink
+from offswitch.warden.reproof import Reproof
 from offswitch.warden.respawn import Respawn
 from offswitch.warden.starting import Starter
 from offswitch.warden.stopping import Stopper
-from offswitch.warden.sweeper_link import SweeperLink
+from offswitch.warden.sweeper_link import PING, SweeperLink
 
 __all__ = ["Crew"]
 
@@ -52,6 +53,7 @@ class Crew:
         self._observer_again.begin()
         self._core.evidence = evidence = Evidence(self._core)
         evidence.begin()
+        Reproof(self._core).begin()
         self._core.loop.every(TRIM_S, self._core.trim_logs)
 
     def start_keeper(self, before: KeeperLink | None = None) -> None:
@@ -82,6 +84,10 @@ class Crew:
         if self._core.sweeper is not None:
             self._core.sweeper.close()
 
+    def _heard(self, who: str) -> None:
+        if self._core.reproof is not None:
+            self._core.reproof.heard(who)
+
     # --- the sweeper --------------------------------------------------------------
 
     def sweep(self, uid: int) -> None:
@@ -105,7 +111,9 @@ class Crew:
 
     def _swept(self, link: SweeperLink) -> None:
         for uid, left in link.results():
-            if left:
+            if uid == PING:
+                self._heard("sweeper")
+            elif left:
                 self._core.recording.note("note", what="sweep", uid=uid, left=left)
         if not link.alive():
             self._core.loop.forget(link.fileno())
@@ -135,6 +143,8 @@ class Crew:
         for message in link.heard(self._core.loop):
             if message.get("event") == "moved":
                 self._stopper.moved(message)
+            elif message.get("event") == "pong":
+                self._heard("observer")
             elif message.get("event") == "prober-stuck":
                 if self._core.gates is not None:
                     self._core.gates.prober_stuck(int(message["number"]))
@@ -208,6 +218,8 @@ class Crew:
         name = message.get("ack")
         if isinstance(name, str):
             self._starter.acknowledged(name)
+        elif "pong" in message:
+            self._heard("keeper")
         elif "acted" in message:
             self._core.recording.note("note", what="keeper acted", detail=message["acted"])
             self._keeper_acted()

@@ -94,6 +94,10 @@ class KeeperLink:
         if digests:
             self._say({"op": "joined", "digests": list(digests)})
 
+    def ping(self) -> None:
+        """Have it say how many cells it holds: `{"pong": COUNT}`."""
+        self._say({"op": "ping"})
+
     def dismiss(self) -> None:
         """Have it leave: at a planned end with nothing alive."""
         self._say({"op": "leave"})

@@ -46,6 +46,10 @@ class ObserverLink(HelperLink):
             }
         )
 
+    def ping(self) -> None:
+        """Have it say that it turns."""
+        self.say({"op": "ping"})
+
     def watch(self, facts: dict[str, Any], level: str) -> None:
         """Have a cell watched from now on."""
         self.say({"op": "watch", "cell": facts, "level": level})

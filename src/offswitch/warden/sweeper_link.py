@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 
+from offswitch.warden.cells.users import CANARY
 from offswitch.warden.children import launch
 from offswitch.warden.sweeper import REQUEST, RESULT
 
-__all__ = ["SweeperLink"]
+__all__ = ["PING", "SweeperLink"]
+
+PING = CANARY
+"""The id that is asked for to hear whether anybody answers."""
 
 
 class SweeperLink:
@@ -44,6 +48,10 @@ class SweeperLink:
             self._link.send(REQUEST.pack(self._count, uid, exclusive))
         except OSError:
             return
+
+    def ping(self) -> None:
+        """Have it answer: what is asked for is an id of ours, so that it only refuses."""
+        self.ask(PING)
 
     def results(self) -> list[tuple[int, int]]:
         """Take in what was told: (uid, processes seen at last; -1: refused or failed)."""

@@ -23,9 +23,11 @@ from offswitch.actuators.hands.contract import CellFacts, Context, Role, Trouble
 from offswitch.actuators.hands.nftables.canary import Canary, depth_of
 from offswitch.actuators.hands.nftables.hand import Nftables, NftablesSettings
 from offswitch.actuators.hands.nftables.table import Table
+from offswitch.actuators.sock_diag import Diag
 from stage import PYTHON, Actor, Stage, until
 
 _NEW_NETWORK = 0x40000000
+_LISTENING = 10
 TALKER = """
 import socket, sys
 peer = (sys.argv[1], int(sys.argv[2]))
@@ -348,10 +350,10 @@ def installation(network_of_its_own: None, tmp_path: Path) -> Iterator[Installat
         one.close()
 
 
-def declare(home: Installation) -> None:
+def declare(home: Installation, prove_ms: int = 500) -> None:
     settings = {"name": "cut", "target": "shop/eu", "kind": "nftables"}
-    common = {**settings, "layer": "network", "deadline_us": 1_000_000, "prove_us": 500_000}
-    actuator = {**common, "settings": {**settings, "prove": "500ms"}, "files": []}
+    common = {**settings, "layer": "network", "deadline_us": 1_000_000, "prove_us": prove_ms * 1000}
+    actuator = {**common, "settings": {**settings, "prove": f"{prove_ms}ms"}, "files": []}
     home.ask({"op": "declare", "targets": [{"name": "shop/eu"}], "actuators": [actuator]})
 
 
@@ -381,7 +383,7 @@ def test_ACT_3_a_cell_is_cut_off_by_bpf_and_by_nftables_and_both_are_seen(
 def test_VER_1_a_network_that_nftables_has_not_cut_is_not_confirmed_whatever_bpf_says(
     installation: Installation,
 ) -> None:
-    declare(installation)
+    declare(installation, prove_ms=60_000)  # it does not put right what follows
     installation.run(PYTHON, "-c", "import time; time.sleep(60)", target="shop/eu").close()
     until(lambda: standing(installation)["state"] == "ready", "it is proven")
     nft("delete", "table", "inet", "offswitch")
@@ -395,3 +397,16 @@ def test_VER_1_a_network_that_nftables_has_not_cut_is_not_confirmed_whatever_bpf
     [network] = [one for one in answer["targets"][0]["layers"] if one["layer"] == "network"]
     assert answer["confirmed"] is network["confirmed"] is False
     until(lambda: installation.stop("shop/eu")["confirmed"], "it is cut once it can be")
+
+
+def test_SR_6_no_hand_and_no_canary_listens_where_a_cell_could_reach_it(
+    installation: Installation,
+) -> None:
+    declare(installation)
+    until(lambda: standing(installation)["state"] == "ready", "it is proven")
+    seen = []
+    with Diag() as diag:
+        for _ in range(60):
+            seen += [sock.where() for sock in diag.tcp() if sock.state == _LISTENING]
+            time.sleep(0.005)
+    assert len(seen) < 10, "a canary's is there for a moment, when it connects"

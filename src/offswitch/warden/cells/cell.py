@@ -24,6 +24,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from offswitch.actuators import sock_diag
+from offswitch.actuators.canary import PROOF
 from offswitch.actuators.network import WARM
 from offswitch.control.place import Place
 from offswitch.errors import Storage
@@ -358,7 +359,8 @@ def clear_ground(place: Place, here: Standing | None = None) -> None:
     for folder in folders:
         if not os.path.isdir(folder):
             continue
-        remove_tree(f"{folder}/{WARM}")
+        for ours in (WARM, PROOF):
+            remove_tree(f"{folder}/{ours}")
         try:
             os.rmdir(folder)
         except OSError:
@@ -480,7 +482,7 @@ def _strays_below(parent: str, place: Place, known: set[str], rung: Rung) -> lis
     found: list[Cell] = []
     try:
         names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
-        names = [name for name in names if name != WARM]
+        names = [name for name in names if name not in {WARM, PROOF}]
     except OSError:
         return []
     for name in names:

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from offswitch.actuators.routes import deny, goes_by, routes_of
+from offswitch.actuators.bpf import Attach
+from offswitch.actuators.routes import deny, goes_by, routes_of, those_at
 from offswitch.actuators.sock_diag import MANY, Diag
 from offswitch.control.ids import DRILL
 from offswitch.errors import OffswitchError
@@ -72,6 +73,8 @@ class Bypass:
         self._core = core
         self._proofs: dict[str, tuple[str, tuple[str, ...], Ready]] = {}
         """Target → of which cell and which servers it was proven, and what."""
+        self._denied: dict[str, tuple[str, frozenset[tuple[Attach, int]]]] = {}
+        """Target → to which cell its direct routes were denied, and by which programs."""
         self._wanted: dict[str, _Trial] = {}
         """Target → what is to be tried; a timer runs for each."""
         self._running: dict[str, int] = {}
@@ -94,6 +97,9 @@ class Bypass:
             return
         routes, names = routes_of(upstreams)
         trouble = deny(cell.folder_fd, routes)
+        if not trouble:
+            with suppress(OSError):
+                self._denied[row.target.name] = cell.name, those_at(cell.folder_fd)
         if trouble:
             self._say(row, upstreams, "degraded", f"{_CAN}: {trouble}")
         elif names:
@@ -104,6 +110,16 @@ class Bypass:
             self._say(row, upstreams, "degraded", why)
         else:
             self._proofs.pop(row.target.name, None)
+
+    def lost(self, row: Tracked) -> bool:
+        """Tell whether somebody has taken programs off that deny a target its direct routes."""
+        cell, known = row.cell, self._denied.get(row.target.name)
+        if cell is None or known is None or known[0] != cell.name:
+            return False
+        try:
+            return not known[1] <= those_at(cell.folder_fd)
+        except OSError:
+            return False  # its cgroup is gone, and everything in it
 
     def _say(self, row: Tracked, upstreams: tuple[str, ...], state: str, why: str) -> None:
         if row.cell is not None:

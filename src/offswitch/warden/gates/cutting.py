@@ -41,7 +41,7 @@ _A_PASS_S = 0.005
 class Cutting:
     """Destroys sockets, through a conversation with the kernel that is open already."""
 
-    __slots__ = ("_diag", "_rounds")
+    __slots__ = ("_diag", "_rounds", "refused")
 
     def __init__(self) -> None:
         """Open it; without one nothing is destroyed, and the observer sees that."""
@@ -49,6 +49,9 @@ class Cutting:
             self._diag: Diag | None = Diag()
         except OSError:
             self._diag = None
+        self.refused = False
+        """Whether the kernel destroyed none of what the last call found (no root, another kernel):
+        then what is queued in those sockets is delivered, nobody knows how much."""
         self._rounds: dict[tuple[int, frozenset[int] | None], tuple[Iterator[Flow], bool]] = {}
         """Gate and slots → what is still to be looked at, and whether any lived up to there."""
 
@@ -70,6 +73,7 @@ class Cutting:
 
         Tells whether any may be left, whether that is since time was up, and how many are gone.
         """
+        self.refused = False
         left, more, gone, end = False, False, 0, time.monotonic() + _A_PASS_S
         wanted = frozenset(slots)
         for each in gates:
@@ -80,6 +84,7 @@ class Cutting:
             left = left or not each.dead or lives
             more = more or (each.number, wanted) in self._rounds
             gone += taken
+        self.refused = self.refused and not gone
         return left, more, gone
 
     def lives(self, each: Attached) -> bool:
@@ -93,6 +98,7 @@ class Cutting:
         if each.table is None:
             return False, 0
         if self._diag is None:
+            self.refused = True
             return True, 0
         key, gone = (each.number, slots), 0
         flows, found = self._rounds.pop(key, (each.table.walk(slots), False))
@@ -104,7 +110,9 @@ class Cutting:
                     if not destroy:
                         self._rounds[key] = chain([flow], flows), False
                         break
-                    gone += self._diag.destroy(alive or [])
+                    taken = self._diag.destroy(alive or [])
+                    self.refused = self.refused or (bool(alive) and not taken)
+                    gone += taken
                 if time.monotonic() > end:
                     self._rounds[key] = flows, found
                     return True, gone

@@ -268,6 +268,13 @@ class Gates:
         self._bypass.confine(row, upstreams)
         self._try(row, upstreams)
 
+    def deny_still(self, row: Tracked) -> None:
+        """Where somebody has taken the denial off, it is put back, and tried once more (DRL-4)."""
+        if self._bypass.lost(row):
+            self._core.recording.note("note", what="routes denied again", target=row.target.name)
+            self.born(row)
+            self._served(row.target.name)
+
     def _try(self, row: Tracked, upstreams: tuple[str, ...]) -> None:
         listen = tuple(place for each in self._working(row) for place in each.said.listen)
         self._bypass.prove(row, upstreams, listen, lambda: self._served(row.target.name))
@@ -369,7 +376,7 @@ class Gates:
         if row.gate_slot is None or level is None or level < Level.KILL:
             return
         left, more, gone = self._cutting.destroy(self._working(row), {row.gate_slot})
-        self.notes.destroyed(row.target.name, gone)
+        self.notes.destroyed(row.target.name, gone, refused=self._cutting.refused)
         if more or gone:
             self._later(row, GO_ON_S)
         elif left:

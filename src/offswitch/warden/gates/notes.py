@@ -23,6 +23,7 @@ _A_SECOND = 50
 _KINDS = frozenset(
     {"collateral", "killed", "restarted", "reload", "upstream", "bypass", "gone", "calls"}
 )
+_UNKNOWN = "buffered bytes unknown: sockets cannot be destroyed here"
 _COUNTS = ("streams", "pid", "calls", "unknown")
 """What stands in the open: numbers alone."""
 
@@ -38,6 +39,8 @@ class _Of:
     """Whether the server behind says that it works on, though everything towards it is cut."""
     destroyed: int = 0
     """Sockets that were destroyed for it, since a worker did not cut in time."""
+    refused: bool = False
+    """Whether the kernel destroyed none of those that were found."""
     seen: str = ""
     """What the observer said last."""
 
@@ -98,6 +101,7 @@ class Notes:
         if name in self._of:
             known = self._of[name]
             known.upstream, known.busy, known.destroyed = "", False, 0
+            known.refused = False
 
     def busy(self, name: str) -> bool:
         """Tell whether the server behind works on: then the stop has not reached the model (VER-6).
@@ -106,10 +110,12 @@ class Notes:
         """
         return name in self._of and self._of[name].busy
 
-    def destroyed(self, name: str, sockets: int) -> None:
-        """Count what was cut from outside."""
-        if sockets:
-            self._known(name).destroyed += sockets
+    def destroyed(self, name: str, sockets: int, *, refused: bool = False) -> None:
+        """Count what was cut from outside; `refused`: nothing could be, though there was some."""
+        if sockets or refused:
+            known = self._known(name)
+            known.destroyed += sockets
+            known.refused = refused
 
     def base(self, name: str) -> int:
         """How many of its flows stops before had ended."""
@@ -127,9 +133,10 @@ class Notes:
         known = self._known(name)
         known.seen = detail or known.seen
         destroyed = f"{known.destroyed} sockets destroyed" if known.destroyed else ""
+        unknown = _UNKNOWN if known.refused else ""
         if behind is None:
             behind = f"egress cut, upstream {known.upstream or 'not confirmed'}"
-        return "; ".join(filter(None, [streams, destroyed, known.seen, behind]))
+        return "; ".join(filter(None, [streams, destroyed, unknown, known.seen, behind]))
 
 
 def _bounded(value: object) -> object:

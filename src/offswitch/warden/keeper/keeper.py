@@ -212,6 +212,8 @@ class Keeper:
                 self._obeyed.extend(message["nonces"])
             case "joined":
                 self._orders.joined(message["digests"])
+            case "ping":
+                self._tell({"pong": len(self._grips)})
             case "leave":
                 self._leaving = True
 

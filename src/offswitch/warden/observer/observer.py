@@ -11,6 +11,7 @@ The warden asks it to *look* after a stop, and to *watch* as long as a latch is 
     → {"op": "prober", "number"}                            the link to it, beside it
     → {"op": "sight", "number", "shown": bool}              the link to a hand's look, likewise
     ← {"event": "moved", "cell": name, "layer", "detail"}   as long as something moves
+    → {"op": "ping"}   ← {"event": "pong"}                  whether it turns
     ← {"event": "prober-stuck", "number"}                   it answers nothing: start another
 
 The kernel reports a change of `cgroup.events` at most about every 10 ms, so after a stop
@@ -137,6 +138,8 @@ class Observer:
                 self._begin(message)
             case "watch":
                 self._watch.add(message["cell"], str(message["level"]))
+            case "ping":
+                self._send({"event": "pong"})
             case "unwatch":
                 self._watch.remove(str(message["name"]))
             case "net":
