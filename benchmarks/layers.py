@@ -4,6 +4,8 @@
 
 postgres-last-write   order → the last write that four busy PostgreSQL sessions commit, by the
                       server's own clock (`layers_postgres.py`).
+last-packet           order → the last packet of a cell, as a packet socket saw it; and
+slow-reader           order → a slow reader's last byte (`layers_network.py`).
 observer              order → the observer's verdict on processes and sockets
                       (`layers_observer.py`).
 all-over-slowest      five layers at once against the slowest of them alone
@@ -20,6 +22,7 @@ import sys
 import traceback
 from types import ModuleType
 
+import layers_network
 import layers_observer
 import layers_postgres
 import layers_together
@@ -29,6 +32,7 @@ PARTS: tuple[tuple[ModuleType, float], ...] = (
     (layers_postgres, 12.0),
     (layers_observer, 8.0),
     (layers_together, 10.0),
+    (layers_network, 8.0),
 )
 """Each part, and how many of the forty seconds of --quick are its own."""
 
