@@ -68,8 +68,21 @@ class Witness(Protocol):
         ...
 
 
+class Confiner(Protocol):
+    """Denies targets the ways round their gateways (`gates.bypass.Bypass`)."""
+
+    def lost(self, row: Tracked) -> bool:
+        """Tell whether somebody has taken that denial off a target."""
+        ...
+
+
 class Gatekeeper(Protocol):
     """Holds the gateways (`gates.gates.Gates`). Never waits, never raises."""
+
+    @property
+    def bypass(self) -> Confiner:
+        """What keeps targets from going round them."""
+        ...
 
     def show(self, row: Tracked, word: int) -> None:
         """Set the word of a target that gateways heed."""
@@ -85,10 +98,6 @@ class Gatekeeper(Protocol):
 
     def born(self, row: Tracked) -> None:
         """A target has a new cell."""
-        ...
-
-    def deny_still(self, row: Tracked) -> None:
-        """See to it that a target's cell is still denied the direct routes."""
         ...
 
     def ready(self, row: Tracked) -> tuple[str, str]:

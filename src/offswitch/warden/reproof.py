@@ -30,7 +30,7 @@ from offswitch.warden.cells.cell import Cell
 from offswitch.warden.cells.rung import Rung
 from offswitch.warden.core import Core
 from offswitch.warden.hands.one import worst
-from offswitch.warden.plan import LOCAL
+from offswitch.warden.plan import GATEWAY, LOCAL
 from offswitch.warden.reach import reached
 from offswitch.warden.table import Tracked
 
@@ -236,8 +236,10 @@ class Reproof:
             self._untaken.add(name)
         else:
             self._untaken.discard(name)
-        if row.served and self._core.gates is not None:
-            self._core.gates.deny_still(row)
+        gates = self._core.gates
+        if row.served and gates is not None and gates.bypass.lost(row):
+            gates.born(row)  # denied again, and tried once more
+            row.readiness = row.readiness | {GATEWAY: gates.ready(row)}
         level = self._core.level(row)
         if level is not None and level >= Level.FREEZE and self._network is not None:
             self._still_denied(row, cell, level, self._network)

@@ -112,14 +112,20 @@ class Bypass:
             self._proofs.pop(row.target.name, None)
 
     def lost(self, row: Tracked) -> bool:
-        """Tell whether somebody has taken programs off that deny a target its direct routes."""
+        """Tell whether somebody has taken programs off that deny a target its direct routes.
+
+        It is written down: what denies it is put back, and tried again.
+        """
         cell, known = row.cell, self._denied.get(row.target.name)
         if cell is None or known is None or known[0] != cell.name:
             return False
         try:
-            return not known[1] <= those_at(cell.folder_fd)
+            if known[1] <= those_at(cell.folder_fd):
+                return False
         except OSError:
             return False  # its cgroup is gone, and everything in it
+        self._core.recording.note("note", what="routes denied again", target=row.target.name)
+        return True
 
     def _say(self, row: Tracked, upstreams: tuple[str, ...], state: str, why: str) -> None:
         if row.cell is not None:

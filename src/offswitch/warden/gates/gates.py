@@ -74,7 +74,7 @@ class Gates:
         self._checking: set[str] = set()
         self._expected_until = 0.0
         """Until when gates of the warden before are waited for (CLOCK_MONOTONIC)."""
-        self._bypass = Bypass(core)
+        self.bypass = Bypass(core)
         core.loop.every(_PRUNE_S, self._prune)
 
     # --- who attaches -------------------------------------------------------------
@@ -258,26 +258,19 @@ class Gates:
         if all(each.connection is None for each in gates):
             return "degraded", _LOST
         whole = self._core.table.get(whole_of(row, self._by_target)) or row
-        return self._bypass.ready(whole, self._upstreams(whole))
+        return self.bypass.ready(whole, self._upstreams(whole))
 
     def born(self, row: Tracked) -> None:
         """A target has a new cell: deny it what lies behind its gateways, and have that tried."""
         if row.gate_slot is None or row.cell is None or not row.served:
             return
         upstreams = self._upstreams(row)
-        self._bypass.confine(row, upstreams)
+        self.bypass.confine(row, upstreams)
         self._try(row, upstreams)
-
-    def deny_still(self, row: Tracked) -> None:
-        """Where somebody has taken the denial off, it is put back, and tried once more (DRL-4)."""
-        if self._bypass.lost(row):
-            self._core.recording.note("note", what="routes denied again", target=row.target.name)
-            self.born(row)
-            self._served(row.target.name)
 
     def _try(self, row: Tracked, upstreams: tuple[str, ...]) -> None:
         listen = tuple(place for each in self._working(row) for place in each.said.listen)
-        self._bypass.prove(row, upstreams, listen, lambda: self._served(row.target.name))
+        self.bypass.prove(row, upstreams, listen, lambda: self._served(row.target.name))
 
     def _upstreams(self, row: Tracked) -> tuple[str, ...]:
         """Name the servers behind all gateways of a target."""
