@@ -85,7 +85,6 @@ def test_MON_6_a_key_that_is_gone_is_named_with_the_layer_that_it_takes_along(
     told = fresh.cli("assess", TARGET)
     assert told.returncode == 1
     assert "! LOST: credentials by hook" in told.stdout
-    until(lambda: state() == "unproven", "and the layer says so itself", 10)
 
 
 def test_MON_6_what_a_hand_needs_is_looked_for_and_what_cannot_be_told_is_not_gone(
