@@ -78,10 +78,21 @@ def engine_in(base: Path) -> Iterator[Engine]:
     try:
         yield made
     finally:
-        made.hang_up()
         made("rm", "-f", "-t0", made.name)
+        made.hang_up()
+        until(lambda: not at_work(made), "what it started to clean up has ended")
         words = ["umount", "-l", f"{made.store}/overlay"]
         while subprocess.run(words, check=False, capture_output=True).returncode == 0:
             pass  # each of its commands may have mounted it over again
         for folder in (made.run_root, made.store):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def at_work(engine: Engine) -> bool:
+    """Whether a process of it is left: where a container ended, others are begun that clean up."""
+    mark = str(engine.store).encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+    return False
