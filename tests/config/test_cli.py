@@ -88,7 +88,7 @@ def _object(text: str) -> dict[str, Any]:
 def test_config_check_says_what_is_there(call: Call, home: Path) -> None:
     code, out, _ = call("config", "check")
     assert code == 0
-    assert "1 target, 1 sensor, 1 rule, 0 gateways" in out
+    assert "1 target, 1 sensor, 0 actuators, 1 rule, 0 gateways" in out
     answer = _object(call("config", "check", "--json")[1])
     assert answer["path"] == str(home / "offswitch.toml")
     assert (answer["exists"], answer["rules"], answer["degraded"]) == (True, 1, [])
@@ -141,7 +141,7 @@ def test_config_schema_is_a_json_schema_of_the_whole_file(call: Call) -> None:
     answer = json.loads(call("config", "schema")[1])
     known = {"mode", "readings", "rule", "sensor", "station", "target"}
     assert known <= set(answer["properties"])
-    assert "SqliteSection" in answer["$defs"]
+    assert any(name.endswith("SqliteSection") for name in answer["$defs"]), "kinds of two groups"
     assert _object(call("config", "schema", "--json")[1]) == answer
 
 
