@@ -13,10 +13,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from offswitch.actuators import sock_diag
+from offswitch.actuators import bpf, sock_diag
 from offswitch.actuators.contract import Ready
-from offswitch.actuators.network import Network
+from offswitch.actuators.network import WARM, Network
 from offswitch.actuators.sockets import Sockets
+from offswitch.warden.cells.cgroups import find_trees, remove_tree
 from scale import runs
 from stage import PYTHON, Actor, Stage, until
 
@@ -355,3 +356,30 @@ def test_ready_is_said_of_what_was_tried(stage: Stage, monkeypatch: pytest.Monke
     without.trip(cell)
     assert not without.denied(cell)
     without.close()
+
+
+def test_SR_22_what_one_warden_denied_the_next_one_can_let_go(stage: Stage, talker: Talker) -> None:
+    """A program is taken off by itself alone, and the next warden has loaded others."""
+    before = Network()
+    before.trip(talker.actor.cell)
+    before.close()
+    assert stage.network.denied(talker.actor.cell)
+    stage.network.release(talker.actor.cell)
+    assert not stage.network.denied(talker.actor.cell)
+    assert set(talker.talk().values()) == {"ok"}
+
+
+def test_SR_23_a_hundred_wardens_in_a_row_leave_the_hooks_warm_and_one_program_each(
+    stage: Stage,
+) -> None:
+    ground = f"{find_trees().v2}/offswitch-warm-{os.getpid()}"
+    os.mkdir(ground)
+    for _ in range(100):
+        network = Network()
+        network.keep_warm(ground)
+        assert network.warm()
+        network.close()
+    fd = os.open(f"{ground}/{WARM}", os.O_RDONLY)
+    assert bpf.attached(fd, bpf.Attach.EGRESS) == 1
+    os.close(fd)
+    remove_tree(ground)

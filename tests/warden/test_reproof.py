@@ -246,6 +246,7 @@ def test_DRL_4_a_thousand_targets_are_proven_in_less_than_a_millisecond_a_second
         standing=SimpleNamespace(rung=None, ground=None),
         table=_Counted(table, len(rows)),
         keeper=None,
+        gates=None,
         level=lambda _row: None,
     )
     reproof = Reproof(cast(Core, core))

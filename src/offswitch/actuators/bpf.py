@@ -12,10 +12,22 @@ import os
 import struct
 from enum import IntEnum
 
-__all__ = ["Attach", "Program", "attach", "attached", "detach", "load", "number_of", "those_at"]
+__all__ = [
+    "Attach",
+    "Program",
+    "attach",
+    "attached",
+    "detach",
+    "load",
+    "name_of",
+    "number_of",
+    "opened",
+    "those_at",
+]
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}
-_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _OBJ_INFO, _PROG_QUERY = 5, 8, 9, 15, 16
+_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH = 5, 8, 9
+_FD_BY_ID, _OBJ_INFO, _PROG_QUERY = 13, 15, 16
 _ALLOW_MULTI = 2
 _ATTR_SIZE = 128
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -113,7 +125,21 @@ def those_at(cgroup: int, where: Attach) -> list[int]:
 
 def number_of(program: int) -> int:
     """Give the kernel's number of a program that is open."""
-    info = (ctypes.c_uint32 * 64)()
-    length = ctypes.sizeof(info)
-    _bpf(_OBJ_INFO, struct.pack("=IIQ", program, length, ctypes.addressof(info)))
-    return int(info[1])  # struct bpf_prog_info: type, id
+    return int(struct.unpack_from("=I", _info(program), 4)[0])
+
+
+def name_of(program: int) -> str:
+    """Give the name by which it was loaded."""
+    return _info(program)[64:80].rstrip(b"\0").decode("ascii", "replace")
+
+
+def opened(number: int) -> int:
+    """Open a program by the kernel's number of it; return its descriptor (close-on-exec)."""
+    return _bpf(_FD_BY_ID, struct.pack("=III", number, 0, 0))[0]
+
+
+def _info(program: int) -> bytes:
+    """Give struct bpf_prog_info: type, id, … and at 64 its name."""
+    info = ctypes.create_string_buffer(256)
+    _bpf(_OBJ_INFO, struct.pack("=IIQ", program, len(info), ctypes.addressof(info)))
+    return info.raw

@@ -21,6 +21,8 @@ from offswitch.actuators.deny import DENY
 
 __all__ = ["WARM", "Network"]
 
+_FEW = 8
+_NAME = "offswitch_deny"
 WARM = "warm"
 """The name of the empty cgroup that is denied for good, beside the cells."""
 
@@ -39,7 +41,7 @@ class Network:
         self._problem = ""
         for kind, where, code in DENY:
             try:
-                self._programs.append((bpf.load(kind, where, code, "offswitch_deny"), where))
+                self._programs.append((bpf.load(kind, where, code, _NAME), where))
             except OSError as error:
                 self._problem = f"{where.name.lower()}: {error.strerror}"
 
@@ -93,10 +95,12 @@ class Network:
             self.let_go(cell.folder_fd)
 
     def let_go(self, folder: int) -> None:
-        """Take it off the cgroup whose folder is open."""
+        """Take it off the cgroup whose folder is open, that of a warden before us as well."""
         for program, where in self._programs:
             try:
                 bpf.detach(folder, program, where)
+                for number in bpf.those_at(folder, where):
+                    _take_off(folder, number, where)
             except OSError:
                 continue
 
@@ -142,7 +146,13 @@ class Network:
             return  # slower, not weaker
         try:
             for program, where in self._programs:
+                earlier = bpf.those_at(fd, where)
+                for number in earlier[_FEW:]:  # of wardens before us; there is room for 64
+                    _take_off(fd, number, where)
                 bpf.attach(fd, program, where)
+                for number in earlier[:_FEW]:
+                    if number != bpf.number_of(program):
+                        _take_off(fd, number, where)
         except OSError:
             pass
         finally:
@@ -153,3 +163,13 @@ class Network:
         for program, _where in self._programs:
             os.close(program)
         self._programs.clear()
+
+
+def _take_off(folder: int, number: int, where: bpf.Attach) -> None:
+    """Take a program off that bears our name: it is taken off by itself alone."""
+    program = bpf.opened(number)
+    try:
+        if bpf.name_of(program) == _NAME:
+            bpf.detach(folder, program, where)
+    finally:
+        os.close(program)
