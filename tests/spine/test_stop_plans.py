@@ -105,11 +105,12 @@ def shop(ground: Shop) -> Iterator[Shop]:
 
 
 def test_RST_8_a_reset_says_what_it_gives_back_to_nobody(shop: Shop) -> None:
-    shop.plan(sequence=["serving", "container"])
+    shop.plan(escalate=[{"after": 1_500_000, "layers": ["container"]}])
     shop.stop()
     until(lambda: shop.installation.target("shop/a")["confirmed"], "all of it is stopped")
     answer = shop.installation.reset("shop/a")
     assert answer["needs"] == ["shop/a: make anew: data that data has cut"]
+    assert shop.worlds["container"].stops == [], "what was not needed is in no reset's way"
     until(lambda: shop.worlds["serving"].releases, "what can be undone is")
     assert shop.worlds["data"].releases == 0
     for world in shop.worlds.values():
