@@ -223,7 +223,9 @@ def test_DRL_4_no_return_code_is_believed_but_a_canary_that_is_cut(
     "harm",
     [
         ["flush", "ruleset"],
-        ["add", "table", "inet", "offswitch", "{ flags dormant; }"],
+        pytest.param(
+            ["add", "table", "inet", "offswitch", "{ flags dormant; }"], marks=pytest.mark.long
+        ),
     ],
 )
 def test_DRL_4_a_rule_set_that_others_flush_is_noticed_and_put_back(
@@ -256,6 +258,7 @@ def test_DRL_4_a_rule_set_that_others_flush_is_noticed_and_put_back(
     talker.close()
 
 
+@pytest.mark.long
 def test_nftables_leaves_others_tables_alone_and_its_own_as_long_as_anybody_needs_it(
     stage: Stage, hands: list[Nftables]
 ) -> None:
@@ -399,6 +402,7 @@ def test_VER_1_a_network_that_nftables_has_not_cut_is_not_confirmed_whatever_bpf
     until(lambda: installation.stop("shop/eu")["confirmed"], "it is cut once it can be")
 
 
+@pytest.mark.long
 def test_SR_6_no_hand_and_no_canary_listens_where_a_cell_could_reach_it(
     installation: Installation,
 ) -> None:
