@@ -33,8 +33,8 @@ from figures import Figures
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from installation import PYTHON, Installation, Running
-from offswitch.actuators.hands.nftables.canary import depth_of
-from offswitch.actuators.hands.nftables.table import CUT, Table
+from offswitch.actuators.hands.network.nftables.canary import depth_of
+from offswitch.actuators.hands.network.nftables.table import CUT, Table
 from offswitch.control import frames
 from offswitch.control.client import Conversation
 

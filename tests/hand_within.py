@@ -18,7 +18,7 @@ __all__ = ["HandWithin"]
 SCRIPT = """
 import dataclasses, json, os, sys
 from offswitch.actuators.hands.contract import Context, Role, Trouble
-from offswitch.actuators.hands.systemd import Systemd
+from offswitch.actuators.hands.scheduler.systemd import Systemd
 hands = {}
 for line in sys.stdin:
     who, what, args = json.loads(line)

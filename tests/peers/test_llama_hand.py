@@ -15,7 +15,7 @@ from installation import until
 from needs import needs, needs_root
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role
-from offswitch.actuators.hands.llama_cpp import LlamaCpp
+from offswitch.actuators.hands.serving.llama_cpp import LlamaCpp
 from peers.llama_server import LlamaRouter, LlamaServer, chat, missing
 
 pytestmark = pytest.mark.peers

@@ -23,9 +23,9 @@ import pytest
 from actuators.hands.stubs.aws import credentials
 from installation import until
 from offswitch.actuators.contract import Ready
-from offswitch.actuators.hands.aws import Aws, AwsSection
 from offswitch.actuators.hands.contract import Context, Role, Trouble
-from offswitch.actuators.hands.sigv4 import Keys, Scope, signed
+from offswitch.actuators.hands.credentials.aws.hand import Aws, AwsSection
+from offswitch.actuators.hands.credentials.aws.sigv4 import Keys, Scope, signed
 from peers.environment import in_peer, peer_environ, peer_python
 
 pytestmark = pytest.mark.peers

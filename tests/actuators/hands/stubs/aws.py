@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 from xml.sax.saxutils import escape
 
 from actuators.hands.stubs.web import Asked, Said, Stub
-from offswitch.actuators.hands.sigv4 import Keys, Scope, signed
+from offswitch.actuators.hands.credentials.aws.sigv4 import Keys, Scope, signed
 
 __all__ = ["ACCOUNT", "Aws", "Identity", "credentials"]
 

@@ -1,0 +1,1 @@
+"""Identities of AWS: denied, with what was issued before refused for good."""

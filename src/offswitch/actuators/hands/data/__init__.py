@@ -1,0 +1,1 @@
+"""Databases: rights, logins and sessions taken, files closed."""

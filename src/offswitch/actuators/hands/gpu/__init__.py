@@ -1,0 +1,1 @@
+"""What computes on GPUs, by the driver's own list."""

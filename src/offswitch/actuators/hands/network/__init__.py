@@ -1,0 +1,1 @@
+"""A second way to cut a cell off, beside BPF."""

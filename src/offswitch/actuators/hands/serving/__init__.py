@@ -1,0 +1,1 @@
+"""Model servers: paused, aborted, unloaded, by their own calls."""
