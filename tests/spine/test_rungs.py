@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hooked_world import KEY
 from host import Host, booted
 from installation import until
 
@@ -194,3 +195,41 @@ def test_SR_25_a_systemd_that_hangs_leaves_the_next_rung() -> None:
         done = host.run([OFFSWITCH, "run", "--target", "a", "--", "true"], user="ann")
         assert done.returncode == 0, done.stderr
         assert "rung namespace" in done.stderr
+
+
+WORLD = "import time; from hooked_world import HookedWorld as W; print(W().url, flush=True)"
+CONFIG = """
+[[target]]
+name = "d"
+
+[[actuator]]
+name = "hook"
+target = "d"
+kind = "webhook"
+url = "{url}/hook"
+key_file = "/home/bob/key"
+look_url = "{url}/state"
+look_is = {{ state = "stopped" }}
+"""
+
+
+def test_SR_25_without_root_a_hand_acts_and_is_seen_as_its_owner(bob: At) -> None:
+    argv = [sys.executable, "-c", f"{WORLD}; time.sleep(1000)"]
+    env = {"PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+    world = bob.host.popen(argv, user="bob", env=env, stdout=subprocess.PIPE, text=True)
+    bob.children.append(world)
+    assert world.stdout is not None
+    url = world.stdout.readline().strip()
+    world.stdout.close()
+    bob.host.sh(f"umask 077; printf {KEY} > ~/key; mkdir -p ~/.local/state/offswitch", user="bob")
+    home = bob.file(".local/state/offswitch")
+    (home / "offswitch.toml").write_text(CONFIG.format(url=url))
+    (home / "offswitch.toml").chmod(0o644)
+    pipe = subprocess.DEVNULL
+    bob.children.append(bob.host.popen([OFFSWITCH, "up"], user="bob", stdout=pipe, stderr=pipe))
+    until(lambda: bob.row("d").get("readiness", {}).get("credentials") == "ready", "it is ready")
+    answer = bob.stop("d")
+    [target] = answer["targets"]
+    found = {layer["layer"]: layer["confirmed"] for layer in target["layers"]}
+    assert found["credentials"] is True
+    bob("reset", "d", "--reason", "a test")
