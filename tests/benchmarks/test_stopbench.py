@@ -21,12 +21,14 @@ sys.path.insert(0, str(BENCHMARKS))
 from figures import Figures  # noqa: E402 - on the path by now
 from stopbench.caller import Caller, Hot  # noqa: E402
 from stopbench.case import PROGRAMS, PYTHON, Case  # noqa: E402
-from stopbench.measure import Stand  # noqa: E402
+from stopbench.kept import Kept  # noqa: E402
+from stopbench.measure import Outcome, Stand  # noqa: E402
 from stopbench.pen import unified  # noqa: E402
 from stopbench.results import Conditions, page  # noqa: E402
 from stopbench.run import report  # noqa: E402
 from stopbench.scenarios import SCENARIOS  # noqa: E402
 from stopbench.systems import SYSTEMS  # noqa: E402
+from stopbench.systems.contract import Unfit  # noqa: E402
 from stopbench.systems.offswitch import Offswitch  # noqa: E402
 from stopbench.systems.signals import Kill  # noqa: E402
 
@@ -111,3 +113,41 @@ def test_two_scenarios_with_us_and_with_kill(stand: Stand) -> None:
     assert shown["kill/child/false-stopped"] == 0
     text = page(outcomes, SYSTEMS, Conditions.now(1, 0))
     assert "| child | 0 of 1 | **1** of 1: child |" in text
+
+
+def test_a_page_is_made_of_runs_that_were_kept(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "runs")
+    kept.begin(Conditions("2026-11-28", "a machine", 0.5, 2, 0))
+    calm = Outcome(0.2, 9.0, False, (), "stopped", "", 0.1)
+    false = Outcome(400.0, 3.0, True, ("daemon",), "stopped", "", 0.1)
+    for outcome in (calm, calm):
+        kept.add("offswitch", "escaped", outcome, cold=False)
+    for outcome in (calm, false):
+        kept.add("supervisord", "escaped", outcome, cold=False)
+    conditions, outcomes = kept.read()
+    text = page(outcomes, SYSTEMS, conditions)
+    assert "| escaped | 0.20 | offswitch" not in text  # ours is held against others
+    assert "| escaped | 0.20 (0.20) | 200 (≥ 400) |" in text
+    assert "| escaped | 0 of 2 | **1** of 2: daemon |" in text
+    assert "| escaped | 0 of 2 | **1** of 2 |" in text
+    assert "| escaped | 9.00 (9.00) | [6.00 (9.00)] |" in text
+    flaws = 'a survivor in 1 of 2; a false "stopped" in 1 of 2'
+    assert f"| escaped | 0.20 | supervisord 200 | {flaws} | yes |" in text
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["supervisord", "podman", "agent-hypervisor", "inspect-ai"])
+def test_a_peer_stops_a_plain_process_and_says_so(stand: Stand, name: str) -> None:
+    system = SYSTEMS[name](stand.folder / "peer")
+    system.folder.mkdir()
+    system.folder.chmod(0o755)
+    try:
+        try:
+            system.open("plain")
+        except Unfit as why:
+            needs(False, str(why))
+        told = stand.run(system, SCENARIOS["plain"], 0.0, cold=False)
+    finally:
+        system.close()
+    assert told is not None
+    assert (told.claim, told.false_stopped, told.survivors) == ("stopped", False, ())
