@@ -40,7 +40,7 @@ class Conditions:
     def now(cls, runs: int, cold_runs: int) -> Conditions:
         """Take them before anything runs."""
         cores = len(os.sched_getaffinity(0))
-        machine = f"{cores} cores, Linux {platform.release()}, Python {platform.python_version()}"
+        machine = f"{cores} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
         today = dt.datetime.now(dt.UTC).date().isoformat()
         return cls(today, machine, os.getloadavg()[0], runs, cold_runs)
 
