@@ -40,7 +40,8 @@ class Conditions:
     def now(cls, runs: int, cold_runs: int) -> Conditions:
         """Take them before anything runs."""
         cores = len(os.sched_getaffinity(0))
-        machine = f"{cores} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+        kernel, python = platform.release().partition("-")[0], platform.python_version()
+        machine = f"{cores} cores, Linux {kernel}, Python {python}"
         today = dt.datetime.now(dt.UTC).date().isoformat()
         return cls(today, machine, os.getloadavg()[0], runs, cold_runs)
 
