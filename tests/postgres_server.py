@@ -66,7 +66,7 @@ class PostgresServer:
         """Make one in a folder of its own, and leave no trace of it."""
         bin_folder = programs()
         assert bin_folder is not None, "the Debian package postgresql is not installed"
-        folder = tempfile.mkdtemp(prefix="offswitch-pg-")
+        folder = tempfile.mkdtemp(prefix="pg-of-tests-")
         server = cls(folder, bin_folder)
         try:
             server.make(settings)

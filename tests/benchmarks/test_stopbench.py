@@ -32,6 +32,8 @@ from stopbench.systems.contract import Unfit  # noqa: E402
 from stopbench.systems.offswitch import Offswitch  # noqa: E402
 from stopbench.systems.signals import Kill  # noqa: E402
 
+sys.path.remove(str(BENCHMARKS))  # some of them bear the names of folders of tests
+
 LIE = f"""
 import sys
 sys.path.insert(0, {str(PROGRAMS)!r})

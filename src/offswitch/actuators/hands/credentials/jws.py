@@ -18,6 +18,8 @@ __all__ = ["SIGNING_IMPORTS", "Signer"]
 
 SIGNING_IMPORTS = frozenset(
     {
+        "cryptography.hazmat.backends",
+        "cryptography.hazmat.backends.openssl.backend",
         "cryptography.hazmat.primitives.asymmetric.ec",
         "cryptography.hazmat.primitives.asymmetric.ed25519",
         "cryptography.hazmat.primitives.asymmetric.padding",
