@@ -4,14 +4,18 @@ Five targets, each with one layer: a cell that sends datagrams, a PostgreSQL rol
 sessions, and three servers that are told by a signed message. A sixth one has all five layers. In
 each round each is stopped once, in turn; its last effect is what somebody outside saw: the last
 datagram that arrived, the last row by the server's clock, the arrival of the message. The sixth
-one's last effect is compared with that of the slowest of the five, round by round.
+one's last effect is compared with that of the slowest of the five, round by round. Whoever sees
+runs under SCHED_FIFO, so that it is not late itself; what acts goes on only while it is stopped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +29,7 @@ from figures import Figures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from hooked_world import KEY, HookedWorld
+from hooked_world import KEY, declared
 from installation import PYTHON, Installation, until
 from postgres_server import PostgresServer, programs
 
@@ -40,7 +44,7 @@ while True:
         sock.sendto(sys.argv[2].encode(), ("127.0.0.1", int(sys.argv[1])))
     except OSError:
         pass
-    time.sleep(0.0002)
+    time.sleep(0.001)
 """
 _WRITER = """
 import sys, threading, time, psycopg
@@ -50,11 +54,45 @@ def write():
             with psycopg.connect(sys.argv[1], autocommit=True, prepare_threshold=0) as db:
                 while True:
                     db.execute("INSERT INTO acts VALUES (session_user, clock_timestamp())")
+                    time.sleep(0.0005)
         except psycopg.Error:
-            time.sleep(0.01)
+            time.sleep(0.05)
 for _ in range(4):
     threading.Thread(target=write).start()
 """
+_AS_A_WITNESS = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
+
+
+class _World:
+    """A server that is told, in a process of its own that nothing here can put off."""
+
+    def __init__(self) -> None:
+        module = Path(__file__).resolve().parents[1] / "tests" / "hooked_world.py"
+        run = f"import runpy; {_AS_A_WITNESS}; runpy.run_path({str(module)!r}, run_name='__main__')"
+        argv = [sys.executable, "-c", run]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        self.line = http.client.HTTPConnection(self.url.removeprefix("http://"))
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        self.line.request(method, path, "{}" if method == "POST" else None)
+        found: dict[str, Any] = json.loads(self.line.getresponse().read())
+        return found
+
+    def again(self) -> None:
+        self._ask("POST", "/again")
+
+    def stopped_ns(self) -> int:
+        """When its first stop came (CLOCK_MONOTONIC)."""
+        return int(self._ask("GET", "/state")["stops"][0])
+
+    def close(self) -> None:
+        self.line.close()
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 class _Witness:
@@ -86,7 +124,7 @@ class _Target:
         self.name = name
         self.layers = layers
         self.role = f"agent_{name.rpartition('/')[2]}"
-        self.worlds = {layer: HookedWorld() for layer in layers if layer in _TOLD}
+        self.worlds = {layer: _World() for layer in layers if layer in _TOLD}
         self.writer: subprocess.Popen[bytes] | None = None
         if "data" in layers:
             stage.server.execute(f"CREATE ROLE {self.role}", database="shop")
@@ -94,6 +132,7 @@ class _Target:
             argv = [sys.executable, "-c", _WRITER]
             argv += [f"{stage.server.tcp('shop', self.role)} password=agent"]
             self.writer = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+            self.writer.send_signal(signal.SIGSTOP)  # it writes while its target is stopped
 
     def _give(self) -> None:
         self.stage.server.execute(
@@ -105,7 +144,7 @@ class _Target:
     def actuators(self) -> list[dict[str, Any]]:
         short = self.name.rpartition("/")[2]
         found = [
-            world.declared(f"{short}-{layer}", self.name, self.stage.key, layer)
+            declared(world.url, f"{short}-{layer}", self.name, self.stage.key, layer)
             for layer, world in self.worlds.items()
         ]
         if "data" in self.layers:
@@ -133,22 +172,23 @@ class _Target:
             argv = (PYTHON, "-c", _AGENT, str(stage.witness.port), self.name)
             running = stage.home.run(*argv, target=self.name)
             until(lambda: self.name in stage.witness.last, "it sends")
-        if "data" in self.layers:
+        if self.writer is not None:
             self._give()
-            stage.server.execute("DELETE FROM acts", database="shop")
+            stage.server.execute("TRUNCATE acts", database="shop")
+            self.writer.send_signal(signal.SIGCONT)
             until(lambda: self._rows() > 40, "it writes")
         for world in self.worlds.values():
-            world.state = "running"
-            world.stops.clear()
+            world.again()
         began, wall = time.monotonic_ns(), time.time()
         answer = stage.home.stop(self.name)
         if not answer["confirmed"]:
             raise AssertionError(f"not confirmed: {answer['targets']}")
-        effects = [world.stops[0] - began for world in self.worlds.values()]
+        effects = [world.stopped_ns() - began for world in self.worlds.values()]
         if "cell" in self.layers:
             effects.append(max(0, stage.witness.last[self.name] - began))
             running.close()
-        if "data" in self.layers:
+        if self.writer is not None:
+            self.writer.send_signal(signal.SIGSTOP)
             effects.append(int((self._last() - wall) * 1e9))
         stage.let_go(self.name)
         return max(effects) / 1e6

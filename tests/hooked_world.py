@@ -6,8 +6,8 @@
     world.mood = "refuses"   it answers 500
     world.mood = "raises"    it breaks the connection off
 
-Whoever posts to `/act` acts, as long as it runs; `world.acts` counts. How things are stands at
-`/state`, for whoever looks.
+Whoever posts to `/act` acts, as long as it runs; `world.acts` counts. `/again` has it run again.
+How things are stands at `/state`, for whoever looks. As a program it says its address and serves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from offswitch.model.webhook import signature
 
-__all__ = ["KEY", "HookedWorld"]
+__all__ = ["KEY", "HookedWorld", "declared"]
 
 KEY = "a-key-that-both-have"
 
@@ -46,13 +46,18 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self.answer({"state": self.world.state})
+        self.answer({"state": self.world.state, "stops": self.world.stops[-9:]})
 
     def do_POST(self) -> None:
         came = time.monotonic_ns()
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == "/act":
             self.act()
+            return
+        if self.path == "/again":
+            self.world.state = "running"
+            self.world.stops.clear()
+            self.answer({})
             return
         said = json.loads(body)
         match said["type"]:
@@ -99,6 +104,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+def declared(url: str, name: str, target: str, key: Path, layer: str) -> dict[str, Any]:
+    """Give the actuator by which a warden stops what serves at `url`."""
+    settings = {
+        "name": name,
+        "target": target,
+        "kind": "webhook",
+        "as_layer": layer,
+        "url": f"{url}/hook",
+        "key_file": str(key),
+        "look_url": f"{url}/state",
+        "look_is": {"state": "stopped"},
+        "prove": "500ms",
+    }
+    told = {"name": name, "target": target, "kind": "webhook", "layer": layer}
+    told |= {"settings": settings, "files": [str(key)]}
+    return {**told, "deadline_us": 500_000, "prove_us": 500_000}
+
+
 class HookedWorld:
     """One thing that can be stopped."""
 
@@ -129,23 +152,14 @@ class HookedWorld:
         **more: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Give the actuator as the warden is told it."""
-        settings = {
-            "name": name,
-            "target": target,
-            "kind": "webhook",
-            "as_layer": layer,
-            "url": f"{self.url}/hook",
-            "key_file": str(key),
-            "look_url": f"{self.url}/state",
-            "look_is": {"state": "stopped"},
-            "prove": "500ms",
-        }
-        told = {"name": name, "target": target, "kind": "webhook", "layer": layer}
-        told |= {"settings": settings, "files": [str(key)]}
-        return {**told, "deadline_us": 500_000, "prove_us": 500_000, **more}
+        return {**declared(self.url, name, target, key, layer), **more}
 
     def close(self) -> None:
         self.free.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+if __name__ == "__main__":
+    print(HookedWorld().url, flush=True)

@@ -71,7 +71,7 @@ def test_VER_1_a_hand_is_confirmed_by_its_look_and_undone_by_a_reset(
     assert answer["confirmed"] is True
     layer = layers(answer)["relay"]
     assert (layer["confirmed"], layer["detail"]) == (True, '/state is "stopped"')
-    assert hand(installation)["happened"] == ["job 7: half done"]
+    until(lambda: hand(installation)["happened"] == ["job 7: half done"], "it answers, too")
     acted = [each for each in installation.entries() if each.get("what") == "acted"]
     assert [(each["actuator"], each["done"], each["happened"]) for each in acted] == [
         ("hook", "yes", ["job 7: half done"])

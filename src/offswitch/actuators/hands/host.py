@@ -323,7 +323,8 @@ def _become(role: Role, settings: ActuatorSection) -> list[str]:
     """Give up root for a user of its own, and all that is not needed; list what was refused."""
     acts = role is Role.ACT
     with suppress(OSError):
-        os.nice(_BEFORE_OTHERS)  # a target that takes both cores must not put off its stop
+        # A target that takes both cores must not put off its stop; nor must whoever looks at it.
+        os.nice(_BEFORE_OTHERS if acts else 0)
     user = user_of(f"hand-{settings.layer()}" if acts else "looker")
     if acts and settings.AS_ROOT:
         return shed(None, keep=range(64))

@@ -143,7 +143,8 @@ class HandLook(Look):
         self._every_s = every_s
         self._pause_s = every_s or _FIRST_S
         self._open: dict[int, _Question] = {}
-        self._next = 0.0
+        # Whoever acts has just been told: to be looked at at once would only keep it from that.
+        self._next = 0.0 if every_s else time.monotonic() + _FIRST_S
         self._last = Seen(None, "not looked at yet")
 
     @property
