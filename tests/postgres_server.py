@@ -159,4 +159,12 @@ class PostgresServer:
 
     def database(self, name: str) -> None:
         """Make a database of that name anew."""
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                break
+            except psycopg.errors.ObjectInUse:  # who follows it has not noticed its end yet
+                assert time.monotonic() < end, f"somebody follows {name} still"
+                time.sleep(0.05)
+        self.execute(f'CREATE DATABASE "{name}"')

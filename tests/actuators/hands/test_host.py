@@ -165,6 +165,23 @@ def test_DRL_4_one_that_could_not_prove_itself_never_takes_the_place_of_the_othe
     assert world.tripped[0] != world.proving[-1], "the one that failed does not act"
 
 
+def test_DRL_4_what_changes_during_a_proof_is_proven_right_after_it() -> None:
+    world, free = World(), threading.Event()
+
+    def waits(_hand: Scripted) -> Readiness:
+        free.wait(20)
+        return READY
+
+    world.arm = waits
+    with served(world, prove_s=3600) as warden:
+        until(lambda: world.proving, "the first proof is under way")
+        frames.send(warden.link, {"op": "cell", "cell": None})
+        assert warden.ask(op="trip", level="kill")["done"] is True  # so it has read that
+        assert warden.ask(op="release")["done"] is True
+        free.set()
+        until(lambda: len(world.proving) == 2, "another one, of what is now")
+
+
 def test_ACT_2_a_trip_over_a_connection_that_has_gone_is_given_once_more() -> None:
     world, failed = World(), []
 

@@ -100,6 +100,8 @@ class Process:
         self._remembered = self._ready.memory
         """What the warden keeps of it."""
         self._due = 0.0
+        self._anew = False
+        """Whether something has changed since the proof that is under way began."""
         self._began: float | None = None
         """When the proof that is under way began (CLOCK_MONOTONIC)."""
         self._told_silent = False
@@ -151,16 +153,22 @@ class Process:
                 self._act(int(message["id"]), lambda hand: hand.trip(level))
             case "release":
                 self._act(int(message["id"]), lambda hand: hand.release())
-                self._latched, self._due = False, 0.0
+                self._latched = False
+                self._prove_anew()
             case "latched":
-                self._latched, self._due = message["value"] is True, 0.0
+                self._latched = message["value"] is True
+                self._prove_anew()
                 if not self._latched:
                     self._ready.memory = self._spare.memory = self._remembered = ""
             case "cell":
                 self._ready.cell = self._spare.cell = _cell_of(message["cell"])
-                self._due = 0.0
+                self._prove_anew()
             case "prove":
-                self._due = 0.0
+                self._prove_anew()
+
+    def _prove_anew(self) -> None:
+        """Prove now, or once the proof that is under way, which is of what was, has come back."""
+        self._due, self._anew = 0.0, self._began is not None
 
     def _act(self, number: int, act: Callable[[Hand], Acted]) -> None:
         """Act by the instance that was proven last; once more, connected anew, if it has gone."""
@@ -264,7 +272,8 @@ class Process:
     def _proven(self) -> None:
         os.eventfd_read(self._event)
         self._began = None
-        self._due = time.monotonic() + self._prove_s
+        self._due = 0.0 if self._anew else time.monotonic() + self._prove_s
+        self._anew = False
         while self._proofs:
             proof = self._proofs.popleft()
             if proof.readiness.state is not Ready.UNPROVEN:
