@@ -18,6 +18,7 @@ proof that succeeded. A process that looks does the same with the instance that 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -124,6 +125,8 @@ class Process:
 
     def run(self, sight: socket.socket | None = None) -> None:
         """Serve until the warden hangs up; `sight` is the link of whoever has it look."""
+        gc.collect()
+        gc.freeze()  # what is here stays: no collection looks through it in the middle of a trip
         self._say({"event": "here"})
         ends: list[Any] = [self._link, self._event, *([sight] if sight is not None else [])]
         asked = frames.Decoder()

@@ -36,6 +36,19 @@ _NEVER_BACK = frozenset({"credentials", "data"})
 """What no reset gives back (RST-8)."""
 _MOST = 256
 _FILE = "hands.json"
+_FIRST = (
+    "data",
+    "network",
+    "credentials",
+    "tools",
+    "serving",
+    "relay",
+    "gpu",
+    "container",
+    "scheduler",
+    "power",
+)
+"""In which order hands are told, where processors are few: what acts on the world comes first."""
 _SEEN_FILE = "hands-seen.json"
 _MOST_SEEN = 1 << 20
 
@@ -126,7 +139,9 @@ class Hands:
             one.looks.remembered = seen  # of the same stop; one that is over has nothing to say
         self._leaving.discard(spec.name)
         self._by_name[spec.name] = one
-        self._by_target.setdefault(spec.target, []).append(one)
+        told = self._by_target.setdefault(spec.target, [])
+        told.append(one)
+        told.sort(key=lambda each: _FIRST.index(each.spec.layer))
         row = self._row(spec.target)
         row.handed = frozenset(each.spec.layer for each in self._by_target[spec.target])
         one.know(row)
