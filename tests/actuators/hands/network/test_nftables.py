@@ -383,6 +383,7 @@ def test_ACT_3_a_cell_is_cut_off_by_bpf_and_by_nftables_and_both_are_seen(
     running.close()
 
 
+@pytest.mark.long  # by itself: a machine has one table, which other tests put right
 def test_VER_1_a_network_that_nftables_has_not_cut_is_not_confirmed_whatever_bpf_says(
     installation: Installation,
 ) -> None:
