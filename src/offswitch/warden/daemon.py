@@ -245,7 +245,8 @@ class Warden:
         latch = loaded.latch
         start = at_start(place.home, os.geteuid(), latched=len(latch) > 0)
         ground = cell.ground(place, here := take_standing(place))
-        local = local_layers(ground, self._sweep, self._can_sweep)
+        sweep, can = (lambda uid: self._crew.sweep(uid)), (lambda: self._crew.can_sweep())  # noqa: PLW0108 - it comes
+        local = local_layers(ground, sweep, can)
         core = Core(
             place=place,
             installation=installation,
@@ -288,12 +289,6 @@ class Warden:
                 core.store.note(stop)
                 entries.left_by_a_keeper(core, stop)
         core.store.sync()
-
-    def _sweep(self, uid: int) -> None:
-        self._crew.sweep(uid)
-
-    def _can_sweep(self) -> bool:
-        return self._crew.can_sweep()
 
     def _keeper_acted(self, again: int = _LOOKS) -> None:
         """Do as a stop what a keeper did by itself; none to be seen yet is looked for again."""
@@ -425,11 +420,18 @@ class Warden:
 
         memory, home = self._place.memory, self._place.home
         living = [keeper.pid for keeper in keepers]
+        gone = {digest for digest in self._unsettled if safe(digest)}
+        self._unsettled -= gone
+
+        def forgot(outcome: OSError | None) -> None:
+            if outcome is not None:  # the disk did not answer: they lie there still
+                self._unsettled |= gone
+                self._loop.later(_LOOK_S, self._settle)
+
         for keeper in keepers:
             keeper.joined([stop.digest for stop in left_orders(memory) if safe(stop.digest)])
         forget_left(memory, safe, living)
-        core.errands.send(lambda: forget_left(home, safe, living), lambda _outcome: None)
-        self._unsettled = {digest for digest in self._unsettled if not safe(digest)}
+        core.errands.send(lambda: forget_left(home, safe, living), forgot)
 
     # --- the end ------------------------------------------------------------------
 
