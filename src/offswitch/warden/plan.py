@@ -23,6 +23,7 @@ __all__ = [
     "LOCAL",
     "POWER",
     "TOLD",
+    "UNKNOWN",
     "layers_of",
     "limit_s",
     "may_power_off",
@@ -39,6 +40,8 @@ TOLD = frozenset({COOPERATIVE, GATEWAY})
 """What is told by the page alone."""
 LOCAL = frozenset({"network", "process", "sweep"})
 """The layers that the warden's own actuators do, and its observer looks at."""
+UNKNOWN = "hands"
+"""Stands among a target's layers where it is not known which hands were declared for it."""
 HAND_LAYERS = frozenset(
     {
         "credentials",

@@ -15,6 +15,7 @@ import pytest
 from hooked_world import KEY, HookedWorld
 from installation import PYTHON, Installation, until
 from needs import needs_root
+from offswitch.errors import Latched
 
 TARGET = "shop/eu"
 Worlds = Callable[..., HookedWorld]
@@ -200,6 +201,41 @@ def test_RST_1_a_new_warden_knows_its_hands_and_has_them_cut_what_is_latched(
     installation.restart()
     until(lambda: world.state == "stopped", "it is cut by the new warden's hand")
     until(lambda: installation.target(TARGET)["confirmed"], "and confirmed")
+
+
+def test_RST_1_where_it_is_not_known_which_hands_there_were_no_stop_is_confirmed(
+    installation: Installation, worlds: Worlds, key: Path
+) -> None:
+    world = worlds()
+    declare(installation, world.declared("hook", TARGET, key))
+    ready(installation)
+    installation.kill_everything()
+    Path(installation.home, "hands.json").write_text("[{")
+    installation.restart()
+    installation.run(PYTHON, "-c", "import time; time.sleep(1000)", target="shop/born-later")
+    answer = installation.stop("shop")
+    assert answer["confirmed"] is False
+    for target in answer["targets"]:
+        unsure = [each for each in target["layers"] if each["layer"] == "hands"]
+        assert [each["confirmed"] for each in unsure] == [False], target["target"]
+    assert installation.cli("doctor").returncode == 1
+    assert installation.cli("status").returncode == 3
+    declare(installation, world.declared("hook", TARGET, key))
+    until(lambda: world.state == "stopped", "it is known again, and cuts what is latched")
+    until(lambda: installation.target(TARGET)["confirmed"], "which is seen")
+
+
+def test_SR_10_a_hand_that_holds_is_not_turned_to_another_target(
+    installation: Installation, worlds: Worlds, key: Path
+) -> None:
+    world = worlds()
+    declare(installation, world.declared("hook", TARGET, key))
+    ready(installation)
+    installation.stop(TARGET)
+    with pytest.raises(Latched, match=f"holds {TARGET}"):
+        declare(installation, world.declared("hook", "shop/us", key))
+    world.state = "running"
+    until(lambda: world.state == "stopped", "it holds as before")
 
 
 def test_SR_10_a_hand_that_is_declared_no_more_stays_as_long_as_it_holds(

@@ -44,6 +44,8 @@ class Declarer:
         for target, _item in checked:
             check_free_name(target.name)
         hands = Hands.read(message["actuators"]) if message.get("actuators") is not None else None
+        if hands is not None:
+            self._hands.check(hands)
         rules = ResetRules.read(message["reset"]) if message.get("reset") is not None else None
         if rules is not None:
             set_rules(self._core, rules, connection.peer)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from offswitch.config.secret_file import stamp
-from offswitch.errors import Corrupt, OffswitchError, Storage, Usage
+from offswitch.errors import Corrupt, Latched, OffswitchError, Storage, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import State
 from offswitch.model.target import Target
@@ -24,6 +24,7 @@ from offswitch.warden.core import Core, Noted
 from offswitch.warden.hands.one import One, worst
 from offswitch.warden.hands.side import Standing
 from offswitch.warden.hands.spec import Spec
+from offswitch.warden.plan import UNKNOWN
 from offswitch.warden.reach import planned
 from offswitch.warden.stopping import Stopper
 from offswitch.warden.table import Tracked
@@ -68,6 +69,10 @@ class Hands:
         self._stamps: dict[str, str] = {}
         """File → what it was when it was last looked at."""
         self._looking = False
+        self._writing = self._unwritten = False
+        """Of what looks asked to be remembered."""
+        self._unknown = ""
+        """Why it is not known which hands were declared; empty: it is."""
         self._numbers = 0
         self._leaving: set[str] = set()
         """Names that are declared no more, and stay as long as their targets are latched."""
@@ -79,12 +84,27 @@ class Hands:
         try:
             specs = self._kept()
         except OffswitchError as error:
-            self._core.notes["hands"] = f"which hands were declared is not known: {error.message}"
             specs = []
+            self._forgotten(f"which hands were declared is not known: {error.message}")
         seen = self._seen()
         for spec in specs:
             self._take(spec, seen.get(spec.name, ""))
         self._core.loop.every(_LOOK_S, self._look_after)
+
+    def _forgotten(self, why: str) -> None:
+        """Until somebody declares anew, no stop of what is known here counts as whole."""
+        self._unknown = why
+        self._core.notes["hands"] = f"{why}; no stop is confirmed until `offswitch up` is started"
+        for row in self._core.table:
+            row.readiness = self.over(row, row.readiness)
+
+    def _known_again(self) -> None:
+        """It was declared anew: who has no hands has none."""
+        self._unknown = ""
+        for row in self._core.table:
+            if UNKNOWN in row.handed:
+                row.handed = frozenset()
+                row.readiness = {k: v for k, v in row.readiness.items() if k != UNKNOWN}
 
     def _kept(self) -> list[Spec]:
         path = f"{self._core.place.home}/{_FILE}"
@@ -117,8 +137,17 @@ class Hands:
             raise Usage(f"there are two actuators of the name {twice!r}", "rename one of them")
         return specs
 
+    def check(self, specs: list[Spec]) -> None:
+        """Refuse to have one that holds a target stop another one: raises `Latched`."""
+        for spec in specs:
+            one = self._by_name.get(spec.name)
+            if one is not None and one.spec.target != spec.target and self._latched(one):
+                what = f"actuator {spec.name} holds {one.spec.target}, which is stopped"
+                raise Latched(what, "reset that first, or give the new one another name")
+
     def declare(self, specs: list[Spec]) -> None:
         """These are declared from now on, and no others; kept for the next warden."""
+        self._known_again()
         wanted = {spec.name: spec for spec in specs}
         for name, one in list(self._by_name.items()):
             if wanted.get(name) == one.spec:
@@ -193,11 +222,21 @@ class Hands:
         core.errands.send(lambda: write_whole(f"{core.place.home}/{_FILE}", body, 0o600), kept)
 
     def _keep_seen(self) -> None:
-        """Write down what looks asked to be remembered, likewise."""
+        """Write down what looks asked to be remembered; what comes meanwhile, after it."""
+        self._unwritten = True
+        if self._writing:
+            return
+        self._writing, self._unwritten = True, False
         found = {name: one.looks.remembered for name, one in self._by_name.items()}
         body = json.dumps({name: memory for name, memory in found.items() if memory}).encode()
         path = f"{self._core.place.home}/{_SEEN_FILE}"
-        self._core.errands.send(lambda: write_whole(path, body, 0o600), lambda _outcome: None)
+
+        def written(_outcome: OSError | None) -> None:
+            self._writing = False
+            if self._unwritten:
+                self._keep_seen()
+
+        self._core.errands.send(lambda: write_whole(path, body, 0o600), written)
 
     def end(self) -> None:
         """Let all go."""
@@ -209,13 +248,16 @@ class Hands:
     def over(self, row: Tracked, local: dict[str, Standing]) -> dict[str, Standing]:
         """Give the readiness of a target: what its layers say without hands, and what hands say."""
         name, found = row.target.name, dict(local)
+        if self._unknown:
+            row.handed |= {UNKNOWN}
+            found[UNKNOWN] = ("unproven", self._unknown)
         if not row.handed:
             self._local.pop(name, None)
             return found
-        for one in self._by_target[name]:
+        for one in self._by_target.get(name, ()):
             one.know(row)
         known = self._local.setdefault(name, {})
-        for layer in row.handed:
+        for layer in row.handed - {UNKNOWN}:
             if layer == "network" and layer in local:
                 known[layer] = local[layer]
             standings = [one.standing for one in self._by_target[name] if one.spec.layer == layer]

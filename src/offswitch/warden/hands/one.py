@@ -14,7 +14,7 @@ from typing import Any
 
 from offswitch.model.level import Level
 from offswitch.warden.core import Core
-from offswitch.warden.hands.side import Side, Standing
+from offswitch.warden.hands.side import Side, Standing, lines
 from offswitch.warden.hands.spec import Spec
 from offswitch.warden.loop import Timer
 from offswitch.warden.table import Tracked
@@ -22,6 +22,7 @@ from offswitch.warden.table import Tracked
 __all__ = ["One", "worst"]
 
 _ORDER = ("ready", "degraded", "unproven", "absent")
+_LONGEST = 1000
 _COMING_S = 15.0
 """How long a process may take to come up; its deadline begins when it has."""
 _MOST_MEMORY = 4096
@@ -186,14 +187,15 @@ class One:
         self.acts.void("it did not answer a stop in time, and was replaced")
 
     def _answered(self, message: dict[str, Any]) -> None:
-        asked = self._asked.pop(int(message.get("id", 0)), None)
+        number = message.get("id")
+        asked = self._asked.pop(number, None) if isinstance(number, int) else None
         if asked is None:
             return
         if asked.timer is not None:
             asked.timer.cancel()
-        done, detail = message.get("done") is True, str(message.get("detail", ""))
-        happened = tuple(map(str, message.get("happened") or ()))
-        if reissue := tuple(map(str, message.get("reissue") or ())):
+        done, detail = message.get("done") is True, str(message.get("detail", ""))[:_LONGEST]
+        happened = lines(message.get("happened"))
+        if reissue := lines(message.get("reissue")):
             self.reissue = reissue
         if asked.level is not None:
             self.happened = happened
@@ -209,7 +211,7 @@ class One:
             actuator=self.spec.name,
             done=done,
             level=None if asked.level is None else asked.level.label,
-            took_us=message.get("took_us"),
+            took_us=took if isinstance(took := message.get("took_us"), int) else None,
         )
         asked.noted(done, detail)
 

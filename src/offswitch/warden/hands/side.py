@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -18,11 +19,16 @@ from offswitch.warden.hands.spec import Spec
 from offswitch.warden.helper_link import HelperLink
 from offswitch.warden.respawn import Respawn
 
-__all__ = ["Side", "Standing"]
+__all__ = ["Side", "Standing", "lines"]
 
 Standing = tuple[str, str]
 """State of readiness, and why."""
 _COMING: Standing = ("unproven", "it is coming up")
+_MOST, _LONGEST = 200, 1000
+"""Lines, and characters of each, that are kept of what a process says."""
+_MOST_A_SECOND = 500
+"""Messages: one that says more is ended, and another one is started."""
+_ROUTE = ("transport", "host", "credential", "component")
 _STATES = frozenset({"ready", "degraded", "unproven", "absent"})
 
 
@@ -61,6 +67,7 @@ class Side:
         """What a process that looks asked to be handed to the one in its place."""
         self.cell: dict[str, Any] | None = None
         """Of the target, as every new process is told."""
+        self._second, self._said = 0, 0
         self.sight: socket.socket | None = None
         """The observer's end, as long as it could not be handed over."""
         self.standing = _COMING
@@ -145,7 +152,11 @@ class Side:
         self._began()
 
     def _take(self, link: HelperLink) -> None:
-        for message in link.heard(self._core.loop):
+        messages = link.heard(self._core.loop)
+        if self._floods(len(messages)):
+            self.void("it said more than anybody can hear, and was replaced")
+            return
+        for message in messages:
             if message.get("event") == "here":
                 self.here = True
                 self._came()
@@ -156,11 +167,18 @@ class Side:
 
     def _proved(self, message: dict[str, Any]) -> None:
         state = str(message.get("state"))
-        self.standing = (state if state in _STATES else "unproven", str(message.get("detail", "")))
-        holds, route = message.get("holds"), message.get("route")
-        self.holds = tuple(map(str, holds)) if isinstance(holds, list) else ()
-        self.route = route if isinstance(route, dict) else self.route
+        detail = str(message.get("detail", ""))[:_LONGEST]
+        self.standing = (state if state in _STATES else "unproven", detail)
+        self.holds = lines(message.get("holds"))
+        self.route = _route(message.get("route")) or self.route
         self._changed()
+
+    def _floods(self, count: int) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._said = second, 0
+        self._said += count
+        return self._said > _MOST_A_SECOND
 
     def _lost(self, link: HelperLink, status: int) -> None:
         if self._ending or link is not self._link:
@@ -174,3 +192,16 @@ class Side:
         self._core.recording.lost(f"{what} {self._spec.name}", status)
         self._changed()
         self._again.lost()
+
+
+def lines(said: object) -> tuple[str, ...]:
+    """Give the lines that somebody said, as many and as much of each as is kept."""
+    return tuple(str(each)[:_LONGEST] for each in said[:_MOST]) if isinstance(said, list) else ()
+
+
+def _route(said: object) -> dict[str, Any] | None:
+    """Give what a route says, in the shape that a hand's process gives it; None: it is none."""
+    if not isinstance(said, dict):
+        return None
+    route: dict[str, Any] = {key: str(said.get(key, ""))[:_LONGEST] for key in _ROUTE}
+    return {**route, "needs": list(lines(said.get("needs")))}

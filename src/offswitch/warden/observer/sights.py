@@ -16,6 +16,7 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from offswitch.control import frames
 from offswitch.errors import OffswitchError
@@ -25,6 +26,7 @@ __all__ = ["Both", "HandLook", "Sights"]
 
 _FIRST_S, _LONGEST_S = 0.002, 0.1
 """How soon a look that saw no standstill is asked again: longer and longer."""
+_LONGEST_DETAIL = 1000
 _LATE_S = 10.0
 """After which an answer is not waited for: another question may be put."""
 
@@ -75,13 +77,19 @@ class _Sight:
             messages = self._decoder.feed(data) if data else []
         except OffswitchError:
             return False
-        for message in messages:
-            question = self._open.pop(int(message["id"]), None)
-            if question is not None:
-                stands = message["stands"]
-                known = stands if isinstance(stands, bool) else None
-                question.seen = Seen(known, str(message["detail"]))
+        try:
+            for message in messages:
+                self._answered(message)
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return False  # nonsense: whoever says it has seen nothing
         return bool(data)
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        question = self._open.pop(int(message["id"]), None)
+        if question is not None:
+            stands = message["stands"]
+            known = stands if isinstance(stands, bool) else None
+            question.seen = Seen(known, str(message["detail"])[:_LONGEST_DETAIL])
 
     def close(self) -> None:
         self.link.close()
