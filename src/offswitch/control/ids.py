@@ -16,6 +16,7 @@ __all__ = [
     "DRILL",
     "EVIDENCE",
     "GATEWAY",
+    "HANDS",
     "LOOKER",
     "OBSERVER",
     "OURS",
@@ -38,22 +39,23 @@ DRILL = 1_899_999_980
 """Of what a drill sets into the cell of its target, beside it: no sweep ever asks for it."""
 LOOKER = 1_899_999_971
 """Of whoever looks at what hands have done."""
-_HANDS = (
-    "credentials",
+HANDS = (
     "data",
+    "network",
+    "credentials",
+    "tools",
     "serving",
+    "relay",
+    "gpu",
     "container",
     "scheduler",
-    "gpu",
     "power",
-    "relay",
-    "tools",
-    "network",
 )
-"""Layers whose hands have a user each, from LOOKER downwards."""
+"""The layers that hands may be of, in the order in which they are told where processors are few:
+what acts on the world comes first. Each has a user of its own, from LOOKER downwards."""
 _RESERVED = {
     "looker": LOOKER,
-    **{f"hand-{layer}": LOOKER - 1 - at for at, layer in enumerate(_HANDS)},
+    **{f"hand-{layer}": LOOKER - 1 - at for at, layer in enumerate(HANDS)},
     "observer": OBSERVER,
     "recorder": RECORDER,
     "watch": WATCH,

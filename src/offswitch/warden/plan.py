@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from offswitch.actuators.compose import END_S, Shape
+from offswitch.control.ids import HANDS
 from offswitch.model.level import Level
 
 __all__ = [
@@ -42,20 +43,7 @@ LOCAL = frozenset({"network", "process", "sweep"})
 """The layers that the warden's own actuators do, and its observer looks at."""
 UNKNOWN = "hands"
 """Stands among a target's layers where it is not known which hands were declared for it."""
-HAND_LAYERS = frozenset(
-    {
-        "credentials",
-        "data",
-        "serving",
-        "container",
-        "scheduler",
-        "gpu",
-        "power",
-        "relay",
-        "tools",
-        "network",
-    }
-)
+HAND_LAYERS = frozenset(HANDS)
 """The layers that hands may be of; of the network they are a second way."""
 _LIMITS_S = {Level.DRAIN: 30.0, Level.FREEZE: 10.0}
 """How long work in flight may take to end by itself, and how long a freeze lasts (ACT-1)."""

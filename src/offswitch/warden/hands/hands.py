@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from offswitch.config.secret_file import stamp
+from offswitch.control.ids import HANDS
 from offswitch.errors import Corrupt, Latched, OffswitchError, Storage, Usage
 from offswitch.model.level import Level
 from offswitch.model.state import State
@@ -37,19 +38,6 @@ _NEVER_BACK = frozenset({"credentials", "data"})
 """What no reset gives back (RST-8)."""
 _MOST = 256
 _FILE = "hands.json"
-_FIRST = (
-    "data",
-    "network",
-    "credentials",
-    "tools",
-    "serving",
-    "relay",
-    "gpu",
-    "container",
-    "scheduler",
-    "power",
-)
-"""In which order hands are told, where processors are few: what acts on the world comes first."""
 _SEEN_FILE = "hands-seen.json"
 _MOST_SEEN = 1 << 20
 
@@ -170,7 +158,7 @@ class Hands:
         self._by_name[spec.name] = one
         told = self._by_target.setdefault(spec.target, [])
         told.append(one)
-        told.sort(key=lambda each: _FIRST.index(each.spec.layer))
+        told.sort(key=lambda each: HANDS.index(each.spec.layer))
         row = self._row(spec.target)
         row.handed = frozenset(each.spec.layer for each in self._by_target[spec.target])
         one.know(row)
