@@ -156,19 +156,22 @@ def test_ACT_4_a_row_that_is_being_written_is_nobodys(
     """A reader must never put one flow's target to another flow's sockets."""
     table, reader = both
     ends = {slot: Ends(bytes([slot]) * 56) for slot in (1, 2)}
-    over = time.monotonic() + 0.2
+    over, ended = time.monotonic() + 0.2, threading.Event()
 
     def churn() -> None:
-        while time.monotonic() < over:
+        while not ended.is_set():
             for slot in (1, 2):
                 table.free(table.take(slot, ends[slot]))
 
     thread = threading.Thread(target=churn)
     thread.start()
     seen = 0
-    while time.monotonic() < over:
-        for flow in reader.flows():
-            seen += 1
-            assert flow.client == ends[flow.slot]
-    thread.join()
+    try:
+        while time.monotonic() < over or (not seen and time.monotonic() < over + 20):
+            for flow in reader.flows():
+                seen += 1
+                assert flow.client == ends[flow.slot]
+    finally:
+        ended.set()
+        thread.join()
     assert seen
