@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,6 +69,26 @@ def test_SR_4_what_others_say_is_told_without_the_secrets_in_it() -> None:
     assert unsaid("wJalrXUtnFEMI/K7", ["id = AKIA\nsecret = wJalrXUtnFEMI/K7\n"]) == "•••"
     assert unsaid("ab", ["ab", ""]) == "ab"
     assert len(unsaid("x" * 9999, ["secret"])) == 200
+
+
+def test_VER_2_an_answer_that_breaks_off_is_none() -> None:
+    """Half a list of keys would look like a list without the other half."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = Line(f"http://127.0.0.1:{server.getsockname()[1]}")
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n<Key>one</Key>"
+
+        def serve() -> None:
+            one, _ = server.accept()
+            with one:
+                one.recv(4096)
+                one.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with pytest.raises(Trouble, match="IncompleteRead"):
+            line.ask("GET", "/")
+        serving.join(10)
+        line.close()
 
 
 def test_a_server_is_believed_by_the_certificate_that_was_named_and_by_no_other(

@@ -1,9 +1,10 @@
 """One HTTP server, by a connection that is kept open, for hands that speak HTTP.
 
 Standard library. Nothing is taken from the environment (no proxy, no `.netrc`), no redirect is
-followed: a stop goes where the configuration says or nowhere. An answer is read to a mebibyte. A
-connection that the other side has closed meanwhile is opened once more, by the address that
-answered last: a name service that hangs holds up the first connection only.
+followed: a stop goes where the configuration says or nowhere. An answer is read to a mebibyte, and
+one that breaks off is none: half a list would look like a short one. A connection that the other
+side has closed meanwhile is opened once more, by the address that answered last: a name service
+that hangs holds up the first connection only.
 """
 
 from __future__ import annotations
@@ -186,6 +187,8 @@ class Line:
         connection.request(method, self._base + path, body, said)
         response = connection.getresponse()
         data = response.read(_MOST + 1)
+        if response.length and len(data) <= _MOST:  # read(n) says nothing of what never came
+            raise http.client.IncompleteRead(data, response.length)
         found = {name.lower(): value for name, value in response.getheaders()}
         if len(data) > _MOST or response.will_close:
             self.close()
