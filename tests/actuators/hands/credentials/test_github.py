@@ -211,6 +211,26 @@ def test_each_of_several_tokens_is_revoked_and_tried(stage: Stage) -> None:
     assert not stage.github.app_tokens
 
 
+def test_ACT_1_a_token_that_is_not_revoked_keeps_no_other_from_it(stage: Stage) -> None:
+    stage.github.stubborn = APP
+    hand = stage.hand("app_token", tokens=f"{APP}\n{OTHER}\n")
+    with pytest.raises(Trouble, match="not revoked: 503"):
+        hand.trip("kill")
+    assert stage.github.app_tokens == {APP}
+
+
+def test_VER_2_a_server_that_is_down_does_not_pass_for_one_that_refuses(stage: Stage) -> None:
+    look = stage.look("app_token")
+    look._clock = clock = SimulatedClock(10**12)  # type: ignore[assignment]
+    look.arm()
+    stage.hand("app_token").trip("kill")
+    assert look.look().stands is True
+    stage.github.stubborn = APP
+    clock.advance(61_000_000)
+    with pytest.raises(Trouble, match="cannot be told: 503"):
+        look.look()
+
+
 def test_github_is_not_asked_about_a_refused_token_more_than_once_a_minute(stage: Stage) -> None:
     hand, look = stage.hand("installation"), stage.look("installation")
     look._clock = clock = SimulatedClock(10**12)  # type: ignore[assignment]
@@ -221,7 +241,9 @@ def test_github_is_not_asked_about_a_refused_token_more_than_once_a_minute(stage
     assert stage.github.refused == 1
     stage.github.patience = 1
     clock.advance(61_000_000)
-    assert look.look().stands is True, "locked out, it rests on what it saw"
+    sight = look.look()
+    assert sight.stands is True, "locked out, it rests on what it saw"
+    assert "locked out meanwhile (403)" in sight.detail, "and says so"
     assert stage.github.refused == 2
     stage.github.installation_tokens = {INSTALLATION}
     clock.advance(61_000_000)

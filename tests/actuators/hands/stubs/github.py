@@ -35,6 +35,8 @@ class GitHub(Stub):
         self.org_pats: list[int] = []
         self.bulk: list[str] = []
         """Handed in to be revoked, and not yet done."""
+        self.stubborn = ""
+        """A token about which it answers nothing but that it is busy."""
         self.unauthenticated = 60
         self.refused = 0
         self.patience = 1_000
@@ -53,6 +55,12 @@ class GitHub(Stub):
         self.bulk = []
 
     def answer(self, asked: Asked) -> Said:
+        shown = asked.headers.get("authorization", "").encode() + asked.body
+        if self.stubborn and self.stubborn.encode() in shown:
+            return _no(503, "Service Unavailable")
+        return self._answer(asked)
+
+    def _answer(self, asked: Asked) -> Said:
         assert asked.headers["user-agent"], "GitHub refuses whoever does not say its name"
         scheme, _, shown = asked.headers.get("authorization", "").partition(" ")
         path, _, query = asked.path.partition("?")

@@ -20,6 +20,8 @@ and an organisation's cannot be tried without being done, so these are *degraded
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -29,6 +31,7 @@ from offswitch.actuators.contract import Readiness, Ready
 from offswitch.actuators.hands.contract import Acted, Context, Hand, Role, Route, Sight, Trouble
 from offswitch.actuators.hands.credentials.turned import Turned
 from offswitch.actuators.hands.http import Answer, Line
+from offswitch.actuators.hands.together import troubles
 from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import SystemClock
 from offswitch.config.secret import Secret
@@ -44,6 +47,8 @@ _LIST = "the organisation's list"
 _MOST = 100
 _OK, _ACCEPTED, _NO_CONTENT = 200, 202, 204
 _UNAUTHORISED, _UNKNOWN, _INVALID = 401, 404, 422
+_LOCKED_OUT = frozenset({403, 429})
+"""What who showed refused credentials again and again is answered, whatever is shown."""
 _PERSONAL = ("ghp_", "github_pat_")
 _NEEDS = {
     "app_token": {"client_id", "secret_file", "token_file"},
@@ -248,12 +253,29 @@ class Github(Hand):
                 said = [self._revoke("POST", path, bearer, {"action": "revoke"})]
             case "installation":
                 bearers = [f"Bearer {token}" for token in self._tokens]
-                said = [self._revoke("DELETE", "/installation/token", one) for one in bearers]
+                said = self._each(
+                    [partial(self._revoke, "DELETE", "/installation/token", one) for one in bearers]
+                )
             case "app_token" | "app_grant":
                 path = self._of_app(self.settings.way.removeprefix("app_"))
                 asked = [{"access_token": token} for token in self._tokens]
-                said = [self._revoke("DELETE", path, self._app, one) for one in asked]
+                said = self._each(
+                    [partial(self._revoke, "DELETE", path, self._app, one) for one in asked]
+                )
         return Acted(f"GitHub: {', '.join(said)}")
+
+    def _each(self, calls: Sequence[Callable[[], str]]) -> list[str]:
+        """Make every call, one after the other; `Trouble` at the end where one was refused."""
+        said: list[str] = []
+        wrong: list[Trouble] = []
+        for call in calls:
+            try:
+                said.append(call())
+            except Trouble as trouble:
+                wrong.append(trouble)
+        if wrong:
+            raise Trouble(troubles(wrong), f"{len(said)} of {len(calls)} are revoked")
+        return said
 
     def _revoke(self, method: str, path: str, by: str, body: dict[str, Any] | None = None) -> str:
         self._refused_us.pop(by, None)
@@ -288,17 +310,21 @@ class Github(Hand):
             return Sight(None if doubt else True, f"{self.settings.org} lists it no more{doubt}")
         if not self._tokens:
             return Sight(None, "there is no token to try")
+        locked_out = ""
         for token in self._tokens:
             answer = self._ask("GET", "/rate_limit", f"Bearer {token}")
             if answer.ok:
                 self._turn.good(token, now_us)
                 return Sight(False, f"a token still opens {self._line.place}")
-            if answer.status != _UNAUTHORISED and not self._turn.has(token):
+            if answer.status in _LOCKED_OUT and self._turn.has(token):
+                locked_out = f"; locked out meanwhile ({answer.status})"
+            elif answer.status != _UNAUTHORISED:
                 raise self._no("it cannot be told", answer)
             doubt = self._turn.bad(token, now_us)
             if doubt:
                 return Sight(None, f"refused at {self._line.place} ({answer.status}){doubt}")
-        return Sight(True, f"refused at {self._line.place} (401): {len(self._tokens)} of them")
+        refused = f"refused at {self._line.place} (401): {len(self._tokens)} of them"
+        return Sight(True, refused + locked_out)
 
     def _listed(self) -> bool:
         """Tell whether the organisation lists the token; a list without an end is `Trouble`."""
