@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actuators.hands.stubs.vault import ROOT, VaultStub
+from actuators.hands.stubs.vault import ROOT, VaultStub, refuse
+from actuators.hands.stubs.web import Said
 from installation import until
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role, Trouble
@@ -234,6 +235,39 @@ def test_VER_2_a_token_that_was_renewed_long_before_says_nothing_of_a_stop(stage
     assert stage.look(**firm).look().stands is False, "it may come in again"
     stage.hand(**firm).trip("kill")
     assert stage.look(**firm).look().stands is True, "what is surely closed needs no old token"
+
+
+def test_VER_2_an_old_token_is_not_passed_over_where_a_new_one_would_get_new_leases(
+    stage: Stage,
+) -> None:
+    stage.hand(accessors=[stage.accessor]).trip("kill")
+    until(lambda: not stage.lives(stage.agent), "the token has ended")
+    sight = stage.look(prefixes=["database/creds/shop"]).look()
+    assert sight.stands is None
+    assert "never seen to be good" in sight.detail
+    assert stage.look(prefixes=[LOGINS]).look().stands is True, "nobody who came in that way lives"
+
+
+def test_VER_2_what_one_token_turned_to_says_nothing_of_the_next(stage: Stage) -> None:
+    look = stage.look(accessors=[stage.accessor])
+    assert look.look().stands is False
+    stage.hand(accessors=[stage.accessor]).trip("kill")
+    until(lambda: look.look().stands, "it is seen revoked")
+    stage.agent = "written-to-the-file-while-the-stop-holds"
+    after = stage.look(accessors=[stage.accessor])
+    after.memory = look.memory
+    assert after.look().stands is None
+
+
+def test_VER_2_a_404_of_somebody_else_is_no_empty_list(stage: Stage) -> None:
+    if not isinstance(stage.server, VaultStub):
+        pytest.skip("a real one knows its paths")
+    look = stage.look(token_file=None)
+    stage.hand().trip("kill")
+    assert look.look().stands is True
+    for odd in (Said(404, b"<html>no such page</html>"), refuse(404, "no handler for route")):
+        stage.server.answer = lambda _, odd=odd: odd  # type: ignore[method-assign, misc]
+        assert look.look().stands is None
 
 
 def test_VER_2_a_batch_token_is_told_to_be_beyond_us(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from actuators.hands.stubs.web import Asked, Said, Stub
 
-__all__ = ["ROOT", "VaultStub"]
+__all__ = ["ROOT", "VaultStub", "refuse"]
 
 ROOT = "root"
 OPEN = {"auth/token/lookup-self": {"read"}, "sys/capabilities-self": {"update"}}

@@ -199,12 +199,15 @@ class Vault(Hand):
 
     def _reaches_all(self) -> list[Readiness]:
         """Tell of what a stop would leave to the agent."""
-        settings = self.settings
-        logins = any(prefix.startswith("auth/") for prefix in settings.prefixes)
-        if settings.entities or settings.accessors or logins:
+        if self.settings.accessors or self._closes():
             return []
         why = "its leases alone are revoked: with its token it gets new ones; name an 'entities' id"
         return [Readiness(Ready.DEGRADED, why)]
+
+    def _closes(self) -> bool:
+        """Tell whether an agent is seen to have no token at all, whichever it worked by."""
+        logins = any(prefix.startswith("auth/") for prefix in self.settings.prefixes)
+        return logins or bool(self.settings.entities)
 
     def _would_see(self) -> list[Readiness | Trouble]:
         """Look now: what is not cut has to be seen as not cut."""
@@ -277,7 +280,7 @@ class Vault(Hand):
         for look in self._tokens():
             self._doubted = False
             sight = self._seen(look)
-            if not (self._doubted and firm):  # what is surely closed needs no old token's word
+            if not (self._doubted and self._closes()):  # that needs no old token's word
                 own.append(sight)
         return everywhere([*own, *firm])
 
@@ -303,9 +306,9 @@ class Vault(Hand):
     def _token_seen(self, token: str) -> Sight:
         answer = self._lookup_self(token)
         if answer.ok:
-            return self._good("token", "the agent's token is taken")
+            return self._good(f"token {token}", "the agent's token is taken")
         if answer.status == _DENIED:
-            return self._bad("token", "the agent's token is refused")
+            return self._bad(f"token {token}", "the agent's token is refused")
         return Sight(None, self._refusal(answer))
 
     def _good(self, what: str, said: str) -> Sight:
@@ -338,7 +341,7 @@ class Vault(Hand):
 
     def _prefix_seen(self, prefix: str) -> Sight:
         answer = self._ask("GET", f"sys/leases/lookup/{_folder(prefix)}?list=true")
-        if answer.status == _MISSING:
+        if answer.status == _MISSING and _empty(answer):
             return Sight(True, f"nothing is leased below {prefix}")
         if not answer.ok:
             return Sight(None, self._refusal(answer))
@@ -413,6 +416,15 @@ class Vault(Hand):
 
 def _folder(prefix: str) -> str:
     return quote(prefix if prefix.endswith("/") else f"{prefix}/", safe="/@")
+
+
+def _empty(answer: Answer) -> bool:
+    """Tell an empty list, a 404 without a reason, from a wrong address: that one has words."""
+    try:
+        told = answer.json()
+    except Trouble:
+        return False
+    return isinstance(told, dict) and told.get("errors") == []
 
 
 def _no_such(answer: Answer) -> bool:
