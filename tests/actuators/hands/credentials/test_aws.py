@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from actuators.hands.stubs.aws import Aws as Account
 from actuators.hands.stubs.aws import Identity, credentials
+from actuators.hands.stubs.web import Said
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role, Trouble
 from offswitch.actuators.hands.credentials.aws.hand import Aws, AwsSection
@@ -166,7 +167,9 @@ def tried(stage: Stage, keys: Keys) -> int:
     secrets = {"look_secret_file": looks, "token_file": credentials(keys)}
     look = stage.of(stage.look(**stage.tries()).settings, Context(Role.LOOK, secrets))
     assert look._trial is not None
-    return 403 if look._trial.attempt().refused else 200
+    refused = look._trial.attempt().refused
+    assert refused is not None
+    return 403 if refused else 200
 
 
 def test_VER_2_a_users_keys_are_inactive_and_stay_so(stage: Stage) -> None:
@@ -210,6 +213,46 @@ def test_keys_are_made_inactive_even_where_the_policy_is_refused(stage: Stage) -
     with pytest.raises(Trouble, match="AccessDenied"):
         hand.trip("kill")
     assert not any(stage.user.active.values())
+
+
+def test_a_key_that_stays_active_keeps_no_other_from_being_made_inactive(stage: Stage) -> None:
+    first_key, second = stage.user.active
+    stage.aws.stubborn = first_key
+    with pytest.raises(Trouble, match="ServiceUnavailable"):
+        stage.hand(user="agent").trip("kill")
+    assert stage.user.active == {first_key: True, second: False}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "refused"),
+    [
+        (403, "AccessDenied", True),
+        (403, "InvalidClientTokenId", True),
+        (403, "SignatureDoesNotMatch", None),
+        (403, "RequestTimeTooSkewed", None),
+        (503, "", None),
+        (503, "ServiceUnavailable", None),
+    ],
+)
+def test_VER_2_a_call_that_fails_for_another_reason_is_no_refusal(
+    stage: Stage,
+    status: int,
+    code: str,
+    refused: bool | None,  # noqa: FBT001 - what a trial tells
+) -> None:
+    text = f"<Error><Code>{code}</Code></Error>" if code else "busy"
+    looks = [stage.look(**stage.tries()), stage.look(user="agent", token_file="/t")]
+    stage.aws.answer = lambda _: Said(status, text.encode())  # type: ignore[method-assign]
+    for look in looks:
+        assert look._trial is not None
+        assert look._trial.attempt().refused is refused
+
+
+def test_VER_2_a_page_that_refuses_for_the_time_is_asked_by_its_own_clock(stage: Stage) -> None:
+    look = stage.look(**stage.tries())
+    stage.aws.ahead_s = 7200
+    assert look._trial is not None
+    assert look._trial.attempt().refused is False
 
 
 @pytest.mark.parametrize("missing", [*STOPPER[::2]])

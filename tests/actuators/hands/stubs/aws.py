@@ -60,6 +60,8 @@ class Aws(Stub):
         self.all: list[Identity] = []
         self.forgets = False
         """Whether it says yes to a policy and writes nothing."""
+        self.stubborn = ""
+        """An access key that it does not get to make inactive."""
         self.slow_to_tell = False
         """Whether the services have not heard of any policy yet."""
         super().__init__()
@@ -184,6 +186,8 @@ class Aws(Stub):
                     f"{'Active' if on else 'Inactive'}</Status></member>"
                     for key, on in whom.active.items()
                 )
+            case "UpdateAccessKey" if said["AccessKeyId"] == self.stubborn:
+                raise _No(503, "ServiceUnavailable", "try again")
             case "UpdateAccessKey" if said["AccessKeyId"] in whom.active:
                 whom.active[said["AccessKeyId"]] = said["Status"] == "Active"
                 return ""

@@ -129,8 +129,9 @@ class Aws(Hand):
         self._trial: Trial | None = None
         if looks and "token_file" in secrets:
             own = keys_of(secrets["token_file"], "token_file")
-            service, region = settings.probe_service, settings.region
-            self._trial = Trial(settings.sts(), settings.probe, service, region, own, self._clock)
+            asked = Api(settings.sts(), sts, own, self._clock, settings.ca_file)
+            page = Scope(settings.region, settings.probe_service)
+            self._trial = Trial(asked, settings.probe, page, settings.ca_file)
         self._written_us: int | None = None
         """When the canary was last written (CLOCK_MONOTONIC)."""
 
@@ -256,8 +257,14 @@ class Aws(Hand):
 
     def _deactivate(self) -> list[str]:
         active = [key for key, on in self._access_keys().items() if on]
+        failed: Trouble | None = None
         for key in active:
-            self._ask("UpdateAccessKey", AccessKeyId=key, Status="Inactive")
+            try:
+                self._ask("UpdateAccessKey", AccessKeyId=key, Status="Inactive")
+            except Trouble as trouble:
+                failed = trouble  # one that is refused keeps none from the others
+        if failed is not None:
+            raise failed
         return [f"access key …{printable(key[-4:])} was active, and is inactive" for key in active]
 
     def look(self) -> Sight:

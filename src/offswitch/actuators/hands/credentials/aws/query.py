@@ -21,7 +21,7 @@ from offswitch.actuators.hands.http import Answer, Line
 from offswitch.actuators.hands.unsaid import unsaid
 from offswitch.clock import Clock
 
-__all__ = ["Api", "Refusal", "Reply"]
+__all__ = ["NOT_OF_THE_KEY", "Api", "Refusal", "Reply"]
 
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 _VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15"}
@@ -29,7 +29,8 @@ _NOTICED_S = 2
 """A difference of clocks below this is the way's."""
 _QUOTES_US = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
 """Errors whose text is the request that was sent."""
-_BY_CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"})
+NOT_OF_THE_KEY = _QUOTES_US | {"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+"""Refusals of one request, by its time or its signature: of the credential they tell nothing."""
 
 
 class Refusal(Trouble):
@@ -84,17 +85,25 @@ class Api:
         try:
             return self._call(action, said)
         except Refusal as refusal:
-            late = refusal.code in _BY_CLOCK or refusal.code in _QUOTES_US
-            if not late or self.ahead_s == before:
+            if refusal.code not in NOT_OF_THE_KEY or self.ahead_s == before:
                 raise
         return self._call(action, said)  # the clock was wrong: once more, by theirs
 
     def get(self, line: Line, url: str, scope: Scope) -> Reply:
         """Fetch a page of another service by this credential, whatever is answered."""
+        before = self.ahead_s
+        reply = self._get(line, url, scope)
+        if reply.one("Code") in NOT_OF_THE_KEY and self.ahead_s != before:
+            reply = self._get(line, url, scope)
+        return reply
+
+    def _get(self, line: Line, url: str, scope: Scope) -> Reply:
         said = signed(self.keys, scope, "GET", url, b"", self.now_s())
         parts = urlsplit(url)
         query = f"?{parts.query}" if parts.query else ""
-        return Reply(line.ask("GET", f"{parts.path or '/'}{query}", headers=said))
+        answer = line.ask("GET", f"{parts.path or '/'}{query}", headers=said)
+        self._set_clock(answer)
+        return Reply(answer)
 
     def close(self) -> None:
         """Hang up."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from offswitch.actuators.hands.credentials.aws.query import Api, Refusal, Reply
-from offswitch.actuators.hands.credentials.aws.sigv4 import Keys, Scope
+from offswitch.actuators.hands.credentials.aws.query import NOT_OF_THE_KEY, Api, Refusal, Reply
+from offswitch.actuators.hands.credentials.aws.sigv4 import Scope
 from offswitch.actuators.hands.http import Line
-from offswitch.clock import Clock
 from offswitch.printable import printable
 
 __all__ = ["Trial", "Tried"]
 
 _REFUSALS = (401, 403)
 _OVER = frozenset({"ExpiredToken", "ExpiredTokenException"})
+_NO_KEYS = (
+    frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "AccessDenied"}) | _OVER
+)
+"""How STS says that keys are nobody's, or nobody's any more."""
 _BUSY = 429
 
 
@@ -36,18 +39,21 @@ class Trial:
     """Makes that call."""
 
     def __init__(
-        self, sts: str, probe: str | None, service: str, region: str, keys: Keys, clock: Clock
+        self, sts: Api, probe: str | None, scope: Scope, ca_file: str | None = None
     ) -> None:
-        """Try `keys` on `probe`, a page of `service`; without one on STS at `sts`."""
-        self._api = Api(sts, Scope(region, "sts"), keys, clock)
+        """Try the keys of `sts` there, or on `probe`, a page of the service of `scope`."""
+        self._api = sts
         self._probe = probe
-        self._scope = Scope(region, service)
-        parts = urlsplit(probe or sts)
-        self._line = Line(f"{parts.scheme}://{parts.netloc}", timeout_s=0.9)
+        self._scope = scope
+        self._line: Line | None = None
+        if probe is not None:
+            parts = urlsplit(probe)
+            url = f"{parts.scheme}://{parts.netloc}"
+            self._line = Line(url, timeout_s=0.9, ca_file=ca_file)
 
     def attempt(self) -> Tried:
         """Call once; whatever is no answer is a `Trouble`."""
-        if self._probe is None:
+        if self._probe is None or self._line is None:
             return self._ask_sts()
         reply = self._api.get(self._line, self._probe, self._scope)
         return _meant(reply, reply.one("Code"))
@@ -56,20 +62,24 @@ class Trial:
         try:
             self._api.call("GetCallerIdentity")
         except Refusal as refusal:
-            busy = refusal.code in {"Throttling", "ServiceUnavailable", "InternalFailure"}
-            return Tried(None if busy else True, f"its keys are refused ({refusal.code})")
+            if refusal.code in _NO_KEYS:
+                return Tried(True, f"its keys are refused ({refusal.code})")
+            return Tried(None, f"STS does not say whose its keys are ({refusal.code})")
         return Tried(False, "its keys are still taken by STS")
 
     def close(self) -> None:
         """Hang up."""
         self._api.close()
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
 
 
 def _meant(reply: Reply, code: str) -> Tried:
     said = f"{reply.status} {printable(code, 60)}".strip()
     if code in _OVER:
         return Tried(True, f"its own session has run out ({said})")
+    if code in NOT_OF_THE_KEY:
+        return Tried(None, f"its own call was refused for its time or signature ({said})")
     if reply.status in _REFUSALS:
         return Tried(True, f"its own call is refused ({said})")
     if reply.status == _BUSY or reply.status >= 500:  # noqa: PLR2004 - a server's own trouble
