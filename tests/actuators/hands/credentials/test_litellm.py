@@ -197,6 +197,17 @@ def test_RST_8_a_reset_of_a_stop_that_blocked_nothing_deletes_nothing(stage: Sta
     assert named(KEY) in stage.database.keys
 
 
+def test_RST_8_a_proxy_that_does_not_say_what_is_blocked_is_not_taken_for_clean(
+    stage: Stage,
+) -> None:
+    stage.hand().trip("kill")
+    with pytest.raises(Trouble, match="does not say"):
+        stage.hand(secret="sk-rotated-away").release()
+    assert named(KEY) in stage.database.keys
+    assert "deleted 1" in stage.hand().release().detail
+    assert "nothing is blocked" in stage.hand().release().detail, "and once more: it is gone"
+
+
 def test_MON_3_the_keys_that_an_agent_made_for_itself_are_listed_and_blocked(
     stage: Stage,
 ) -> None:

@@ -50,7 +50,8 @@ _PAGE, _MOST_PAGES = 100, 10
 _SHORT = 8
 _PREFIX = "sk-"
 _HASH = re.compile(r"[0-9a-f]{64}")
-_GONE = frozenset({401, 404})
+_NOT_FOUND = 404
+_GONE = frozenset({401, _NOT_FOUND})
 _BLOCKED = b"Key is blocked"
 """Why a key is refused that was blocked, and was not renewed meanwhile."""
 
@@ -283,7 +284,11 @@ class LiteLLM(Hand):
         blocked = []
         for key in dict.fromkeys([*self._named, *self._of_user(line)]):
             answer = line.ask("GET", f"/key/info?key={key}")
-            if answer.ok and _table(_table(answer.json()).get("info")).get("blocked") is True:
+            if answer.status == _NOT_FOUND:
+                continue
+            if not answer.ok:
+                raise Trouble(f"{line.place} does not say what is blocked: {self._words(answer)}")
+            if _table(_table(answer.json()).get("info")).get("blocked") is True:
                 blocked.append(key)
         if not blocked:
             return Acted("nothing is blocked, and nothing given back", reissue=self._reissue())
