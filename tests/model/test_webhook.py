@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+
 import pytest
 
 from offswitch.model.webhook import signature, signed_by, signed_headers
@@ -29,6 +33,12 @@ def test_one_right_signature_among_several_is_enough() -> None:
 )
 def test_any_other_signature_is_none(shown: str) -> None:
     assert not signed_by(SECRET, ID, TIME, BODY, shown)
+
+
+def test_a_secret_with_nothing_behind_its_prefix_is_no_empty_key() -> None:
+    by_anybody = hmac.new(b"", f"{ID}.{TIME}.".encode() + BODY, hashlib.sha256).digest()
+    shown = "v1," + base64.b64encode(by_anybody).decode()
+    assert not signed_by("whsec_", ID, TIME, BODY, shown)
 
 
 def test_what_was_changed_on_the_way_is_not_signed() -> None:

@@ -5,8 +5,8 @@
     webhook-signature: v1,BASE64          HMAC-SHA-256 over `id.timestamp.body`
 
 A secret that begins with `whsec_` is base64 behind that, as the standard has it; any other is
-taken as it stands. Of several signatures in one header, which a server that changes its key
-sends, one has to be right.
+taken as it stands, and so is one with nothing behind that: by an empty key anybody could sign. Of
+several signatures in one header, which a server that changes its key sends, one has to be right.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def signature(secret: str, message_id: str, time_s: int, body: bytes) -> str:
     key = secret.encode()
     if secret.startswith(_PREFIX):
         try:
-            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True) or key
         except (binascii.Error, ValueError):
-            key = secret.encode()
+            pass
     signed = f"{message_id}.{time_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
