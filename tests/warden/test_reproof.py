@@ -212,6 +212,52 @@ def test_HMI_3_who_is_silent_takes_a_layers_readiness_and_is_ended_unless_it_is_
         process.child.wait()
 
 
+def test_HMI_3_a_network_whose_canary_cannot_be_cut_is_not_ready(stage: Stage) -> None:
+    """Nothing was found against it, since nothing could be tried: that is no proof."""
+    row = SimpleNamespace(target=SimpleNamespace(name="t"), cell=object(), handed=(), readiness={})
+    works: list[tuple[Any, Any]] = []
+
+    def in_thread(work: Any, then: Any) -> None:  # noqa: ANN401
+        works.append((work, then))
+        if len(works) == 2:
+            raise OSError(24, "no descriptor is left")
+
+    core = SimpleNamespace(
+        kill_steps=[("network", stage.network)],
+        standing=SimpleNamespace(rung=None, ground=None),
+        table=SimpleNamespace(names=lambda: ["t"], get=lambda _name: row),
+        loop=SimpleNamespace(in_thread=in_thread),
+        hands=None, sweeper=None, observer=None, keeper=None,
+    )  # fmt: skip
+    reproof = Reproof(cast(Core, core))
+    row.readiness = reproof.over(cast(Tracked, row), {"network": ("ready", "")})
+
+    def refuse(_network: Network) -> str:
+        raise OSError(24, "no descriptor is left")
+
+    cut = SimpleNamespace(denied=refuse, destroyed=lambda: "")
+    reproof._canary = cast(Canary, cut)
+    reproof._round()
+    work, then = works[0]
+    then(work())
+    assert row.readiness["network"] == (
+        "degraded", "a canary cannot be cut: [Errno 24] no descriptor is left",
+    )  # fmt: skip
+    cut.denied = lambda _network: ""
+    reproof._round()  # no thread
+    reproof._round()  # one that hangs
+    assert len(works) == 3
+    assert row.readiness["network"][0] == "degraded"
+    then(work())
+    assert row.readiness["network"] == ("ready", "")
+    reproof._proving = True
+    for _ in range(3):
+        reproof._round()
+        assert row.readiness["network"] == ("ready", ""), "it takes a moment"
+    reproof._round()
+    assert "has not been cut" in row.readiness["network"][1]
+
+
 def test_VER_3_a_denial_that_is_taken_off_what_is_frozen_is_put_back(
     installation: Installation,
 ) -> None:

@@ -43,6 +43,7 @@ _ALL_S = 4.5
 _AT_ONCE = 50
 _GO_ON_S = 0.005
 _SILENCES = 3
+_UNTRIED = "a canary has not been cut for some seconds: whether a cell would be is not known"
 _ASK, _REFUSED = b"0", errno.ERANGE
 """`cgroup.kill` takes 1, and says of any other number that it is out of range."""
 
@@ -83,6 +84,8 @@ class Reproof:
             except OSError as error:
                 self._why_none = f"no canary can be made: {error.strerror or error}"
         self._proving = False
+        self._untried = 0
+        """Rounds since the canary was last cut, or could not be."""
         self._said: dict[str, Found] = {}
         """Who proves → what was found against layers of all targets."""
         self._all: dict[str, Standing] = {}
@@ -171,12 +174,17 @@ class Reproof:
             if process is not None:
                 process.ping()
         canary, network = self._canary, self._network
-        if canary is None or network is None or self._proving:
+        if canary is None or network is None:
+            return
+        self._untried += 1
+        if self._untried > _SILENCES:
+            self._found("canary", {"network": ("degraded", _UNTRIED)})
+        if self._proving:
             return
         self._proving = True
         try:
             self._core.loop.in_thread(lambda: _prove(canary, network), self._proven)
-        except RuntimeError:  # no thread can be begun just now
+        except (OSError, RuntimeError):  # no pipe or thread is to be had just now
             self._proving = False
 
     def _crew(self) -> dict[str, Any]:
@@ -203,7 +211,7 @@ class Reproof:
         self._asked[who] = 0  # of the next one nothing is known yet, but that it was started
 
     def _proven(self, against: Found) -> None:
-        self._proving = False
+        self._proving, self._untried = False, 0
         self._found("canary", against)
 
     # --- what concerns one ----------------------------------------------------------------
@@ -264,11 +272,14 @@ class Reproof:
 
 def _prove(canary: Canary, network: Network) -> Found:
     """Cut the canary, in a thread; say what was found against the network layer."""
-    if why := canary.denied(network):
-        return {"network": ("unproven", why)}
-    if why := canary.destroyed():
-        return {"network": ("degraded", why)}
-    if network.warm() is False:
-        why = "somebody took our programs off the cgroup that they deny; they are put back"
-        return {"network": ("degraded", why)}
+    try:
+        if why := canary.denied(network):
+            return {"network": ("unproven", why)}
+        if why := canary.destroyed():
+            return {"network": ("degraded", why)}
+        if network.warm() is False:
+            why = "somebody took our programs off the cgroup that they deny; they are put back"
+            return {"network": ("degraded", why)}
+    except Exception as error:  # noqa: BLE001 - whatever kept it from being cut, nothing is proven
+        return {"network": ("degraded", f"a canary cannot be cut: {error}")}
     return {}
