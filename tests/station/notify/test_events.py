@@ -296,7 +296,8 @@ def test_a_flood_of_ten_thousand_stops_holds_nobody_up(events: Events, record: R
 
 def fell(record: Record, state: str = "unproven", **more: object) -> ShownEntry:
     """Make the entry of a layer whose readiness has changed, as a warden writes it."""
-    public = {"what": "readiness", "layer": "data", "prior": "ready", "state": state}
+    prior = "ready" if state in {"unproven", "absent"} else "unproven"
+    public = {"what": "readiness", "layer": "data", "prior": prior, "state": state}
     about = {"cause": "layer", "targets": ["shop/a"], "count": 1, **more}
     return record.entry("note", {"why": "the password was refused"}, **{**public, **about})
 
@@ -324,6 +325,32 @@ def test_a_layer_that_is_back_within_a_moment_calls_nobody(events: Events, recor
     events.take(fell(record, "ready", count=500))
     events.take(fell(record, cause="drill"))
     assert events.due(START_US + 9 * SECOND) == [], "a failed drill has a page of its own"
+
+
+def test_REL_7_a_crowd_is_well_again_when_all_of_it_is_whoever_was_named(
+    events: Events, record: Record
+) -> None:
+    first, others = ([f"{name}/{number}" for number in range(20)] for name in ("a", "b"))
+    events.take(fell(record, targets=first, count=500))
+    assert len(events.due(START_US + 9 * SECOND)) == 1
+    events.take(fell(record, "absent", prior="unproven", targets=others, count=500))
+    events.take(fell(record, "ready", targets=others, count=480))
+    assert events.due(START_US + 10 * SECOND) == [], "twenty of them are not"
+    events.take(fell(record, "ready", targets=["c/1"], count=20))
+    assert one(events.due(START_US + 11 * SECOND)).phase is Phase.CLOSE
+
+
+def test_REL_7_what_had_not_fallen_makes_nothing_well_again(events: Events, record: Record) -> None:
+    names = [f"a/{number}" for number in range(20)]
+    events.take(fell(record))
+    assert len(events.due(START_US + 9 * SECOND)) == 1
+    events.take(fell(record, "ready", prior="degraded", targets=names, count=90))
+    events.take(fell(record, "ready", cause="drill", targets=names, count=90))
+    events.take(fell(record, targets=names, count=25))
+    events.take(fell(record, "ready", targets=[*names, "shop/a"], count=21))
+    assert events.due(START_US + 10 * SECOND) == [], "five that nobody has named are still down"
+    events.take(fell(record, "ready", targets=[f"b/{number}" for number in range(5)], count=5))
+    assert one(events.due(START_US + 11 * SECOND)).phase is Phase.CLOSE
 
 
 def test_a_station_that_starts_anew_tells_of_what_is_still_fallen(

@@ -31,16 +31,32 @@ class _Layer:
     since_us: int
     targets: set[str] = field(default_factory=set)
     more: int = 0
-    """How many targets besides are not named."""
+    """How many targets besides are not named; none is below zero."""
     told: bool = False
 
     @property
     def over(self) -> bool:
-        return not self.targets and self.more <= 0
+        return not self.targets and not self.more
+
+    def fell(self, targets: set[str], count: int, *, was_low: bool) -> None:
+        """Take in `count` targets, of which some are named; who was low may be known unnamed."""
+        new = targets - self.targets
+        self.targets |= new
+        self.more = max(self.more - len(new), 0) if was_low else self.more + count - len(targets)
+
+    def rose(self, targets: set[str], count: int) -> None:
+        """Let them go: by name, and then as many of those whom nobody has named."""
+        named = self.targets & targets
+        self.targets -= named
+        unnamed = min(count - len(named), self.more)
+        self.more -= unnamed
+        if count > len(targets):  # most of them were not named: it is their number that counts
+            left = count - len(named) - unnamed
+            self.targets -= set(sorted(self.targets)[:left])
 
     def names(self) -> str:
         listed = sorted(self.targets)
-        left = len(listed) - _NAMED + max(self.more, 0)
+        left = len(listed) - min(len(listed), _NAMED) + self.more
         return ", ".join(listed[:_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
@@ -56,21 +72,24 @@ class Fallen:
     def take(self, said: Said) -> None:
         """Take in a change of one layer's readiness."""
         layer, state, targets = said.text("layer"), said.text("state"), set(said.texts("targets"))
-        more = (said.number("count") or len(targets)) - len(targets)
+        count = max(said.number("count") or 0, len(targets))
         if not layer or not targets:
             return
-        known = self._layers.get(layer)
+        known, was_low = self._layers.get(layer), said.text("prior") in _LOW
+        by_drill = said.text("cause") == "drill"
         if state in _LOW:
-            if said.text("cause") == "drill":
+            if by_drill:
                 return
             if known is None:
                 why = said.words("why") or "nobody says why"
                 known = self._layers[layer] = _Layer(state, why, said.time_us)
-            known.targets |= targets
-            known.more += more
+                was_low = False
+            known.fell(targets, count, was_low=was_low)
         elif known is not None:
-            known.targets -= targets
-            known.more -= more
+            if by_drill or not was_low:  # of them only those count that are known to have fallen
+                targets &= known.targets
+                count = len(targets)
+            known.rose(targets, count)
             if known.over:
                 del self._layers[layer]
                 if known.told:
