@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from installation import Installation, until
-from offswitch.warden.taken_along import dependents
+from offswitch.clock import SystemClock
+from offswitch.model.level import Level
+from offswitch.warden.core import Core
+from offswitch.warden.press import Press
+from offswitch.warden.taken_along import dependents, take_along
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,35 @@ def test_ACT_1_dependents_are_stopped_first_or_with_it_by_orders_that_name_it(
     assert told[0]["orders"] == [found[1]["digest"]]
     assert installation.reset("shop/model")["state"] == "done"
     assert installation.target("shop/feed")["level"] == "kill", "each has a reset of its own"
+
+
+def test_ACT_1_a_thousand_plans_that_name_the_same_people_ask_for_them_once() -> None:
+    """What waits meanwhile is the stop's own confirmation."""
+    asked, noted = [], []
+    told_by = {"stop_impact": {"told_by": "support"}}
+    other = SimpleNamespace(target=SimpleNamespace(name="ops"), declared=told_by)
+
+    def covered(scopes: list[object]) -> list[object]:
+        asked.append(scopes)
+        return [other]
+
+    plan = {"stop": {"tell": [{"target": "ops"}]}}
+    rows = [
+        SimpleNamespace(target=SimpleNamespace(name=f"t/{number}"), declared=plan)
+        for number in range(1000)
+    ]
+    core = SimpleNamespace(
+        table=SimpleNamespace(covered=covered),
+        recording=SimpleNamespace(note=lambda *_a, **said: noted.append(said["target"])),
+        clock=SystemClock(), installation="/run/x",
+    )  # fmt: skip
+    press = SimpleNamespace(
+        rows=rows, stops=[], given=[SimpleNamespace(by="uid:0")],
+        levels={row.target.name: Level.KILL for row in rows},
+    )  # fmt: skip
+    take_along(cast(Core, core), cast(Press, press), [], lambda _stops: None, first=False)
+    assert len(asked) == 1
+    assert noted == [f"t/{number}" for number in range(200)]
 
 
 def test_ACT_1_a_lesser_stop_takes_nobody_further_than_itself(installation: Installation) -> None:

@@ -106,9 +106,13 @@ def take_along(
 def _tell(core: Core, press: Press) -> None:
     """Enter who is to be told of a press before anybody else."""
     told: dict[tuple[str, str], None] = {}
+    tellers: dict[str, list[str]] = {}
     for row in press.rows:
+        if len(told) >= _MOST_TOLD:
+            break  # what waits in the loop is the stop's own confirmation
         if row.declared:
-            told.update(dict.fromkeys((row.target.name, who) for who in _people(core, row)))
+            people = _people(core, row, tellers)
+            told.update(dict.fromkeys((row.target.name, who) for who in people))
     stops = [stop.digest for stop in press.stops]
     for name, who in list(told)[:_MOST_TOLD]:
         by = press.given[0].by
@@ -122,18 +126,29 @@ def _tell(core: Core, press: Press) -> None:
         )
 
 
-def _people(core: Core, row: Tracked) -> Iterator[str]:
-    """Name them: in the plan's words, or whoever tells of the targets that it names."""
+def _people(core: Core, row: Tracked, tellers: dict[str, list[str]]) -> Iterator[str]:
+    """Name them: in the plan's words, or whoever tells of the targets that it names.
+
+    `tellers` keeps who that is, scope by scope: a thousand plans may name the same one.
+    """
     for item in _listed(row.declared, "tell"):
         if isinstance(item.get("who"), str):
             yield item["who"][:_WORDS]
         elif isinstance(item.get("target"), str):
-            try:
-                scope = parse_scope(item["target"])
-            except OffswitchError:
-                continue
-            for other in core.table.covered([scope]):
-                impact = (other.declared or {}).get("stop_impact")
-                who = impact.get("told_by") if isinstance(impact, Mapping) else None
-                if isinstance(who, str):
-                    yield f"{who[:_WORDS]} (of {other.target.name})"
+            text = item["target"]
+            if text not in tellers:
+                tellers[text] = list(_tellers(core, text))
+            yield from tellers[text]
+
+
+def _tellers(core: Core, text: str) -> Iterator[str]:
+    """Name whoever tells of the targets of a scope; nobody, where it is none."""
+    try:
+        scope = parse_scope(text)
+    except OffswitchError:
+        return
+    for other in core.table.covered([scope]):
+        impact = (other.declared or {}).get("stop_impact")
+        who = impact.get("told_by") if isinstance(impact, Mapping) else None
+        if isinstance(who, str):
+            yield f"{who[:_WORDS]} (of {other.target.name})"
