@@ -102,6 +102,15 @@ def test_MON_3_who_holds_an_accelerator_is_told_and_who_cannot_be_asked_is_a_fin
     assert [line[2] for line in inventory_lines(blind)] == [False, True]
 
 
+def test_MON_3_who_hides_an_accelerator_behind_thousands_of_descriptors_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("offswitch.cli.inventory._MOST_FDS", 2)
+    told = seen({"inventory": {"processes": [os.getpid()]}})
+    assert told["processes"][0]["accelerators"] is None
+    assert "thousands of descriptors" in told["unknown"][0]
+
+
 def test_MON_3_what_targets_wrote_is_shown_as_text() -> None:
     evil = "\x1b[2Jx"
     told = {

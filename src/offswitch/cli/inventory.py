@@ -18,6 +18,7 @@ _ACCELERATORS = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel", "/d
 _NO_CONTEXT = frozenset({"/dev/nvidiactl", "/dev/nvidia-modeset"})
 _MOST_FDS = 4096
 _NAMED = 12
+_ASK = "ask as root, and look at what holds thousands of descriptors"
 
 
 def seen(row: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def seen(row: dict[str, Any]) -> dict[str, Any]:
         listed = ", ".join(map(str, unread[:_NAMED]))
         told["unknown"] = [
             *(told.get("unknown") or []),
-            f"whether processes {listed} hold an accelerator: ask as root",
+            f"whether processes {listed} hold an accelerator: {_ASK}",
         ]
     return told
 
@@ -50,19 +51,21 @@ def _process(pid: int) -> dict[str, Any]:
 def _accelerators(pid: int) -> list[str] | None:
     """Name the accelerators that a process holds open; None: it cannot be told."""
     try:
-        numbers = os.listdir(f"/proc/{pid}/fd")[:_MOST_FDS]
+        numbers = os.listdir(f"/proc/{pid}/fd")
     except FileNotFoundError:
         return []
     except OSError:
         return None
     found = set()
-    for number in numbers:
+    for number in numbers[:_MOST_FDS]:
         try:
             path = os.readlink(f"/proc/{pid}/fd/{number}")
         except OSError:
             continue
         if path.startswith(_ACCELERATORS) and path not in _NO_CONTEXT:
             found.add(path)
+    if not found and len(numbers) > _MOST_FDS:
+        return None  # it may hide behind the others
     return sorted(found)
 
 
