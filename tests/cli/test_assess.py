@@ -12,7 +12,7 @@ import pytest
 from hooked_world import KEY, HookedWorld
 from installation import Installation, until
 from needs import needs_root
-from offswitch.cli.assess import _missing
+from offswitch.cli.assess import _missing, command
 
 TARGET = "shop/eu"
 
@@ -85,6 +85,30 @@ def test_MON_6_a_key_that_is_gone_is_named_with_the_layer_that_it_takes_along(
     told = fresh.cli("assess", TARGET)
     assert told.returncode == 1
     assert "! LOST: credentials by hook" in told.stdout
+
+
+def test_HMI_3_nothing_is_said_to_be_sound_that_was_not_judged_or_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = {"target": "a", "state": "idle", "layers": {}, "hands": [], "starts_here": True}
+    runs = waits | {"target": "b", "starts_here": False, "lives_here": True, "kept": True}
+    runs["layers"] = {layer: {"state": "ready"} for layer in ("process", "network", "sweep")}
+    ours = {name: {"pid": 1, "user": "root"} for name in ("warden", "keeper", "sweeper")}
+
+    def said(*targets: dict[str, Any], left_out: int = 0) -> tuple[object, str]:
+        facts = {"ours": ours, "targets": targets, "left_out": left_out, "installation": "/r"}
+        monkeypatch.setattr("offswitch.cli.assess.call", lambda *_: facts)
+        with pytest.raises(SystemExit) as ended:
+            command(None, independence=True)
+        return ended.value.code, capsys.readouterr().out
+
+    assert "1 target: none of them runs, so nothing was judged." in said(waits)[1]
+    code, told = said(waits, runs)
+    assert code == 0
+    assert "1 target: each effect has two layers that share nothing. 1 target not judged" in told
+    code, told = said(runs, left_out=7)
+    assert code == 1
+    assert "7 targets NOT LOOKED AT" in told
 
 
 def test_MON_6_what_a_hand_needs_is_looked_for_and_what_cannot_be_told_is_not_gone(

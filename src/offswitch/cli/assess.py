@@ -6,8 +6,9 @@ a layer with no way to act; and with `--independence` what each two layers share
 the warden; the files and programs that a layer needs are looked for here as well.
 
 It exits with 0 where every target is sound: nothing is lost, and no one loss disarms an effect.
-With 1 where one is not; with `--independence` where an effect has no two layers that share nothing,
-or any two share everything. With 4 where nobody answers.
+With 1 where one is not, or where there are more than are looked at in one go; with `--independence`
+where an effect has no two layers that share nothing, or any two share everything. With 4 where
+nobody answers.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def command(
     if scope is not None and not found:
         raise NotFound(f"nothing is known below {scope}", "see: offswitch target list")
     ok = all(one.diverse if independence else one.sound for one in found)
+    ok = ok and not facts["left_out"]  # nobody has looked at those
     answer = {
         "ok": ok,
         "installation": facts["installation"],

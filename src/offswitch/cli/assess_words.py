@@ -23,7 +23,7 @@ def soundness_words(found: Sequence[Assessment], left_out: int) -> str:
     head = (
         f"{len(bad)} of {_count(len(found))}: a layer is lost, or one loss disarms an effect."
         if bad
-        else f"{_count(len(found))}: no layer is lost, and no one loss disarms an effect."
+        else _good(found, "no layer is lost, and no one loss disarms an effect")
     )
     return "\n".join([head, *_each(found, bad, left_out, _soundness)])
 
@@ -37,13 +37,23 @@ def independence_words(found: Sequence[Assessment], left_out: int) -> str:
         f"{len(bad)} of {_count(len(found))}: an effect has no two layers that share nothing, "
         "or two share everything."
         if bad
-        else f"{_count(len(found))}: each effect has two layers that share nothing."
+        else _good(found, "each effect has two layers that share nothing")
     )
     return "\n".join([head, *_each(found, bad, left_out, _independence)])
 
 
 def _count(number: int) -> str:
     return f"{number} target" if number == 1 else f"{number} targets"
+
+
+def _good(found: Sequence[Assessment], said: str) -> str:
+    """Say it of those that were judged, and of how many nothing is said."""
+    judged = sum(one.judged for one in found)
+    left = len(found) - judged
+    if not judged:
+        return f"{_count(left)}: none of them runs, so nothing was judged."
+    more = f" {_count(left)} not judged: not running." if left else ""
+    return f"{_count(judged)}: {said}.{more}"
 
 
 def _each(
@@ -57,8 +67,12 @@ def _each(
     lines = []
     for one in ranked[:_MOST_TARGETS]:
         lines += ["", *words(one)]
-    more = len(ranked) - _MOST_TARGETS + left_out
-    return [*lines, "", f"{more} more: name a scope, or --json"] if more > 0 else lines
+    more = len(ranked) - _MOST_TARGETS
+    if more > 0:
+        lines += ["", f"{more} more: name a scope, or --json"]
+    if left_out:
+        lines += ["", f"! {_count(left_out)} NOT LOOKED AT: name a scope"]
+    return lines
 
 
 def _title(one: Assessment) -> str:
