@@ -20,10 +20,9 @@ from stopbench.witness import Seen, Witness
 __all__ = ["ALIVE_NS", "WATCH_S", "Outcome", "Stand"]
 
 WATCH_S = 0.4
-"""How long is watched after what the system said, and after what happens then."""
+"""How long is watched after what the system said; an act in that time makes "stopped" false."""
 ALIVE_NS = 100_000_000
 """Who acted within so much of the end of that is a survivor: it acts all the time."""
-_GLANCE_S = 0.05
 _SLACK_NS = 1_000_000
 """An act that was under way when "stopped" was said is not held against it."""
 
@@ -121,7 +120,7 @@ class Stand:
         caller.go()
         scenario.disturb(case, system, caller, share)
         said = caller.said()
-        time.sleep(_GLANCE_S)
+        time.sleep(WATCH_S)
         last_ns = _last(self.witness.seen(case.key))
         false = (
             said.claim == "stopped"
@@ -129,14 +128,15 @@ class Stand:
             and last_ns > said.claim_ns + _SLACK_NS
         )
         scenario.afterwards(case, system)
-        return self._watched(case, said, false=false)
+        return self._outcome(case, said, false=false)
 
     def _unreached(self, case: Case, why: str) -> Outcome:
         """Nobody could even be asked to stop it: what goes on acting is watched all the same."""
-        return self._watched(case, Said(time.monotonic_ns(), None, "not", why), false=False)
-
-    def _watched(self, case: Case, said: Said, *, false: bool) -> Outcome:
+        said = Said(time.monotonic_ns(), None, "not", why)
         time.sleep(WATCH_S)
+        return self._outcome(case, said, false=False)
+
+    def _outcome(self, case: Case, said: Said, *, false: bool) -> Outcome:
         seen = self.witness.seen(case.key)
         now = time.monotonic_ns()
         alive = tuple(sorted(who for who, acts in seen.items() if acts.last_ns > now - ALIVE_NS))

@@ -73,7 +73,8 @@ came after the order; `≥` that somebody acted to the end of the watch."""
 _SURVIVORS = "Runs in which somebody still acted at the end, of all runs."
 _FALSE = """\
 Runs in which the system said "stopped" and an act came after that, of those in which it said so;
-`-`: it never said so. What only says that a signal was sent claims nothing."""
+`-`: it never said so. What only says that a signal was sent claims nothing. Who speaks of a process
+alone may be right about it: in `escaped` and `revoked-credential` it is others that act on."""
 _CONFIRMED = """\
 From the order to the system's own word "stopped", in ms: median (worst). In brackets where that
 word was false in some run."""

@@ -51,6 +51,37 @@ class Liar(Kill):
         return Hot([PYTHON, "-I", "-c", LIE])
 
 
+LATE = f"""
+import os, signal, sys, time
+sys.path.insert(0, {str(PROGRAMS)!r})
+from pressing import serve
+
+def press():
+    pid = int(sys.argv[1])
+    os.kill(pid, signal.SIGSTOP)
+    if os.fork() == 0:
+        for each in (0, 1, 2):
+            os.close(each)
+        time.sleep(0.15)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+    return "stopped", "for a moment"
+
+serve(press)
+"""
+
+
+class Dozer(Kill):
+    """Says "stopped" of what wakes up a while later, and ends it then."""
+
+    name = "dozer"
+
+    def caller(self, case: Case) -> Caller:
+        return Hot([PYTHON, "-I", "-c", LATE, str(self.pid)])
+
+
 class OutOfReach(Kill):
     """Nobody can even ask it."""
 
@@ -76,6 +107,31 @@ def test_who_says_stopped_and_does_nothing_is_found_out(stand: Stand, tmp_path: 
     assert told.false_stopped
     assert told.survivors == ("agent",)
     assert told.last_action_ms > 300
+
+
+def test_who_says_stopped_too_early_is_found_out_though_nobody_survives(
+    stand: Stand, tmp_path: Path
+) -> None:
+    told = stand.run(Dozer(tmp_path), SCENARIOS["plain"], 0.0, cold=False)
+    assert told is not None
+    assert (told.claim, told.false_stopped, told.survivors) == ("stopped", True, ())
+    assert 140 < told.last_action_ms < 400
+
+
+@pytest.mark.long
+def test_what_a_service_would_bring_back_is_kept_down_by_our_stop_and_by_nothing_else(
+    stand: Stand,
+) -> None:
+    ours = Offswitch(stand.folder / "ours")
+    ours.folder.mkdir()
+    ours.folder.chmod(0o755)
+    try:
+        ours.open("service-restarted")
+        told = stand.run(ours, SCENARIOS["service-restarted"], 0.0, cold=False)
+    finally:
+        ours.close()
+    assert told is not None
+    assert (told.false_stopped, told.survivors) == (False, ())
 
 
 def test_a_system_that_nobody_reaches_has_survivors_and_no_claim(

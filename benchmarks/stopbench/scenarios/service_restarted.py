@@ -14,7 +14,7 @@ from stopbench.systems.contract import System
 
 __all__ = ["SCENARIO"]
 
-_SETTLE_S = 1.5
+_SETTLE_S = 1.9
 """A service takes its time to bring up what it is there for."""
 
 

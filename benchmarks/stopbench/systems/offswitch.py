@@ -25,6 +25,8 @@ _FRESH = frozenset({"controller-killed", "hung-actuators", "service-restarted"})
 _LAYERS = ("credentials", "data", "serving", "relay")
 """Those of the actuators that hang."""
 _KEY = "upstream-key"
+_REFUSED = 125
+"""The exit status of `offswitch run` where nothing was started."""
 
 
 class Offswitch(System):
@@ -134,9 +136,11 @@ class Offswitch(System):
         installation.warden.terminate()
         installation.warden.wait(10)
         installation.start()
-        self.started = installation.cli("start", self._name).returncode
+        installation.cli("start", self._name)
         again = ["run", "--target", self._name, "--", *self._argv]
-        self.run_again = installation.cli(*again, cwd=str(installation.work)).returncode
+        refused = installation.cli(*again, cwd=str(installation.work))
+        if refused.returncode != _REFUSED or "latched by a stop" not in refused.stderr:
+            raise RuntimeError(f"it was not the stop that kept it down: {refused.stderr}")
 
     def end(self, case: Case) -> None:
         if self._scenario in _FRESH:
