@@ -12,13 +12,11 @@ warden, which ends it and starts another: until then nothing that it was asked i
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable
 
-from offswitch.control import frames
-from offswitch.errors import OffswitchError
+from offswitch.warden.observer.questions import Questions
 
 __all__ = ["LATCHED", "NOBODY", "Answer", "Ask", "Prober"]
 
@@ -53,65 +51,43 @@ class Prober:
         self._silent_since = 0.0
         """Since when something is asked and nothing was answered."""
         self._patience_s = _BEGINS_S
-        link.setblocking(False)
-        self._link = link
-        self._decoder = frames.Decoder()
-        self._open: dict[int, Answer] = {}
-        self._count = int.from_bytes(os.urandom(3)) << 7  # what is answered to another is not ours
+        self._asked: Questions[Answer] = Questions(link)
 
     def fileno(self) -> int:
         """Readable when `hear` has something to do."""
-        return self._link.fileno()
+        return self._asked.fileno()
 
     def ask(self, at: str, target: str) -> Answer:
         """Ask the listener `at` about `target`; the answer fills in by itself."""
         answer = Answer()
-        self._count += 1
-        data = frames.encode({"id": self._count, "at": at, "target": target})
-        try:
-            sent = self._link.send(data, socket.MSG_NOSIGNAL)
-        except OSError as error:
-            answer.status, answer.why = 0, f"nobody can ask: {error.strerror}"
-            return answer
-        if sent < len(data):
-            self._link.shutdown(socket.SHUT_RDWR)  # half a question spoils all that follow
-        if not self._open:
+        idle = not self._asked.pending
+        why = self._asked.put({"at": at, "target": target}, answer)
+        if why:
+            answer.status, answer.why = 0, f"nobody can ask: {why}"
+        elif idle:
             self._silent_since = self._clock()
-        self._open[self._count] = answer
         return answer
 
     @property
     def stuck(self) -> bool:
         """Whether it has answered nothing for so long that it never will."""
-        return bool(self._open) and self._clock() - self._silent_since > self._patience_s
+        return self._asked.pending and self._clock() - self._silent_since > self._patience_s
 
     def hear(self) -> bool:
         """Take in what has come; false when it has gone."""
-        try:
-            data = self._link.recv(1 << 16)
-        except BlockingIOError:
-            return True
-        except OSError:
-            data = b""
-        try:
-            messages = self._decoder.feed(data) if data else []
-        except OffswitchError:
-            return False
-        if messages:
+        found = self._asked.hear()
+        if found:
             self._silent_since, self._patience_s = self._clock(), _SILENT_S
-        for message in messages:
-            answer = self._open.pop(int(message["id"]), None)
-            if answer is not None:
-                answer.why = str(message["why"])
-                answer.status = int(message["status"])
-        return bool(data)
+        for answer, message in found or ():
+            answer.why = str(message.get("why"))
+            status = message.get("status")
+            answer.status = status if isinstance(status, int) else 0
+        return found is not None
 
     def close(self) -> None:
         """Let it go; what it was asked has no answer."""
-        self._link.close()
-        for answer in self._open.values():
+        for answer in self._asked.close():
             answer.status, answer.why = 0, "whoever asked has gone"
-        self._open.clear()
 
 
 Ask = Callable[[str, str], Answer]

@@ -11,16 +11,13 @@ that was put after the command. One that does not answer has seen nothing.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from offswitch.control import frames
-from offswitch.errors import OffswitchError
 from offswitch.warden.observer.looks import Look, Picture, Seen
+from offswitch.warden.observer.questions import Questions
 
 __all__ = ["Both", "HandLook", "Sights"]
 
@@ -41,103 +38,52 @@ class _Question:
         self.seen: Seen | None = None
 
 
-class _Sight:
-    """One link. Never waits."""
-
-    def __init__(self, link: socket.socket) -> None:
-        link.setblocking(False)
-        self.link = link
-        self._decoder = frames.Decoder()
-        self._open: dict[int, _Question] = {}
-        self._count = int.from_bytes(os.urandom(3)) << 7  # what another was asked is not ours
-
-    def ask(self) -> _Question:
-        question = _Question()
-        self._count += 1
-        data = frames.encode({"op": "look", "id": self._count})
-        try:
-            sent = self.link.send(data, socket.MSG_NOSIGNAL)
-        except OSError as error:
-            question.seen = Seen(None, f"whoever looks cannot be asked: {error.strerror}")
-            return question
-        if sent < len(data):
-            self.link.shutdown(socket.SHUT_RDWR)  # half a question spoils all that follow
-        self._open[self._count] = question
-        return question
-
-    def hear(self) -> bool:
-        """Take in what has come; false when it has gone."""
-        try:
-            data = self.link.recv(1 << 16)
-        except BlockingIOError:
-            return True
-        except OSError:
-            data = b""
-        try:
-            messages = self._decoder.feed(data) if data else []
-        except OffswitchError:
-            return False
-        try:
-            for message in messages:
-                self._answered(message)
-        except (LookupError, TypeError, ValueError, OverflowError):
-            return False  # nonsense: whoever says it has seen nothing
-        return bool(data)
-
-    def _answered(self, message: dict[str, Any]) -> None:
-        question = self._open.pop(int(message["id"]), None)
-        if question is not None:
-            stands = message["stands"]
-            known = stands if isinstance(stands, bool) else None
-            question.seen = Seen(known, str(message["detail"])[:_LONGEST_DETAIL])
-
-    def close(self) -> None:
-        self.link.close()
-        for question in self._open.values():
-            question.seen = Seen(None, "whoever looks has gone; another one is started")
-        self._open.clear()
-
-
 class Sights:
     """All links to looks, by number."""
 
     def __init__(self, epoll: select.epoll) -> None:
         """Register them with `epoll`."""
         self._epoll = epoll
-        self._by_number: dict[int, _Sight] = {}
+        self._by_number: dict[int, Questions[_Question]] = {}
         self._by_fd: dict[int, int] = {}
 
     def show(self, number: int, fd: int) -> None:
         """Take one in, or another one in its place."""
         self.hide(number)
-        self._by_number[number] = sight = _Sight(socket.socket(fileno=fd))
-        self._by_fd[sight.link.fileno()] = number
-        self._epoll.register(sight.link.fileno(), select.EPOLLIN)
+        sight: Questions[_Question] = Questions(socket.socket(fileno=fd))
+        self._by_number[number] = sight
+        self._by_fd[sight.fileno()] = number
+        self._epoll.register(sight.fileno(), select.EPOLLIN)
 
     def hide(self, number: int) -> None:
         """Let one go."""
         sight = self._by_number.pop(number, None)
         if sight is not None:
-            self._epoll.unregister(sight.link.fileno())
-            del self._by_fd[sight.link.fileno()]
-            sight.close()
+            self._epoll.unregister(sight.fileno())
+            del self._by_fd[sight.fileno()]
+            for question in sight.close():
+                question.seen = Seen(None, "whoever looks has gone; another one is started")
 
     def hear(self, fd: int) -> bool:
         """Take in what came; false: that is no link of ours."""
         number = self._by_fd.get(fd)
         if number is None:
             return False
-        if not self._by_number[number].hear():
+        found = self._by_number[number].hear()
+        for question, message in found or ():
+            stands = message.get("stands")
+            detail = str(message.get("detail", ""))[:_LONGEST_DETAIL]
+            question.seen = Seen(stands if isinstance(stands, bool) else None, detail)
+        if found is None:
             self.hide(number)
         return True
 
     def ask(self, number: int) -> _Question:
         """Put a question; answered at once where nobody is there."""
-        sight = self._by_number.get(number)
-        if sight is not None:
-            return sight.ask()
-        question = _Question()
-        question.seen = Seen(None, "nobody looks at it just now")
+        question, sight = _Question(), self._by_number.get(number)
+        why = "nobody is there" if sight is None else sight.put({"op": "look"}, question)
+        if why:
+            question.seen = Seen(None, f"whoever looks cannot be asked just now: {why}")
         return question
 
 
