@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from actuators.hands.stubs.web import Asked, Said, Stub
 from offswitch.actuators.hands.contract import Trouble
-from offswitch.actuators.hands.http import Line
+from offswitch.actuators.hands.http import Answer, Line
 from offswitch.actuators.hands.unsaid import unsaid
 
 
@@ -69,6 +69,14 @@ def test_SR_4_what_others_say_is_told_without_the_secrets_in_it() -> None:
     assert unsaid("wJalrXUtnFEMI/K7", ["id = AKIA\nsecret = wJalrXUtnFEMI/K7\n"]) == "•••"
     assert unsaid("ab", ["ab", ""]) == "ab"
     assert len(unsaid("x" * 9999, ["secret"])) == 200
+
+
+def test_SR_4_a_secret_in_which_what_is_told_breaks_off_is_not_told_in_part() -> None:
+    secret = "eyJhbGciOiJFUzI1NiJ9." + "payload" * 100
+    for before in (80, 150, 190):
+        told = Answer(401, b"x" * (before - 1) + b" " + secret.encode(), {}).text
+        assert told.endswith(secret[: 200 - before])
+        assert unsaid(told, [secret]) == "x" * (before - 1) + " •••"
 
 
 def test_VER_2_an_answer_that_breaks_off_is_none() -> None:

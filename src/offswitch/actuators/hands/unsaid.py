@@ -26,4 +26,13 @@ def unsaid(text: object, secrets: Iterable[str], limit: int = 200) -> str:
         for part in sorted({secret, *parts}, key=len, reverse=True):
             if len(part) >= _SHORTEST:
                 shown = shown.replace(part, "•••").replace(quote(part, safe=""), "•••")
+                shown = _without_beginning(shown, part)
     return printable(shown, limit)
+
+
+def _without_beginning(shown: str, part: str) -> str:
+    """Hide a secret that `shown` breaks off in: only the beginning of an answer is told."""
+    for size in range(min(len(part), len(shown)), _SHORTEST - 1, -1):
+        if shown.endswith(part[:size]):
+            return shown[:-size] + "•••"
+    return shown

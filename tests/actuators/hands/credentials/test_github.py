@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -308,5 +309,6 @@ def test_SR_4_no_text_shows_a_token_even_where_github_quotes_it(stage: Stage, wa
             texts.append(repr(act()))
         except Trouble as trouble:
             texts += [str(trouble), repr(trouble)]
-    for secret in (TOKENS[way], "the-secret-of-the-app", "another-secret"):
+    pair = base64.b64encode(f"{OF_APP['client_id']}:the-secret-of-the-app".encode()).decode()
+    for secret in (TOKENS[way], "the-secret-of-the-app", "another-secret", pair):
         assert secret not in str(texts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,6 +19,7 @@ from joserfc.jwk import ECKey, RSAKey
 from pydantic import ValidationError
 
 from actuators.hands.authorization_server import ISSUER, AuthorizationServer, Client, Resource
+from actuators.hands.stubs.web import Asked, Said
 from offswitch.actuators.contract import Ready
 from offswitch.actuators.hands.contract import Context, Role, Trouble
 from offswitch.actuators.hands.credentials.oauth import OAuth, OAuthSettings
@@ -232,6 +235,17 @@ def test_SR_4_no_secret_is_in_any_text(stage: Stage) -> None:
     texts += stage.hand().trip("kill").reissue
     hidden = (SECRET, LOOKS, "wrong but secret", stage.token.access_token)
     assert not any(secret in text for secret in hidden for text in texts)
+
+
+def test_SR_4_nor_is_one_in_the_form_in_which_it_was_shown(stage: Stage) -> None:
+    def quotes(asked: Asked) -> Said:
+        return Said(401, asked.headers["authorization"].encode())
+
+    stage.server.answer = quotes  # type: ignore[method-assign]
+    with pytest.raises(Trouble, match="401 Basic •••") as caught:
+        stage.hand().trip("kill")
+    for pair in (f"agent:{SECRET}", f"agent:{quote_plus(SECRET)}"):
+        assert base64.b64encode(pair.encode()).decode() not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ class GitHub(Stub):
 
     def _of_app(self, asked: Asked, shown: str) -> Said:
         if shown != f"{self.client_id}:{self.client_secret}":
-            return _no(401, f"Bad credentials {shown}")
+            return _no(401, f"Bad credentials {shown} {asked.headers['authorization']}")
         token = asked.json().get("access_token")
         what = asked.path.removeprefix(f"/applications/{self.client_id}/")
         match (asked.method, what):

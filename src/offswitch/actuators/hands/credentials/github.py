@@ -159,7 +159,7 @@ class Github(Hand):
         return answer
 
     def _no(self, what: str, answer: Answer, hint: str = "") -> Trouble:
-        said = unsaid(answer.text, self.context.secrets.values())
+        said = unsaid(answer.text, [*self.context.secrets.values(), self._app.split()[1]])
         return Trouble(f"{self._line.place}: {what}: {answer.status} {said}".rstrip(), hint)
 
     @property

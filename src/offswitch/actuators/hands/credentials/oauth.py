@@ -193,9 +193,7 @@ class OAuth(Hand):
         client, secret, method = self._client()
         match method:
             case Method.BASIC:
-                pair = (client, secret) if plain else (quote_plus(client), quote_plus(secret))
-                encoded = base64.b64encode(":".join(pair).encode()).decode()
-                headers["authorization"] = f"Basic {encoded}"
+                headers["authorization"] = f"Basic {self._pair(plain=plain)}"
             case Method.POST:
                 form = {**form, "client_id": client, "client_secret": secret}
             case Method.SIGNED:
@@ -208,6 +206,11 @@ class OAuth(Hand):
             case _:
                 assert_never(method)
         return endpoint.ask("POST", urlencode(form).encode(), headers)
+
+    def _pair(self, *, plain: bool) -> str:
+        client, secret, _ = self._client()
+        pair = (client, secret) if plain else (quote_plus(client), quote_plus(secret))
+        return base64.b64encode(":".join(pair).encode()).decode()
 
     def _assertion(self, client: str) -> str:
         if self._signer is None:
@@ -377,4 +380,5 @@ class OAuth(Hand):
             bearer.close()
 
     def _words(self, answer: Answer) -> str:
-        return f"{answer.status} {unsaid(answer.text, self._secrets.values(), 120)}"
+        pairs = [self._pair(plain=plain) for plain in (True, False)]
+        return f"{answer.status} {unsaid(answer.text, [*self._secrets.values(), *pairs], 120)}"
