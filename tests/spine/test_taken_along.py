@@ -10,6 +10,7 @@ import pytest
 from installation import Installation, until
 from offswitch.clock import SystemClock
 from offswitch.model.level import Level
+from offswitch.model.order import Stop
 from offswitch.warden.core import Core
 from offswitch.warden.press import Press
 from offswitch.warden.taken_along import dependents, take_along
@@ -80,6 +81,38 @@ def test_ACT_1_dependents_are_stopped_first_or_with_it_by_orders_that_name_it(
     assert told[0]["orders"] == [found[1]["digest"]]
     assert installation.reset("shop/model")["state"] == "done"
     assert installation.target("shop/feed")["level"] == "kill", "each has a reset of its own"
+
+
+def test_SR_10_of_those_that_go_first_a_stop_waits_for_sixty_four_and_none_is_left_out() -> None:
+    rows = [
+        SimpleNamespace(
+            target=SimpleNamespace(name=f"t/{number}"),
+            declared={
+                "stop": {
+                    "dependents": [
+                        {"target": f"d/{number}/{each}", "first": True} for each in range(50)
+                    ]
+                }
+            },
+        )
+        for number in range(3)
+    ]
+    given = SimpleNamespace(
+        scope=SimpleNamespace(covers=lambda _target: True), by="uid:0", channel="cli", reason=""
+    )
+    press = SimpleNamespace(
+        rows=rows, stops=[], given=[given], levels={row.target.name: Level.KILL for row in rows}
+    )
+    core = SimpleNamespace(clock=SystemClock(), installation="/run/x")
+    stopped: list[str] = []
+
+    def stop_all(stops: list[Stop]) -> None:
+        stopped.extend(one.scope.text for one in stops)
+
+    take_along(cast(Core, core), cast(Press, press), [], stop_all, first=True)
+    assert len(stopped) == 64
+    take_along(cast(Core, core), cast(Press, press), [], stop_all, first=False)
+    assert stopped == [f"d/{number}/{each}" for number in range(3) for each in range(50)]
 
 
 def test_ACT_1_a_thousand_plans_that_name_the_same_people_ask_for_them_once() -> None:
