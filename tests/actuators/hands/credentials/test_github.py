@@ -299,8 +299,8 @@ def test_settings_that_mean_nothing_are_refused(way: str, keys: dict[str, Any]) 
 def test_SR_4_no_text_shows_a_token_even_where_github_quotes_it(stage: Stage, way: str) -> None:
     stage.github.app_tokens = stage.github.installation_tokens = set()
     stage.github.personal_tokens = set()
-    stage.github.client_secret = "another-secret"
     hand, look = stage.hand(way), stage.look(way)
+    stage.github.client_secret = "another-secret"  # so that ours is refused, and quoted
     texts = [repr(hand), repr(hand.context), repr(hand.settings), repr(hand.route())]
     texts += [*hand.holds(), *hand.release().reissue]
     acts: list[Callable[[], Any]] = [hand.arm, lambda: hand.trip("kill"), look.arm, look.look]
