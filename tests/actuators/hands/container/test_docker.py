@@ -20,12 +20,13 @@ from offswitch.clock import SimulatedClock
 Make = Callable[..., Docker]
 
 
-def inspected(*, running: bool, policy: str = "no") -> dict[str, object]:
+def inspected(*, running: bool, policy: str = "no", restarts: int = 0) -> dict[str, object]:
     """Give what Docker says of a container (`GET /containers/ID/json`), as far as it is read."""
     state = {"Running": running, "Paused": False, "Restarting": False, "Pid": int(running)}
     host = {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}
     status = "running" if running else "exited"
-    return {"Id": "f" * 64, "Name": "/web", "State": state | {"Status": status}, "HostConfig": host}
+    said = {"Id": "f" * 64, "Name": "/web", "State": state | {"Status": status}, "HostConfig": host}
+    return said | {"RestartCount": restarts}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +200,51 @@ def test_VER_2_a_kill_that_is_refused_while_it_runs_is_no_kill(hand: Make) -> No
         with pytest.raises(Trouble, match="kill is answered 500"):
             hand(url=stub.url, container="web").trip("kill")
         assert not paused[0], "Docker kills none that is paused: it was thawed to die"
+
+
+def test_VER_3_one_that_its_engine_has_started_again_has_moved_though_it_is_never_seen_alive(
+    hand: Make,
+) -> None:
+    restarts, clock = [0], SimulatedClock()
+    with Stub() as stub:
+        stub.answer = lambda *_: (  # type: ignore[method-assign]
+            200,
+            inspected(running=False, policy="always", restarts=restarts[0]),
+        )
+        look = hand(Role.LOOK, url=stub.url, container="web")
+        look.clock = clock
+        assert look.look().stands is None
+        for count in (1, 2):
+            restarts[0] = count
+            clock.advance(1_200_000)
+            sight = look.look()
+            assert sight.stands is False
+            assert f"starts it again, {count} times by now" in sight.detail
+        assert look.look().stands is None, "it may be about to be once more"
+        clock.advance(1_200_000)
+        assert look.look().stands is True
+
+
+def test_VER_2_that_none_was_started_again_during_an_earlier_stop_says_nothing_of_this_one(
+    hand: Make,
+) -> None:
+    clock = SimulatedClock()
+    with Stub() as stub:
+        stub.answer = lambda *_: (200, inspected(running=False, policy="always"))  # type: ignore[method-assign]
+        look = hand(Role.LOOK, url=stub.url, container="web")
+        look.clock = clock
+        assert look.look().stands is None
+        clock.advance(1_200_000)
+        assert look.look().stands is True
+        clock.advance(60_000_000)
+        assert look.look().stands is None, "nobody looked meanwhile"
+        clock.advance(1_200_000)
+        assert look.look().stands is True
+        stub.answer = lambda method, *_: (  # type: ignore[method-assign]
+            (404, {}) if method == "POST" else (200, inspected(running=False, policy="always"))
+        )
+        look.arm()
+        assert look.look().stands is None, "it was reset in between"
 
 
 def test_VER_3_what_cgroups_it_had_is_known_to_the_process_that_looks_next(hand: Make) -> None:

@@ -3,7 +3,9 @@
 The warden kills an adopted container by its cgroup, in less than a millisecond; this hand is the
 second way, and tells the engine, which would else start it again: a restart policy that would bring
 it back is taken away (Docker; Podman has that call since 5), or it is told to stop until it was the
-engine that stopped it: then it counts as stopped by hand.
+engine that stopped it: then it counts as stopped by hand. A Podman without that call may come too
+late each time, since the warden kills every start in its first milliseconds, and what has exited
+can be told nothing: its count of starts says so, *not stopped*, and the hand is told again.
 
 *Stopped* is said when the engine has no process of it and waits for no restart, and the cgroup that
 it had is empty, where that can be seen. A paused container is not stopped: it goes on when anybody
@@ -133,6 +135,8 @@ class Docker(Hand):
         self._cgroups.learn(context.remembered)
         self.clock: Clock = SystemClock()
         self._still = Still(_STILL_US)
+        self._starts: int | None = None
+        """How often it had been started again when it was looked at last."""
         self._known: dict[str, _Found] = {}
         """Those seen alive when it was proven last."""
         self._policies: dict[str, str] = {}
@@ -158,6 +162,7 @@ class Docker(Hand):
 
     def arm(self) -> Readiness:
         """Have a container killed that nobody has: the engine says so, a proxy would refuse."""
+        self._still, self._starts = Still(_STILL_US), None  # of a stop that is over
         headers = self._asked("GET", "/_ping").headers  # /version takes Podman most of a second
         podman = headers.get("libpod-api-version")
         engine = f"Podman {podman}" if podman else headers.get("server", "an engine")
@@ -216,6 +221,10 @@ class Docker(Hand):
         names = ", ".join(f"{each.name} {each.status}" for each in found[:8])
         coming = [each for each in found if each.policy in _BRINGS_BACK]
         starts = sum(each.restarts for each in coming)
+        before, self._starts = self._starts, starts
+        if before is not None and starts > before:
+            self._still = Still(_STILL_US)
+            return Sight(False, f"{names}; its engine starts it again, {starts} times by now")
         if coming and not self._still.holds(starts, self.clock.mono_us()):
             return Sight(None, f"{names}; its engine may be about to start it again")
         return Sight(True, names or "nothing is called that any more")

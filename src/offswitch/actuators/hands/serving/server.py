@@ -27,6 +27,8 @@ DENIED = frozenset({401, 403})
 MISSING = frozenset({404, 501})
 _SHOWN = 160
 _STILL_US = 250_000
+_GAP_US = 10_000_000
+"""Where nobody looked for so long, what was seen before was another stop, or proves nothing now."""
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", max_length=500)]
 """Where a server's own address begins, without a question mark and without a password."""
@@ -57,10 +59,12 @@ class Still:
         self._for_us = for_us
         self._seen: tuple[float, int] | None = None
         """The count, and since when (`mono_us`) it has been that."""
+        self._last_us = 0
 
     def holds(self, count: float, now_us: int) -> bool:
         """Take a count; whether it has been the same for so long."""
-        if self._seen is None or self._seen[0] != count:
+        gap, self._last_us = now_us - self._last_us > _GAP_US, now_us
+        if self._seen is None or self._seen[0] != count or gap:
             self._seen = (count, now_us)
         return now_us - self._seen[1] >= self._for_us
 
