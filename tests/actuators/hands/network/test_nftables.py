@@ -295,6 +295,18 @@ def test_nftables_has_nothing_to_cut_off_where_there_is_no_cell(hands: list[Nfta
     assert hand.route().credential == "CAP_NET_ADMIN"
 
 
+def test_VER_2_nftables_calls_nothing_cut_that_has_no_cgroup_to_know_it_by(
+    hands: list[Nftables],
+) -> None:
+    hand, look = hands
+    for each in hands:
+        each.cell = CellFacts(None, None)
+    assert hand.arm().state is Ready.UNPROVEN
+    with pytest.raises(Trouble, match="no cgroup"):
+        hand.trip("kill")
+    assert look.look().stands is None
+
+
 def test_VER_5_nftables_cannot_see_into_a_network_of_the_cells_own(
     stage: Stage, hands: list[Nftables]
 ) -> None:

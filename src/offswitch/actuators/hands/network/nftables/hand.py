@@ -129,8 +129,11 @@ class Nftables(Hand):
             table.join()
 
     def _elsewhere(self) -> str:
-        own = self.cell is not None and self.cell.own_net
-        return "it has a network to itself, where no rule of ours is" if own else ""
+        if self.cell is None:
+            return ""
+        if self.cell.cgroup_id is None:
+            return "it has no cgroup by which a rule could know it"
+        return "it has a network to itself, where no rule of ours is" if self.cell.own_net else ""
 
     def _proof(self, table: Table, depth: int) -> str:
         """Cut a canary and let it go; say what did not happen, empty: all did."""
@@ -155,8 +158,10 @@ class Nftables(Hand):
     def trip(self, level: str) -> Acted:
         """Add the cell to the set; then see to it that the rules are there that heed it."""
         cell, table = self.cell, self._ours()
-        if cell is None or cell.cgroup_id is None:
+        if cell is None:
             return Acted("there is no cell, so nothing to cut off")
+        if cell.cgroup_id is None:
+            raise Trouble(self._elsewhere())
         into = HELD if level == _FREEZE else CUT
         try:
             table.put(into, cell.cgroup_id)
@@ -168,9 +173,10 @@ class Nftables(Hand):
     def look(self) -> Sight:
         """See that the cell is in a set, the rules are whole, and a canary beside it is cut."""
         cell = self.cell
-        if cell is None or cell.cgroup_id is None:
+        if cell is None:
             return Sight(stands=True, detail="no cell has been here that could send anything")
-        if wrong := self._elsewhere():
+        wrong = self._elsewhere()
+        if wrong or cell.cgroup_id is None:
             return Sight(stands=None, detail=wrong)
         try:
             table, depth = self._ours(), self._depth()
