@@ -87,6 +87,17 @@ def test_VER_6_one_that_does_not_tell_whether_it_is_paused_is_unknown_unless_it_
         assert asking.look().stands is False
 
 
+def test_VER_2_that_an_earlier_stop_held_a_probe_says_nothing_of_the_next_one(hand: Make) -> None:
+    with SglangStub(old=True) as stub:
+        act = hand(stub, guarded=True)
+        look = hand(stub, Role.LOOK, guarded=True, probe=True)
+        act.trip("kill")
+        assert look.look().stands is True
+        act.release()
+        look.arm()
+        assert look.look().stands is False, "it goes on, though a minute has not passed"
+
+
 def test_SR_4_it_is_ready_only_where_a_pause_is_there_and_its_key_guards_it(hand: Make) -> None:
     with SglangStub(key="k-1") as stub:
         assert hand(stub).arm().state is Ready.READY

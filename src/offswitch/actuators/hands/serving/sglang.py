@@ -68,6 +68,7 @@ class Sglang(ServingHand):
     def arm(self) -> Readiness:
         """Have it say its load, and abort an answer that nobody asked for."""
         self._proven = self._load()
+        self._still, self._probed_us = Still(), None  # of a stop that is over
         if self.get("/pause_generation").status not in _UNFIT:
             return Readiness(Ready.DEGRADED, "no /pause_generation: it ends answers, refuses none")
         canary = {"rid": f"offswitch-canary-{new_nonce()}", "abort_all": False}

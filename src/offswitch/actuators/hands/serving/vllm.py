@@ -70,6 +70,7 @@ class Vllm(ServingHand):
         """Have the engine say whether it is paused, and drop an answer that nobody asked for."""
         paused = self._paused()
         self._proven = self._work()
+        self._still = Still()  # of a stop that is over
         if not self.settings.guarded and self.open_to_all("/is_paused"):
             return Readiness(
                 Ready.DEGRADED, "whoever reaches its port can resume it: guarded = true if nobody"
