@@ -121,6 +121,31 @@ def test_VER_2_memory_that_a_dead_process_still_holds_is_no_standstill(
     assert look.look().stands is True, "freed"
 
 
+def test_VER_3_whose_memory_it_was_is_known_to_the_process_that_looks_next(
+    gpus: NvmlStub, home: Installation
+) -> None:
+    pid, cell = at_work(home)
+    look = hand(cell, Role.LOOK)
+    gpus.put(pid)
+    assert look.look().stands is False
+    home.stop("shop/eu")
+    later = Nvml(look.settings, Context(Role.LOOK, remembered=look.memory))
+    later.cell = cell
+    later.open()
+    seen = later.look()
+    assert (seen.stands, str(pid) in seen.detail) == (False, True)
+    assert later.memory == look.memory
+
+
+def test_VER_2_of_a_target_without_a_cgroup_nobody_can_tell_what_is_its_on_a_card(
+    gpus: NvmlStub,
+) -> None:
+    look = hand(CellFacts(None, None), Role.LOOK)
+    assert look.look().stands is True, "there is nobody on a card"
+    gpus.put(1)
+    assert look.look().stands is None
+
+
 def test_VER_2_a_card_that_answers_nothing_any_more_shows_no_standstill(gpus: NvmlStub) -> None:
     look = hand(None, Role.LOOK)
     assert look.arm().state is Ready.DEGRADED, "nothing of it is there to be seen"

@@ -35,6 +35,7 @@ __all__ = ["Nvml", "NvmlSection"]
 
 _MOST_GPUS = 64
 _MOST_KNOWN = 4096
+_MOST_TOLD = 128
 _MIB = 1 << 20
 _TREE, _HYBRID = "/sys/fs/cgroup", "/unified"
 
@@ -61,6 +62,12 @@ class Nvml(Hand):
         self._nvml: Any = None
         self._known: dict[int, int] = {}
         """Pid → start of each of its processes that was seen on a card."""
+        for word in context.remembered.split():
+            pid, _, start = word.partition(":")
+            if pid.isdigit() and start.isdigit():
+                self._known[int(pid)] = int(start)
+        self._others = 0
+        """How many the driver listed last of which it is not known that they are the target's."""
 
     def open(self) -> None:
         """Load the library."""
@@ -94,7 +101,7 @@ class Nvml(Hand):
 
     def _theirs(self) -> list[tuple[int, int]]:
         """List what is the target's among them, and remember it: a dead one cannot be asked."""
-        found = []
+        found, self._others = [], 0
         for pid, memory in self._listed():
             start = _start(pid)
             inside = self.cell is not None and _lives_in(pid, self.cell)
@@ -102,6 +109,8 @@ class Nvml(Hand):
                 self._known[pid] = start
             if inside or (pid in self._known and start in {None, self._known[pid]}):
                 found.append((pid, memory))
+            else:
+                self._others += 1
         return found
 
     def arm(self) -> Readiness:
@@ -128,6 +137,10 @@ class Nvml(Hand):
     def look(self) -> Sight:
         """Look whether the driver lists anything of it still."""
         theirs = self._theirs()
+        known = [f"{pid}:{start}" for pid, start in self._known.items()]
+        self.memory = " ".join(known[:_MOST_TOLD])
+        if not theirs and self._others and self.cell is not None and self.cell.path is None:
+            return Sight(None, f"whose {self._others} processes on GPUs are is not known: no cell")
         if not theirs:
             return Sight(True, "the driver lists nothing of it on a GPU")
         dead = [pid for pid, _ in theirs if _start(pid) is None]
