@@ -166,7 +166,8 @@ def test_ACT_8_an_adopted_container_that_restarts_by_itself_is_down_for_good_by_
     needs_root()
     assert engine.run("--restart", "always").returncode == 0
     installation.ask({"op": "adopt", "target": TARGET, "as": {"container": engine.name}})
-    up(installation, container(engine), "container")
+    declared(installation, container(engine), "container")
+    until(lambda: hand(installation)["holds"], f"it is known to it: {hand(installation)}")
     answer = installation.stop(TARGET)
     until(lambda: installation.target(TARGET)["confirmed"], f"by both: {answer}", 15)
     restarts = engine("inspect", "-f", "{{.RestartCount}}", engine.name).stdout

@@ -43,11 +43,14 @@ _DOCKER = "/var/run/docker.sock"
 _GONE = 404
 _BRINGS_BACK = frozenset({"always", "unless-stopped", "on-failure"})
 _STOPPED = frozenset({204, 404})
-_AGAIN_S = 0.005
+_AGAIN_S, _SELDOM_S = 0.005, 0.05
+"""How soon it is told again at first, and later: an engine that restarts it has enough to do."""
 _STILL_US = 1_200_000
 """For how long one that its engine might start again must not have been."""
 _KILLS = frozenset({"kill", "poweroff"})
 _MOST = 64
+_UPDATES = 5
+"""Since this Podman a restart policy can be taken away."""
 _NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,200}$"
 
 
@@ -177,6 +180,11 @@ class Docker(Hand):
             self._cgroups.note(each.identity, each.pid)
         if not found:
             return Readiness(Ready.READY, f"{self._engine} answers; nothing is called that now")
+        if podman and _major(podman) < _UPDATES and (name := self._outrun()):
+            detail = (
+                f"it may start {name} again before it is told not to: Podman 5, or no --restart"
+            )
+            return Readiness(Ready.DEGRADED, f"{self._engine} answers; {detail}")
         alive = len(self._known)
         return Readiness(Ready.READY, f"{self._engine} answers; {alive} of {len(found)} alive")
 
@@ -252,6 +260,12 @@ class Docker(Hand):
         needs = (socket,) if line.transport == "unix" and socket else ()
         return Route(line.transport, line.place, credential, self._engine, needs)
 
+    def _outrun(self) -> str:
+        """Name one that comes again and that the warden, which is faster, kills by its cgroup."""
+        path = (self.cell and self.cell.path) or ""
+        comes = (each for each in self._known.values() if each.policy in _BRINGS_BACK)
+        return next((each.name for each in comes if each.identity in path), "")
+
     # --- the engine's words -----------------------------------------------------------
 
     def _caught(self, each: _Found, end_us: int) -> bool:
@@ -260,11 +274,12 @@ class Docker(Hand):
         The warden kills its cgroup meanwhile, and mostly comes first. Then this waits for the
         engine to start it again, a tenth of a second or so, and is told once more.
         """
-        path = f"/containers/{each.identity}/stop?t=0"
+        path, pause_s = f"/containers/{each.identity}/stop?t=0", _AGAIN_S
         while self._line.ask("POST", path).status not in _STOPPED:
             if self.clock.mono_us() > end_us:
                 return False
-            time.sleep(_AGAIN_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _SELDOM_S)
         return True
 
     def _kill(self, who: str) -> bool:
@@ -335,6 +350,12 @@ class Docker(Hand):
     def _wrong(self, what: str, answer: Answer) -> Trouble:
         text = printable(answer.text, 160)
         return Trouble(f"{self._line.place}: {what} is answered {answer.status}: {text}")
+
+
+def _major(version: str) -> int:
+    """Give the first part of a version; one that is not understood counts as old."""
+    first = version.partition(".")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def _read(said: Any) -> _Found:  # noqa: ANN401 - what an engine sends
