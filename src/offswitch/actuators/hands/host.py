@@ -59,7 +59,14 @@ _FAILED_S = 20.0
 """How long one that could not begin waits until it is started again."""
 _BEFORE_OTHERS = -15
 _MOST_MEMORY = 4096
-_IMPORTS = ("encodings.idna", "http.client", "ssl", "stringprep", "unicodedata")
+_IMPORTS = (
+    "encodings.idna",
+    "encodings.utf_8_sig",
+    "http.client",
+    "ssl",
+    "stringprep",
+    "unicodedata",
+)
 _SEEN = ("/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _MORE_SEEN = ("/etc/host.conf", "/etc/gai.conf", "/usr/share/zoneinfo", "/usr/lib", "/lib")
 
